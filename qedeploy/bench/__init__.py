@@ -1,0 +1,1 @@
+"""Measured time, attributed to layers and set against the estimate."""

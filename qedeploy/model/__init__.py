@@ -1,0 +1,1 @@
+"""PyTorch: quantizers, blocks, and checkpoints of a Structure."""

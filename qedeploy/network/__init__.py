@@ -1,0 +1,1 @@
+"""What a network is (Structure, Layer) and what it costs, with no framework beneath."""

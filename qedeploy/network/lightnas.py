@@ -1,0 +1,144 @@
+"""LightNAS structure text: the reference's own form of a structure, read without executing it.
+
+A Python literal, either `{'best_structures': [[...]], 'space_arch': 'CnnNet'}` or a bare list of blocks; JSON is
+the same list in another notation. Source: alibaba/lightweight-neural-architecture-search, commit 8ccaf88.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure, StructureError, located
+
+_CONVOLUTION = "ConvKXBNRELU"
+_STAGE = "SuperQuantResK1DWK1"
+
+
+def parse_text(text: str, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
+    """Return the structure of a LightNAS text; raises StructureError where it is not one."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StructureError("expected a structure as JSON or as LightNAS text, found neither") from error
+    return from_blocks(_blocks_of(value), classifier=classifier, resolution=resolution)
+
+
+def from_blocks(
+    blocks: Sequence[Mapping[str, Any]], *, classifier: Classifier = Classifier(), resolution: int = 224
+) -> Structure:
+    """Return the structure of a list of reference blocks; raises StructureError naming block and field."""
+    if len(blocks) < 3:
+        raise StructureError(f"expected a stem, at least one stage and a head, found {len(blocks)} blocks")
+    in_channels = []
+    for index, block in enumerate(blocks):
+        with located(f"block {index}"):
+            in_channels.append(_field(block, "in"))
+    stem = _convolution(blocks[0], "block 0")
+    stages = tuple(_stage(block, f"block {index}") for index, block in enumerate(blocks[1:-1], start=1))
+    head = _convolution(blocks[-1], f"block {len(blocks) - 1}")
+    produced = [stem.out_channels, *(stage.out_channels for stage in stages)]
+    for index, (found, expected) in enumerate(zip(in_channels[1:], produced, strict=True), start=1):
+        if found != expected:
+            raise StructureError(
+                f"block {index}: in: expected {expected}, what the block before puts out, found {found}"
+            )
+    return Structure(
+        stem=stem, stages=stages, head=head, classifier=classifier, resolution=resolution, input_channels=in_channels[0]
+    )
+
+
+def to_blocks(structure: Structure) -> list[dict[str, Any]]:
+    """Return the reference's list of blocks for `structure` (the classifier has no place in it)."""
+    blocks: list[dict[str, Any]] = [_convolution_block(structure.stem, structure.input_channels)]
+    in_channels = structure.stem.out_channels
+    for stage in structure.stages:
+        widths = [bits for block in stage.blocks for bits in block.layers()]
+        blocks.append({
+            "class": _STAGE, "in": in_channels, "out": stage.out_channels, "s": stage.stride, "k": stage.kernel,
+            "L": len(stage.blocks), "btn": stage.bottleneck_channels, "inner_class": "ResK1DWK1",
+            "nbitsA": [bits.activation for bits in widths], "nbitsW": [bits.weight for bits in widths],
+        })  # fmt: skip
+        in_channels = stage.out_channels
+    blocks.append(_convolution_block(structure.head, in_channels))
+    return blocks
+
+
+def to_text(structure: Structure) -> str:
+    """Return LightNAS structure text that the reference's own tools read."""
+    return f"{ {'space_arch': 'CnnNet', 'best_structures': [to_blocks(structure)]} }\n"
+
+
+def _convolution_block(convolution: Convolution, in_channels: int) -> dict[str, Any]:
+    return {
+        "class": _CONVOLUTION,
+        "in": in_channels,
+        "out": convolution.out_channels,
+        "s": convolution.stride,
+        "k": convolution.kernel,
+        "nbitsA": convolution.bits.activation,
+        "nbitsW": convolution.bits.weight,
+    }
+
+
+def _blocks_of(value: object) -> Sequence[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        for key in ("best_structures", "structure", "structures"):
+            if key in value:
+                return _blocks_of(value[key])
+        raise StructureError(f"expected the key 'best_structures', found {', '.join(map(str, value)) or 'no key'}")
+    if isinstance(value, list | tuple) and value:
+        if all(isinstance(item, Mapping) and "class" in item for item in value):
+            return value
+        if isinstance(value[0], list | tuple | Mapping):
+            return _blocks_of(value[0])
+    raise StructureError("expected a list of blocks, each with a 'class'")
+
+
+def _convolution(block: Mapping[str, Any], where: str) -> Convolution:
+    with located(where):
+        _expect_class(block, _CONVOLUTION)
+        bits = Bits(weight=_field(block, "nbitsW"), activation=_field(block, "nbitsA"))
+        return Convolution(
+            out_channels=_field(block, "out"), kernel=_field(block, "k"), stride=_field(block, "s"), bits=bits
+        )
+
+
+def _stage(block: Mapping[str, Any], where: str) -> Stage:
+    with located(where):
+        _expect_class(block, _STAGE)
+        depth = _field(block, "L")
+        pairs = zip(_widths(block, "nbitsW", depth), _widths(block, "nbitsA", depth), strict=True)
+        widths = [Bits(weight=weight, activation=activation) for weight, activation in pairs]
+        triples = (widths[i : i + 3] for i in range(0, len(widths), 3))
+        return Stage(
+            out_channels=_field(block, "out"),
+            bottleneck_channels=_field(block, "btn"),
+            kernel=_field(block, "k"),
+            stride=_field(block, "s"),
+            blocks=tuple(Block(expand=first, depthwise=second, project=third) for first, second, third in triples),
+        )
+
+
+def _widths(block: Mapping[str, Any], key: str, depth: object) -> Sequence[Any]:
+    value = _field(block, key)
+    if isinstance(value, list | tuple) and isinstance(depth, int) and len(value) == 3 * depth:
+        return value
+    raise StructureError(f"{key}: expected a list of 3 widths for each of L={depth!r} inner blocks, found {value!r}")
+
+
+def _field(block: Mapping[str, Any], key: str) -> Any:
+    if key not in block:
+        raise StructureError(f"{key}: expected this key, found only {', '.join(map(str, block))}")
+    return block[key]
+
+
+def _expect_class(block: Mapping[str, Any], expected: str) -> None:
+    found = block.get("class")
+    if found != expected:
+        raise StructureError(f"class: expected {expected}, found {found!r}")

@@ -1,0 +1,1 @@
+"""Devices as data: what a device and its runtime execute, and how fast."""

@@ -1,0 +1,114 @@
+"""A Profile: which bit pairs a device and its runtime execute per layer kind, and what each is lowered to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qedeploy.errors import RequestError
+from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.structure import Bits
+
+
+class Runtime(StrEnum):
+    """What executes the exported network; `none` for devices that qedeploy searches for and does not export to."""
+
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+    NONE = "none"
+
+
+class Lowering(StrEnum):
+    """The arithmetic a bit pair becomes on the device."""
+
+    INT8 = "int8"
+    INT4_WEIGHT_ONLY = "int4-weight-only"
+    INT16 = "int16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    EXACT = "exact"
+
+    def executed(self, bits: Bits) -> Bits:
+        """Return the widths that a layer of `bits` is really computed in."""
+        width = _EXECUTED_WIDTH.get(self)
+        return bits if width is None else Bits(weight=width, activation=width)
+
+
+# Float32 multiplies are wider than any Bits can say; profiles therefore use it for nothing that has BitOps.
+_EXECUTED_WIDTH = {Lowering.INT8: 8, Lowering.INT4_WEIGHT_ONLY: 16, Lowering.INT16: 16, Lowering.FLOAT16: 16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """One bit pair of a layer kind and its lowering.
+
+    `carried` pairs run, in the range of a wider type that the device executes: fewer nominal BitOps, the same time.
+    A search uses them only where its recipe names widths; by default it keeps to what the device gains from.
+    """
+
+    bits: Bits
+    lowering: Lowering
+    carried: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A peak rate in operations per second (a multiply-accumulate is two), with where the figure comes from."""
+
+    operations_per_second: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the device can hold, in bytes; None where nothing that a structure of ours needs comes near the limit."""
+
+    weight_bytes: int | None = None
+    activation_bytes: int | None = None
+    bandwidth_bytes_per_second: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A device with its runtime. `precisions` lists the pairs of each layer kind, the natively executed ones first.
+
+    `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
+    """
+
+    name: str
+    device: str
+    runtime: Runtime
+    description: str
+    precisions: Mapping[LayerKind, tuple[Precision, ...]]
+    unsigned_activation_bits: int
+    rates: Mapping[Lowering, Rate]
+    memory: Memory
+    source: str
+
+    def native_pairs(self, kind: LayerKind) -> tuple[Bits, ...]:
+        """Return the pairs of `kind` that the device executes in a type of their own width."""
+        return tuple(precision.bits for precision in self.precisions[kind] if not precision.carried)
+
+    def pairs(self, kind: LayerKind) -> tuple[Bits, ...]:
+        """Return every pair of `kind` that the device runs, carried ones included."""
+        return tuple(precision.bits for precision in self.precisions[kind])
+
+    def precision(self, kind: LayerKind, bits: Bits) -> Precision | None:
+        """Return how `bits` runs in a layer of `kind`, or None where it does not."""
+        return next((precision for precision in self.precisions[kind] if precision.bits == bits), None)
+
+    def lower(self, layer: Layer) -> Precision:
+        """Return how `layer` runs; raises RequestError naming the layer, its pair and those the profile has."""
+        found = self.precision(layer.kind, layer.bits)
+        if found is None:
+            offered = ", ".join(map(str, self.pairs(layer.kind))) or "none"
+            raise RequestError(
+                f"{layer.name}: profile {self.name} has no {layer.bits} for {layer.kind} layers; it has {offered}"
+            )
+        return found
+
+    def executed_bits(self, layers: tuple[Layer, ...]) -> dict[str, Bits]:
+        """Return for each layer name the widths the device computes in; raises RequestError for a pair it lacks."""
+        return {layer.name: self.lower(layer).lowering.executed(layer.bits) for layer in layers}

@@ -1,0 +1,1 @@
+"""QE-Score, search spaces, budgets and the solvers that use them."""

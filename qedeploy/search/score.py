@@ -1,0 +1,75 @@
+"""QE-Score of a Structure, one layer after another: the reference that the array code is tested against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from qedeploy.errors import UserError
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Convolution, Stage, Structure
+from qedeploy.search.entropy import quantized_deviation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """What the quantization recipes of the reference use: deviations in quantization steps, one ratio per stage."""
+
+    sigma_activation: float = 5.0
+    sigma_weight: float = 4.0
+    stage_ratios: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0, 6.0)
+
+
+def bit_entropy(bits: Bits, settings: ScoreSettings) -> float:
+    """Return what the widths of one layer add to its entropy: ln S(sigma_A, b_A) + ln S(sigma_W, b_W) - ln sigma_A."""
+    activation = math.log(quantized_deviation(settings.sigma_activation, bits.activation))
+    weight = math.log(quantized_deviation(settings.sigma_weight, bits.weight))
+    return activation + weight - math.log(settings.sigma_activation)
+
+
+def layer_entropy(layer: Layer, settings: ScoreSettings) -> float:
+    """Return the entropy of one convolution: 1/2 ln(C_in k^2) plus what its widths add; C_in is 1 for a depthwise one."""
+    fan_in = layer.in_channels // layer.groups * layer.kernel**2
+    return 0.5 * math.log(fan_in) + bit_entropy(layer.bits, settings)
+
+
+def score_stages(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return, for each score stage, the index of the reference block it ends with.
+
+    `strides` are those of stem, stages and head in order. A stage ends before every block of stride 2 except block 0,
+    and at the last block.
+    """
+    ends = [index - 1 for index, stride in enumerate(strides) if stride == 2 and index > 0]
+    return (*ends, len(strides) - 1)
+
+
+def stage_scores(structure: Structure, settings: ScoreSettings = ScoreSettings()) -> tuple[float, ...]:
+    """Return each score stage's weighted part; raises UserError where the number of ratios is not that of the stages."""
+    blocks: tuple[Convolution | Stage, ...] = (structure.stem, *structure.stages, structure.head)
+    ends = score_stages(tuple(block.stride for block in blocks))
+    if len(ends) != len(settings.stage_ratios):
+        raise UserError(
+            f"stage ratios: expected {len(ends)}, one for each score stage of this structure, "
+            f"found {len(settings.stage_ratios)}"
+        )
+    entropies = [0.0] * len(blocks)
+    for layer in expand_layers(structure):
+        if layer.kind is not LayerKind.CLASSIFIER:
+            entropies[_block_index(layer, len(blocks))] += layer_entropy(layer, settings)
+    return tuple(
+        ratio * (sum(entropies[: end + 1]) + math.log(blocks[end].out_channels)) if ratio else 0.0
+        for ratio, end in zip(settings.stage_ratios, ends, strict=True)
+    )
+
+
+def qe_score(structure: Structure, settings: ScoreSettings = ScoreSettings()) -> float:
+    """Return the QE-Score of `structure` (Sun et al., NeurIPS 2022), in nats weighted by the stage ratios."""
+    return sum(stage_scores(structure, settings))
+
+
+def _block_index(layer: Layer, blocks: int) -> int:
+    if layer.kind is LayerKind.STEM:
+        return 0
+    if layer.kind is LayerKind.HEAD:
+        return blocks - 1
+    return int(layer.name.split(".")[0].removeprefix("stage"))

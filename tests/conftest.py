@@ -1,0 +1,26 @@
+"""Golden structures: figures measured from the reference implementation, not by anybody here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_records() -> list[dict[str, Any]]:
+    lines = (GOLDEN / "random_structures.jsonl").read_text().splitlines()
+    return json.loads((GOLDEN / "named_structures.json").read_text()) + [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def golden() -> list[dict[str, Any]]:
+    return golden_records()
+
+
+@pytest.fixture(scope="session")
+def named_golden(golden: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {record["name"]: record for record in golden if "name" in record}
