@@ -18,7 +18,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 2 wrong usage or input, 3 cannot be met, 4 runtime missing, 130 interrupted."""
+    """Run the command line; its exit codes are those of `qedeploy.errors`, 130 for an interruption."""
     try:
         app()
     except UserError as error:
