@@ -1,0 +1,125 @@
+"""The machine a figure was measured on: without it, the figure says nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_INSTRUCTION_SETS = {
+    "avx2": "avx2",
+    "avx512f": "avx512f",
+    "avx512_vnni": "avx512_vnni",
+    "avx_vnni": "avx_vnni",
+    "amx_int8": "amx_int8",
+    "asimddp": "dotprod",
+    "i8mm": "i8mm",
+    "sve": "sve",
+}
+"""What 8-bit kernels choose by: the kernel's name of a CPU flag, and ours (the flags of x86, then those of Arm)."""
+
+_PACKAGES = ("qedeploy", "onnxruntime", "onnx", "numpy", "torch", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageVersion:
+    """An installed package."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine and its state now. What cannot be read here is None, or empty.
+
+    `usable_cores` are those this process may use; `governor` is the CPU's frequency policy; `load` is the mean
+    number of runnable processes over the last minute.
+    """
+
+    cpu: str
+    physical_cores: int | None
+    logical_cores: int | None
+    usable_cores: int
+    instruction_sets: tuple[str, ...]
+    memory_bytes: int
+    system: str
+    python: str
+    packages: tuple[PackageVersion, ...]
+    governor: str | None
+    load: float | None
+
+    @property
+    def int8_products(self) -> bool:
+        """Whether the CPU has instructions for 8-bit dot products."""
+        return bool({"avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"} & set(self.instruction_sets))
+
+
+def describe_machine() -> Machine:
+    """Return what this machine is; nothing here fails for what cannot be read."""
+    import psutil
+
+    return Machine(
+        cpu=_cpu_name(),
+        physical_cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(logical=True),
+        usable_cores=_usable_cores(),
+        instruction_sets=instruction_sets(_cpu_flags()),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages=tuple(_installed(_PACKAGES)),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        load=_load(),
+    )
+
+
+def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the kernel's CPU `flags` that matter to 8-bit arithmetic, in a fixed order."""
+    present = set(flags)
+    return tuple(name for flag, name in _INSTRUCTION_SETS.items() if flag in present)
+
+
+def _cpu_name() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> list[str]:
+    return (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+
+
+def _cpuinfo(key: str) -> str | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _load() -> float | None:
+    with suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return None
+
+
+def _installed(names: Iterable[str]) -> Iterable[PackageVersion]:
+    for name in names:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            yield PackageVersion(name=name, version=importlib.metadata.version(name))
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

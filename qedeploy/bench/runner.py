@@ -1,0 +1,121 @@
+"""What a runtime must do to be measured. Commands hold a Runner and do not know which runtime it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from qedeploy.bench.timing import Samples, TimingProtocol
+from qedeploy.errors import UserError
+
+_RUNTIMES = {".onnx": "ONNX Runtime"}
+"""Which runtime measures a file, by its suffix; `open_runner` makes the runner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs."""
+
+    threads: int = 1
+    batch: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTensor:
+    """An input as it is fed: open dimensions are resolved."""
+
+    name: str
+    element_type: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.element_type} {'x'.join(map(str, self.shape)) or 'scalar'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerDescription:
+    """What a runner records about itself: whatever can change a figure.
+
+    `latency` says in words what one sample covers. `settings` are the runtime's own, by their own names.
+    """
+
+    runtime: str
+    version: str
+    device: str
+    latency: str
+    inputs: tuple[InputTensor, ...]
+    batch: int
+    threads: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTime:
+    """Mean time of one executed node per query, in seconds, under the runtime's own name and type for it."""
+
+    name: str
+    op_type: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A profiled pass: nodes in execution order, and what the queries took in all (mean, seconds per query).
+
+    `inside` is the time the runtime says a query took, `whole` the time its caller saw; what of `inside` is in no
+    node passed between nodes. `queries` are those kept: the half around the median, so that a stray interruption
+    counts for no node.
+    """
+
+    nodes: tuple[NodeTime, ...]
+    inside: float
+    whole: float
+    queries: int
+
+
+class Runner(Protocol):
+    """One model on one runtime. Entering it loads the model, leaving it frees what that took.
+
+    Entering raises UserError for a file that is no model, RequestError for one that the runtime cannot execute, and
+    MissingRuntimeError where this machine lacks what the runtime needs.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def description(self) -> RunnerDescription:
+        """Return what is measured and how; known once entered."""
+        ...
+
+    def measure(self, protocol: TimingProtocol) -> Samples:
+        """Run queries under `protocol`, one in flight, and return the latency of each."""
+        ...
+
+    def profile(self, protocol: TimingProtocol) -> Profile:
+        """Run queries under `protocol` with the runtime's profiler on; never for headline figures, since it slows."""
+        ...
+
+
+def open_runner(path: Path, options: RunnerOptions) -> Runner:
+    """Return the runner for the file's suffix, not yet entered; raises UserError for a file that none measures."""
+    match path.suffix.lower():
+        case ".onnx":
+            from qedeploy.bench.onnxruntime_runner import OnnxRuntimeRunner
+
+            return OnnxRuntimeRunner(path, options)
+        case ".plan" | ".engine":
+            raise UserError(f"{path}: a TensorRT plan; expected {_known()}: bench the .onnx it was built from")
+        case suffix:
+            raise UserError(f"{path}: cannot be measured: expected {_known()}, found {suffix or 'no suffix'}")
+
+
+def _known() -> str:
+    return " or ".join(f"a {suffix} file (for {runtime})" for suffix, runtime in _RUNTIMES.items())
