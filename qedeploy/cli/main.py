@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from qedeploy import __version__
+from qedeploy.cli import doctor
 from qedeploy.errors import UserError
 
 app = typer.Typer(
     name="qedeploy",
-    help="Search, export and benchmark quantized networks for a named device.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def qedeploy(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Search, export and benchmark quantized networks for a named device."""
+
+
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

@@ -1,0 +1,51 @@
+"""Import time is a feature: help answers at once, and a search needs no framework."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+from qedeploy.cli.main import app
+
+# pydantic is missing from this list because Typer imports it where it is installed.
+HEAVY = {"torch", "onnx", "onnxruntime", "tensorrt", "numpy", "scipy", "matplotlib", "jinja2", "PIL"}
+
+
+def command_paths(command: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    children = getattr(command, "commands", {})
+    return [path, *(found for name, child in children.items() for found in command_paths(child, (*path, name)))]
+
+
+PATHS = command_paths(typer.main.get_command(app))
+
+
+def imported_by(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    command = [sys.executable, "-X", "importtime", "-m", "qedeploy.cli.main", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    return done, {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: " ".join(path) or "qedeploy")
+def test_help_answers_without_heavy_imports(path):
+    done, packages = imported_by(*path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert not packages & HEAVY
+
+
+def test_help_names_every_command():
+    done, _ = imported_by("--help")
+    for path in PATHS:
+        if len(path) == 1:
+            assert path[0] in done.stdout
+
+
+def test_an_unknown_command_is_wrong_usage():
+    done, _ = imported_by("serach")
+    assert done.returncode == 2
+    assert "serach" in done.stderr
+    assert "Traceback" not in done.stderr
