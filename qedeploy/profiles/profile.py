@@ -75,6 +75,7 @@ class Profile:
     """A device with its runtime. `precisions` lists the pairs of each layer kind, the natively executed ones first.
 
     `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
+    `recipe` names the recipe that a search on this device takes where the user names none.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Profile:
     rates: Mapping[Lowering, Rate]
     memory: Memory
     source: str
+    recipe: str = "k1dwk1-224"
 
     def native_pairs(self, kind: LayerKind) -> tuple[Bits, ...]:
         """Return the pairs of `kind` that the device executes in a type of their own width."""

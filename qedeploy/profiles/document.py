@@ -1,0 +1,188 @@
+"""A profile's TOML form: its strict schema, the pairs that no runtime has, and the Profile it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from qedeploy.errors import UserError
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import MAX_BITS, Bits
+from qedeploy.profiles.profile import Lowering, Memory, Precision, Profile, Rate, Runtime
+from qedeploy.schema import validate
+from qedeploy.units import Quantity, parse_quantity
+
+MATMUL_KINDS = (LayerKind.POINTWISE, LayerKind.HEAD, LayerKind.CLASSIFIER)
+"""Layers that can be written as a matrix product: 1x1 convolutions and the linear one."""
+
+_UNSIGNED_BITS = {Runtime.TENSORRT: 7, Runtime.ONNXRUNTIME: 8}
+"""TensorRT's Q saturates at -128..127, so an unsigned value keeps 7 bits; ONNX Runtime has a true uint8."""
+
+_LOWERINGS = {
+    Runtime.TENSORRT: (Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16, Lowering.FLOAT32),
+    Runtime.ONNXRUNTIME: (Lowering.INT8, Lowering.FLOAT32),
+    Runtime.NONE: tuple(Lowering),
+}
+
+
+def _all_kinds(value: object) -> object:
+    return list(LayerKind) if value == "all" else value
+
+
+def _quantity(quantity: Quantity) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse_quantity(value, quantity))
+
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Width = Annotated[int, Field(ge=1, le=MAX_BITS, strict=True)]
+Widths = Annotated[list[Width], Field(min_length=1)]
+Bytes = Annotated[float, _quantity(Quantity.BYTES)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _PrecisionTable(_Table):
+    """Every weight width with every activation width, for every kind."""
+
+    kinds: Annotated[list[LayerKind], BeforeValidator(_all_kinds), Field(min_length=1)]
+    weight_bits: Widths
+    activation_bits: Widths
+    lowering: Lowering
+    carried: bool = False
+
+    def pairs(self) -> tuple[Bits, ...]:
+        widths = product(self.weight_bits, self.activation_bits)
+        return tuple(Bits(weight=weight, activation=activation) for weight, activation in widths)
+
+
+class _RateTable(_Table):
+    peak: Annotated[float, _quantity(Quantity.RATE)]
+    source: Text
+
+
+class _MemoryTable(_Table):
+    weights: Bytes | None = None
+    activations: Bytes | None = None
+    bandwidth: Annotated[float, _quantity(Quantity.BANDWIDTH)] | None = None
+    source: Text
+
+
+class _ProfileTable(_Table):
+    device: Text
+    runtime: Runtime
+    description: Text
+    source: Text
+    recipe: Text = "k1dwk1-224"
+    unsigned_activation_bits: Annotated[int, Field(ge=0, le=MAX_BITS, strict=True)]
+    precision: Annotated[list[_PrecisionTable], Field(min_length=1)]
+    rates: dict[Lowering, _RateTable] = {}
+    memory: _MemoryTable | None = None
+
+
+def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str) -> Profile:
+    """Return the Profile of a TOML file's tables; raises UserError naming `source` and every fault with its field."""
+    table = validate(TypeAdapter(_ProfileTable), data, source)
+    faults = [*_impossible(table), *_repeated(table), *_kinds_without_native(table)]
+    if faults:
+        raise UserError(f"{source}: {'; '.join(faults)}")
+    memory = table.memory
+    return Profile(
+        name=name,
+        device=table.device,
+        runtime=table.runtime,
+        description=" ".join(table.description.split()),
+        source=" ".join(table.source.split()),
+        recipe=table.recipe,
+        unsigned_activation_bits=table.unsigned_activation_bits,
+        precisions={kind: _precisions(table, kind) for kind in LayerKind},
+        rates={
+            lowering: Rate(operations_per_second=rate.peak, source=" ".join(rate.source.split()))
+            for lowering, rate in table.rates.items()
+        },
+        memory=Memory()
+        if memory is None
+        else Memory(
+            weight_bytes=None if memory.weights is None else int(memory.weights),
+            activation_bytes=None if memory.activations is None else int(memory.activations),
+            bandwidth_bytes_per_second=memory.bandwidth,
+            source=" ".join(memory.source.split()),
+        ),
+    )
+
+
+def _precisions(table: _ProfileTable, kind: LayerKind) -> tuple[Precision, ...]:
+    found = [
+        Precision(bits=bits, lowering=entry.lowering, carried=entry.carried)
+        for entry in table.precision
+        if kind in entry.kinds
+        for bits in entry.pairs()
+    ]
+    return tuple(sorted(found, key=lambda precision: (precision.carried, precision.bits)))
+
+
+def _impossible(table: _ProfileTable) -> Iterator[str]:
+    widest = _UNSIGNED_BITS.get(table.runtime)
+    if widest is not None and table.unsigned_activation_bits != widest:
+        yield (
+            f"unsigned_activation_bits: expected {widest}, the widest that {table.runtime} represents exactly, "
+            f"found {table.unsigned_activation_bits}"
+        )
+    for index, entry in enumerate(table.precision):
+        where = f"precision[{index}]"
+        if entry.lowering not in _LOWERINGS[table.runtime]:
+            offered = ", ".join(_LOWERINGS[table.runtime])
+            yield f"{where}.lowering: expected what {table.runtime} executes ({offered}), found {entry.lowering}"
+        yield from _impossible_widths(where, entry)
+        if entry.lowering is Lowering.INT4_WEIGHT_ONLY and table.runtime is Runtime.TENSORRT:
+            lacking = [kind for kind in entry.kinds if kind not in MATMUL_KINDS]
+            if lacking:
+                yield (
+                    f"{where}.kinds: int4-weight-only is for layers written as MatMul ({', '.join(MATMUL_KINDS)}), "
+                    f"found {', '.join(lacking)}"
+                )
+
+
+def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:
+    limit = {Lowering.INT8: 8, Lowering.INT4_WEIGHT_ONLY: 4}.get(entry.lowering, MAX_BITS)
+    wide = [width for width in entry.weight_bits if width > limit]
+    if wide:
+        yield f"{where}.weight_bits: expected at most {limit} for {entry.lowering}, found {_listed(wide)}"
+    if entry.lowering is Lowering.INT8:
+        wide = [width for width in entry.activation_bits if width > 8]
+        if wide:
+            yield f"{where}.activation_bits: expected at most 8 for int8, found {_listed(wide)}"
+    if entry.lowering is Lowering.INT4_WEIGHT_ONLY and set(entry.activation_bits) != {MAX_BITS}:
+        yield (
+            f"{where}.activation_bits: expected [16] for int4-weight-only (the arithmetic is float16), "
+            f"found {_listed(entry.activation_bits)}"
+        )
+
+
+def _repeated(table: _ProfileTable) -> Iterator[str]:
+    seen: dict[tuple[LayerKind, Bits], int] = {}
+    for index, entry in enumerate(table.precision):
+        clashes: dict[int, list[str]] = {}
+        for key in product(entry.kinds, entry.pairs()):
+            if key in seen:
+                clashes.setdefault(seen[key], []).append(f"{key[1]} for {key[0]}")
+            seen.setdefault(key, index)
+        for other, pairs in clashes.items():
+            more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+            yield f"precision[{index}]: {pairs[0]}{more} given already by precision[{other}]; give each pair once"
+
+
+def _kinds_without_native(table: _ProfileTable) -> Iterator[str]:
+    native = {kind for entry in table.precision if not entry.carried for kind in entry.kinds}
+    lacking = [kind for kind in LayerKind if kind not in native]
+    if lacking:
+        yield f"precision: expected at least one pair that is not carried for {', '.join(lacking)}, found none"
+
+
+def _listed(widths: list[int]) -> str:
+    return ", ".join(map(str, widths))

@@ -1,0 +1,28 @@
+"""Profiles by name or path: the TOML files beside this module, or one of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qedeploy import catalog
+from qedeploy.profiles.profile import Profile
+from qedeploy.schema import read_toml
+
+FOLDER = Path(__file__).parent
+
+
+def profile_names() -> tuple[str, ...]:
+    """Return the names of the profiles that ship with qedeploy, sorted."""
+    return catalog.names(FOLDER)
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """Return a shipped profile by its name, or a user's TOML file by its path (a separator or .toml in it).
+
+    A profile is named after its file. Raises UserError where there is no such profile, or naming every fault of the
+    file: keys, units, and bit pairs that the runtime cannot execute.
+    """
+    from qedeploy.profiles.document import profile_from_document
+
+    path = catalog.find(name_or_path, FOLDER, "profile")
+    return profile_from_document(read_toml(path), name=path.stem, source=path)
