@@ -43,6 +43,9 @@ _MICROSECOND = 1e-6
 _SILENT = 4
 _MAX_PROFILED_QUERIES = 500
 
+_NodeKey = tuple[str, str, str]
+"""Name, type and index of a node: the index tells nodes without a name apart."""
+
 
 class OnnxRuntimeRunner:
     """Measures a `.onnx` file on the CPU with every graph optimisation on."""
@@ -161,7 +164,7 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
 
     `whole` (runs,) is what the caller saw of the last runs, in seconds; earlier ones in the trace were warm-up.
     """
-    runs: list[tuple[float, dict[tuple[str, str], float]]] = []
+    runs: list[tuple[float, dict[_NodeKey, float]]] = []
     nodes: list[dict[str, Any]] = []
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
@@ -179,14 +182,7 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
     keys = dict.fromkeys(key for _, times in kept for key in times)
     inside = float(np.mean([seconds for seconds, _ in kept]))
     return Profile(
-        nodes=tuple(
-            NodeTime(
-                name=name,
-                op_type=op_type,
-                seconds=sum(times.get((name, op_type), 0.0) for _, times in kept) / len(kept),
-            )
-            for name, op_type in keys
-        ),
+        nodes=tuple(_mean_node(key, [times.get(key, 0.0) for _, times in kept]) for key in keys),
         inside=inside,
         # The trace counts whole microseconds, so that a tiny model can seem longer inside than its caller saw.
         whole=max(float(np.mean(whole[middle])), inside),
@@ -194,12 +190,18 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
     )
 
 
-def _node_seconds(events: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
-    times: dict[tuple[str, str], float] = {}
+def _node_seconds(events: list[dict[str, Any]]) -> dict[_NodeKey, float]:
+    times: dict[_NodeKey, float] = {}
     for event in events:
-        key = (event["name"].removesuffix("_kernel_time"), event["args"]["op_name"])
+        arguments = event["args"]
+        key = (event["name"].removesuffix("_kernel_time"), arguments["op_name"], arguments["node_index"])
         times[key] = times.get(key, 0.0) + event["dur"] * _MICROSECOND
     return times
+
+
+def _mean_node(key: _NodeKey, seconds: list[float]) -> NodeTime:
+    name, op_type, index = key
+    return NodeTime(name=name or f"{op_type}_{index}", op_type=op_type, seconds=float(np.mean(seconds)))
 
 
 def _timed_runs(session: InferenceSession, binding: IOBinding, protocol: TimingProtocol) -> NDArray[np.float64]:

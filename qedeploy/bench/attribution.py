@@ -1,0 +1,121 @@
+"""Where the time went: every microsecond of a profiled query belongs to a layer or to a named overhead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qedeploy.bench.runner import NodeTime, Profile
+
+
+class Overhead(StrEnum):
+    """What a query spends time on besides the arithmetic of its layers."""
+
+    LAYOUT = "layout changes"
+    QUANTIZATION = "quantize and dequantize"
+    CLIP = "clip to a narrower range"
+    ADD = "residual add"
+    POOLING = "pooling"
+    ACTIVATION = "activation not fused"
+    OTHER = "other nodes"
+    BETWEEN = "runtime between nodes"
+    CALL = "call into the runtime"
+
+
+_LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "MemcpyToHost")
+_KINDS = {
+    **dict.fromkeys(_LAYOUT, Overhead.LAYOUT),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"), Overhead.QUANTIZATION),
+    "Clip": Overhead.CLIP,
+    **dict.fromkeys(("Add", "QLinearAdd", "Sum"), Overhead.ADD),
+    **dict.fromkeys(
+        (
+            "AveragePool", "GlobalAveragePool", "MaxPool", "QLinearAveragePool", "QLinearGlobalAveragePool",
+            "NhwcMaxPool", "ReduceMean", "QLinearReduceMean",
+        ),
+        Overhead.POOLING,
+    ),
+    **dict.fromkeys(("Relu", "LeakyRelu", "QLinearLeakyRelu", "Sigmoid", "HardSwish"), Overhead.ACTIVATION),
+}  # fmt: skip
+_OF_ANY_MODEL = {Overhead.LAYOUT, Overhead.QUANTIZATION}
+"""What is overhead even where nothing says which nodes are layers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A layer or an overhead with its mean time per query in seconds, its share of the whole, and its nodes' types."""
+
+    name: str
+    seconds: float
+    share: float
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """A profiled query in parts. The parts of `layers` and `overheads` sum to `whole` (seconds per query)."""
+
+    layers: tuple[Part, ...]
+    overheads: tuple[Part, ...]
+    whole: float
+    queries: int
+
+    @property
+    def total(self) -> float:
+        """Return the sum of all parts in seconds."""
+        return sum(part.seconds for part in (*self.layers, *self.overheads))
+
+
+def attribute(profile: Profile, layers: Collection[str] | None) -> Attribution:
+    """Return the parts of `profile`.
+
+    `layers` are the names of a model's layers in execution order. None means that they are unknown: every node that
+    is no overhead of any model then stands for itself.
+    """
+    by_layer: dict[str, list[NodeTime]] = {name: [] for name in layers or ()}
+    by_overhead: dict[Overhead, list[NodeTime]] = {}
+    for node in profile.nodes:
+        owner = _owner(node, layers)
+        if isinstance(owner, Overhead):
+            by_overhead.setdefault(owner, []).append(node)
+        else:
+            by_layer.setdefault(owner, []).append(node)
+    whole = profile.whole
+    between = profile.inside - sum(node.seconds for node in profile.nodes)
+    overheads = [_part(kind, by_overhead[kind], whole) for kind in Overhead if kind in by_overhead]
+    for kind, seconds in ((Overhead.BETWEEN, between), (Overhead.CALL, whole - profile.inside)):
+        overheads.append(Part(name=kind, seconds=seconds, share=seconds / whole, nodes=()))
+    return Attribution(
+        layers=tuple(_part(name, nodes, whole) for name, nodes in by_layer.items()),
+        overheads=tuple(overheads),
+        whole=whole,
+        queries=profile.queries,
+    )
+
+
+def _owner(node: NodeTime, layers: Collection[str] | None) -> str | Overhead:
+    kind = _KINDS.get(node.op_type)
+    if layers is None:
+        return kind if kind in _OF_ANY_MODEL else node.name
+    return kind or layer_of(node.name, layers) or Overhead.OTHER
+
+
+def layer_of(node_name: str, layers: Collection[str]) -> str | None:
+    """Return the layer that an executed node belongs to, or None.
+
+    A runtime that fuses or rewrites a node puts words behind its name: ONNX Runtime `_token_12` or `_nchwc`, and the
+    name may be that of a value behind the layer (`stem.relu_nchwc`).
+    """
+    name = re.sub(r"(_token_\d+|_nchwc)+$", "", node_name)
+    while name:
+        if name in layers:
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+def _part(name: str, nodes: list[NodeTime], whole: float) -> Part:
+    seconds = sum(node.seconds for node in nodes)
+    return Part(name=name, seconds=seconds, share=seconds / whole, nodes=tuple(node.op_type for node in nodes))

@@ -1,0 +1,291 @@
+"""A benchmark from file to result: the headline run, the comparisons in alternation, the profiled pass."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qedeploy.bench.attribution import Attribution, Part, attribute
+from qedeploy.bench.correlation import Correlation, TimeModel, correlate, fit_time_model
+from qedeploy.bench.document import BenchResult, ComparedModel, LayerRow, ModelFile, ProfiledPass, Totals
+from qedeploy.bench.estimates import LayerEstimate, estimate, uniform_executed
+from qedeploy.bench.findings import (
+    FLOAT_TWIN,
+    THIS_MODEL,
+    W8A8_TWIN,
+    Circumstances,
+    compared_findings,
+    planned_for,
+    profile_findings,
+    warnings,
+)
+from qedeploy.bench.interleave import ROUNDS, interleave, ratio
+from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.runner import Profile, Runner, RunnerDescription, RunnerOptions, open_runner
+from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
+from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative
+from qedeploy.errors import UserError
+from qedeploy.files import sha256
+
+if TYPE_CHECKING:
+    from qedeploy.export.metadata import ModelMetadata
+
+Progress = Callable[[str], None]
+
+_PROFILED_SHARE = 1 / 3
+"""Length of the profiled pass as a share of the headline run's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """What to measure beside the model, for how long, and what fails it."""
+
+    runner: RunnerOptions = field(default_factory=RunnerOptions)
+    protocol: TimingProtocol = field(default_factory=TimingProtocol)
+    twins: bool = True
+    against: Path | None = None
+    gates: tuple[Gate, ...] = ()
+    variation_limit: float = MAX_VARIATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone."""
+
+    machine: Machine
+    description: RunnerDescription
+    metadata: ModelMetadata | None
+    against: ModelMetadata | None
+    samples: Samples
+    rounds: Mapping[str, tuple[Samples, ...]]
+    profile: Profile
+
+
+def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
+    """Return what measuring `path` found.
+
+    Raises UserError for a file that is no model, a model to compare with that takes other inputs, or a gate that
+    needs one and has none; RequestError for a model that the runtime cannot execute. Gates are judged here and
+    enforced by the caller, once the result is written.
+    """
+    relative = next((gate for gate in options.gates if gate.relative), None)
+    if relative is not None and options.against is None:
+        raise UserError(f"--fail-if {relative.text!r}: x compares with another model: expected --against FILE as well")
+    return _result(path, options, _measure(path, options, progress))
+
+
+def _measure(path: Path, options: BenchOptions, progress: Progress) -> _Measured:
+    machine = describe_machine()
+    with ExitStack() as stack:
+        progress(f"loading {path.name}")
+        runner = stack.enter_context(open_runner(path, options.runner))
+        others = _open_against(stack, runner, options)
+        metadata = _metadata(path)
+        if metadata is not None and options.twins and planned_for(metadata.plan.runtime, runner.description):
+            progress("writing the float32 and W8A8 twins")
+            others |= _open_twins(stack, metadata, options.runner)
+        progress(f"timing {path.name}")
+        samples = runner.measure(options.protocol)
+        rounds = _alternate(runner, others, options.protocol, progress)
+        progress("profiling node by node")
+        profile = runner.profile(replace(options.protocol, duration=options.protocol.duration * _PROFILED_SHARE))
+        return _Measured(
+            machine=machine,
+            description=runner.description,
+            metadata=metadata,
+            against=_metadata(options.against) if options.against else None,
+            samples=samples,
+            rounds=rounds,
+            profile=profile,
+        )
+
+
+def _result(path: Path, options: BenchOptions, measured: _Measured) -> BenchResult:
+    summary, metadata = summarize(measured.samples), measured.metadata
+    estimates = _estimates(metadata, measured.description.batch)
+    attribution = attribute(measured.profile, [item.name for item in estimates] if metadata else None)
+    correlations, time_model = _explain(estimates, attribution)
+    profiled = ProfiledPass(
+        layers=_rows(attribution, estimates, metadata, time_model),
+        overheads=attribution.overheads,
+        whole=attribution.whole,
+        queries=attribution.queries,
+    )
+    compared = _compared(measured, options)
+    circumstances = Circumstances(
+        summary=summary,
+        variation_limit=options.variation_limit,
+        compared=compared,
+        machine=measured.machine,
+        runner=measured.description,
+        profiled=profiled,
+        plan_runtime=metadata.plan.runtime if metadata else None,
+    )
+    return BenchResult(
+        model=_model_file(path, metadata),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=measured.machine,
+        runner=measured.description,
+        protocol=options.protocol,
+        seed=options.runner.seed,
+        variation_limit=options.variation_limit,
+        summary=summary,
+        compared=compared,
+        profiled=profiled,
+        totals=_totals(estimates),
+        correlations=correlations,
+        time_model=time_model,
+        findings=(*compared_findings(compared, profiled.layers), *profile_findings(profiled, correlations)),
+        warnings=warnings(circumstances),
+        verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
+    )
+
+
+def _metadata(path: Path) -> ModelMetadata | None:
+    from qedeploy.export.metadata import read_metadata
+
+    return read_metadata(path)
+
+
+def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> dict[str, Runner]:
+    if options.against is None:
+        return {}
+    other = stack.enter_context(open_runner(options.against, options.runner))
+    ours, theirs = runner.description.inputs, other.description.inputs
+    if [(item.element_type, item.shape) for item in ours] != [(item.element_type, item.shape) for item in theirs]:
+        expected, found = ", ".join(map(str, ours)), ", ".join(map(str, theirs))
+        raise UserError(f"{options.against}: expected the measured model's inputs ({expected}), found {found}")
+    return {options.against.name: other}
+
+
+def _open_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Runner]:
+    from qedeploy.export.twins import write_float_twin, write_w8a8_twin
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-twins-")))
+    files = {
+        FLOAT_TWIN: write_float_twin(metadata, folder / "float32.onnx", batch=options.batch),
+        W8A8_TWIN: write_w8a8_twin(metadata, folder / "w8a8.onnx", batch=options.batch),
+    }
+    return {name: stack.enter_context(open_runner(file, options)) for name, file in files.items()}
+
+
+def _alternate(
+    runner: Runner, others: Mapping[str, Runner], protocol: TimingProtocol, progress: Progress
+) -> dict[str, tuple[Samples, ...]]:
+    if not others:
+        return {}
+    names = ", ".join(others)
+    return interleave(
+        {THIS_MODEL: runner, **others},
+        protocol,
+        progress=lambda done: progress(f"alternating with {names} (round {done} of {ROUNDS})"),
+    )
+
+
+def _estimates(metadata: ModelMetadata | None, batch: int) -> tuple[LayerEstimate, ...]:
+    return estimate(metadata.structure, metadata.plan.executed_bits(), batch) if metadata else ()
+
+
+def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
+    if not estimates:
+        return None
+    return Totals(
+        nominal_bitops=sum(item.nominal_bitops for item in estimates),
+        executed_bitops=sum(item.executed_bitops for item in estimates),
+    )
+
+
+def _explain(
+    estimates: Sequence[LayerEstimate], attribution: Attribution
+) -> tuple[tuple[Correlation, ...], TimeModel | None]:
+    seconds = {part.name: part.seconds for part in attribution.layers}
+    # A layer that ran in no node of its own (fused into another) has no time to set against its estimate.
+    timed = [item for item in estimates if seconds[item.name] > 0]
+    if not timed:
+        return (), None
+    times = [seconds[item.name] for item in timed]
+    correlations = (
+        correlate("Nominal BitOps", [item.nominal_bitops for item in timed], times),
+        correlate("Executed BitOps", [item.executed_bitops for item in timed], times),
+    )
+    return correlations, fit_time_model(timed, times)
+
+
+def _rows(
+    attribution: Attribution,
+    estimates: Sequence[LayerEstimate],
+    metadata: ModelMetadata | None,
+    time_model: TimeModel | None,
+) -> tuple[LayerRow, ...]:
+    known = {item.name: item for item in estimates}
+    lowerings = {layer.name: layer.lowering for layer in metadata.plan.layers} if metadata else {}
+    modelled = time_model.by_layer() if time_model else {}
+    return tuple(
+        _row(part, known.get(part.name), lowerings.get(part.name), modelled.get(part.name))
+        for part in attribution.layers
+    )
+
+
+def _row(part: Part, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
+    if item is None:
+        return LayerRow(name=part.name, seconds=part.seconds, share=part.share, nodes=part.nodes)
+    return LayerRow(
+        name=part.name,
+        seconds=part.seconds,
+        share=part.share,
+        nodes=part.nodes,
+        kind=item.kind,
+        lowering=lowering,
+        nominal=item.nominal,
+        executed=item.executed,
+        macs=item.macs,
+        nominal_bitops=item.nominal_bitops,
+        executed_bitops=item.executed_bitops,
+        bytes_moved=item.bytes_moved,
+        rate=item.executed_bitops / part.seconds if part.seconds > 0 else None,
+        modelled=modelled,
+    )
+
+
+def _compared(measured: _Measured, options: BenchOptions) -> tuple[ComparedModel, ...]:
+    if not measured.rounds:
+        return ()
+    batch = measured.description.batch
+    totals = {THIS_MODEL: _totals(_estimates(measured.metadata, batch))}
+    if measured.metadata is not None:
+        structure = measured.metadata.structure
+        totals[W8A8_TWIN] = _totals(estimate(structure, uniform_executed(structure, 8), batch))
+    if options.against is not None:
+        totals[options.against.name] = _totals(_estimates(measured.against, batch))
+    own = measured.rounds[THIS_MODEL]
+    return tuple(
+        ComparedModel(
+            name=name,
+            summary=summarize(Samples.joined(rounds)),
+            totals=totals.get(name),
+            ratio=None if name == THIS_MODEL else ratio(own, rounds),
+        )
+        for name, rounds in measured.rounds.items()
+    )
+
+
+def _judge(gate: Gate, measured: _Measured, summary: Summary, options: BenchOptions) -> Verdict:
+    if not gate.relative or options.against is None:
+        return judge_absolute(gate, summary, options.variation_limit)
+    own, other = measured.rounds[THIS_MODEL], measured.rounds[options.against.name]
+    summaries = [summarize(Samples.joined(rounds)) for rounds in (own, other)]
+    return judge_relative(gate, ratio(own, other, gate.of_samples), summaries, options.variation_limit)
+
+
+def _model_file(path: Path, metadata: ModelMetadata | None) -> ModelFile:
+    return ModelFile(
+        name=path.name,
+        sha256=sha256(path),
+        size_bytes=path.stat().st_size,
+        profile=metadata.profile if metadata else None,
+    )

@@ -1,0 +1,60 @@
+"""What each layer of a model is estimated to cost, to be set against what it is measured to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerEstimate:
+    """One layer's cost for a whole batch.
+
+    BitOps are those of the reference's accounting (normalisation and ReLU included) at nominal and at executed
+    widths. The reference leaves the classifier out; here it counts MACs x widths. `bytes_moved` are the layer's
+    input, output and weights at the executed widths, each once.
+    """
+
+    name: str
+    kind: LayerKind
+    nominal: Bits
+    executed: Bits
+    macs: int
+    nominal_bitops: float
+    executed_bitops: float
+    bytes_moved: float
+
+
+def estimate(structure: Structure, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:
+    """Return the estimate of every layer of `structure`; `executed` maps layer names to the widths computed in."""
+    return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in expand_layers(structure))
+
+
+def uniform_executed(structure: Structure, width: int) -> dict[str, Bits]:
+    """Return `width` as the executed weight and activation width of every layer."""
+    return {layer.name: Bits(weight=width, activation=width) for layer in expand_layers(structure)}
+
+
+def layer_bitops(layer: Layer, bits: Bits) -> float:
+    """Return one image's BitOps of `layer` at the widths `bits`."""
+    if layer.kind is LayerKind.CLASSIFIER:
+        return float(layer.macs * bits.weight * bits.activation)
+    return layer_flops(layer, bits) * BITOPS_PER_FLOP
+
+
+def _estimate(layer: Layer, executed: Bits, batch: int) -> LayerEstimate:
+    values = layer.in_channels * layer.input_size**2 + layer.out_channels * layer.output_size**2
+    return LayerEstimate(
+        name=layer.name,
+        kind=layer.kind,
+        nominal=layer.bits,
+        executed=executed,
+        macs=layer.macs * batch,
+        nominal_bitops=layer_bitops(layer, layer.bits) * batch,
+        executed_bitops=layer_bitops(layer, executed) * batch,
+        bytes_moved=values * batch * executed.activation / 8 + layer.weight_count * executed.weight / 8,
+    )

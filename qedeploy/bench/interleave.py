@@ -1,0 +1,95 @@
+"""Several models in alternating rounds, so that what the machine does meanwhile meets them all alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qedeploy.bench.runner import Runner
+from qedeploy.bench.timing import Samples, TimingProtocol
+
+ROUNDS = 15
+CONFIDENCE = 0.95
+
+_FEWEST_QUERIES = 3
+"""Queries of a round at the least, so that its median passes over one stray."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """How many times one thing another is: the median over rounds, and the interval of that median.
+
+    The interval is the sign test's (order statistics of the rounds): it holds for any distribution of the noise, at a
+    level of at least `confidence`.
+    """
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float = CONFIDENCE
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f}x [{self.low:.2f}, {self.high:.2f}]"
+
+
+def interleave(
+    runners: Mapping[str, Runner],
+    protocol: TimingProtocol,
+    *,
+    rounds: int = ROUNDS,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, tuple[Samples, ...]]:
+    """Return the samples of each runner, one entry a round; over all rounds each one meets `protocol`.
+
+    Every second round runs in the opposite order, so that a steady drift cancels. `progress` gets the rounds done.
+    """
+    share = TimingProtocol(
+        warm_up=protocol.duration / rounds / 10,
+        duration=protocol.duration / rounds,
+        iterations=max(_FEWEST_QUERIES, math.ceil(protocol.iterations / rounds)),
+    )
+    collected: dict[str, list[Samples]] = {name: [] for name in runners}
+    for number in range(rounds):
+        order = list(runners)[:: 1 if number % 2 == 0 else -1]
+        for name in order:
+            collected[name].append(runners[name].measure(share))
+        progress(number + 1)
+    return {name: tuple(samples) for name, samples in collected.items()}
+
+
+def ratio(
+    first: Sequence[Samples], second: Sequence[Samples], figure: Callable[[Samples], float] | None = None
+) -> Ratio:
+    """Return how many times the second's `figure` (the median latency by default) the first's is, round by round."""
+    of = figure or median_latency
+    quotients = np.asarray([of(one) / of(other) for one, other in zip(first, second, strict=True)])
+    low, high = median_interval(quotients, CONFIDENCE)
+    return Ratio(value=float(np.median(quotients)), low=low, high=high, rounds=len(quotients))
+
+
+def median_latency(samples: Samples) -> float:
+    """Return the median latency in seconds."""
+    return float(np.median(samples.latency))
+
+
+def median_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Return the sign test's interval of the median of `values` (n,); unbounded where n is too small for `confidence`.
+
+    The k-th smallest and k-th largest value, for the largest k with P(Binomial(n, 1/2) < k) <= (1 - confidence) / 2.
+    """
+    count = len(values)
+    tail, rank = 0.0, 0
+    while True:
+        tail += math.comb(count, rank) / 2**count
+        if tail > (1 - confidence) / 2:
+            break
+        rank += 1
+    if rank == 0:
+        return -math.inf, math.inf
+    ordered = np.sort(values)
+    return float(ordered[rank - 1]), float(ordered[count - rank])
