@@ -56,8 +56,8 @@ def device_limits(recipe: Recipe, profile: Profile) -> dict[BudgetKind, float]:
         if classifier >= memory.weight_bytes:
             raise RequestError(
                 f"recipe {recipe.name}: its classifier ({recipe.head_channels}x{recipe.classes} at "
-                f"{recipe.classifier_bits}) takes {format_bytes(classifier)} of the {format_bytes(memory.weight_bytes)} "
-                f"that {profile.name} has for weights: take a recipe with fewer head channels or classes, "
+                f"{recipe.classifier_bits}) takes {format_bytes(classifier)} of the "
+                f"{format_bytes(memory.weight_bytes)} that {profile.name} has for weights: take a recipe with fewer head channels or classes, "
                 f"such as {profile.recipe}"
             )
         limits[BudgetKind.SIZE] = memory.weight_bytes - classifier
