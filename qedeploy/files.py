@@ -22,10 +22,15 @@ def read_bytes(path: Path) -> bytes:
 
 def read_text(path: Path) -> str:
     """Return the UTF-8 text of `path`; raises UserError where it cannot be read or is not UTF-8 text."""
+    return decode_text(read_bytes(path), path)
+
+
+def decode_text(content: bytes, source: Path | str) -> str:
+    """Return `content` as UTF-8 text; raises UserError naming `source` where it is not."""
     try:
-        return read_bytes(path).decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}): is it the right file?") from error
+        raise UserError(f"{source}: not UTF-8 text (byte {error.start}): is it the right file?") from error
 
 
 @contextmanager

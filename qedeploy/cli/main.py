@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy import __version__
-from qedeploy.cli import doctor
+from qedeploy.cli import bench, doctor, profiles, score
 from qedeploy.errors import UserError
 
 app = typer.Typer(
@@ -34,7 +34,10 @@ def qedeploy(
     """Search, export and benchmark quantized networks for a named device."""
 
 
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
+app.add_typer(profiles.app, name="profiles")
+app.command("score")(score.score)
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from qedeploy.errors import UserError
 from qedeploy.files import read_text
-from qedeploy.network.lightnas import parse_text
+from qedeploy.network.lightnas import from_value, parse_text
 from qedeploy.network.structure import Classifier, Structure, located
 from qedeploy.schema import validate
 
@@ -31,29 +32,58 @@ def from_document(data: object, source: Path | str) -> Structure:
 
 
 def read_structures(path: Path, *, classifier: Classifier = Classifier()) -> Iterator[tuple[str, Structure]]:
-    """Yield `(where, structure)` for each structure in a file: structure.json, LightNAS text, or JSON lines of either.
+    """Yield `(where, structure)` for each structure in a file; see `parse_structures`.
 
-    `where` names the file, with the line for JSON lines. Raises UserError for what is none of these.
+    Raises UserError where the file cannot be read or holds something else.
     """
-    text = read_text(path)
+    yield from parse_structures(read_text(path), str(path), classifier=classifier)
+
+
+def parse_structures(
+    text: str, source: str, *, classifier: Classifier = Classifier()
+) -> Iterator[tuple[str, Structure]]:
+    """Yield `(where, structure)` for each structure in `text`: structure.json, LightNAS text, or several of either.
+
+    Several are one a line (JSON lines) or a JSON list; `where` is `source` with the line or the place in the list.
+    Raises UserError naming where, for what is none of these.
+    """
+    if not text.strip():
+        raise UserError(f"{source}: empty: expected a structure as JSON or as LightNAS text")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if len(lines) > 1 and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for _, line in lines):
+    if len(lines) > 1 and any(_stands_alone(line) for _, line in lines[:2]):
         for number, line in lines:
-            where = f"{path}:{number}"
-            yield where, _parse(line, where, classifier)
-    else:
-        yield str(path), _parse(text, str(path), classifier)
+            where = f"{source}:{number}"
+            yield where, _structure(_json(line), line, where, classifier)
+        return
+    value = _json(text)
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "class" not in item for item in value):
+        for index, item in enumerate(value):
+            where = f"{source}[{index}]"
+            yield where, _structure(item, "", where, classifier)
+        return
+    yield source, _structure(value, text, source, classifier)
 
 
-def _parse(text: str, where: str, classifier: Classifier) -> Structure:
+def _stands_alone(line: str) -> bool:
+    """Whether a line is a whole structure, as in JSON lines; pretty-printed JSON has none among its first two."""
+    line = line.strip()
+    return line.startswith("{") and line.endswith("}") and ("stage" in line or "class" in line)
+
+
+def _json(text: str) -> Any:
     try:
-        data = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        data = None
-    if isinstance(data, dict):
+        return None
+
+
+def _structure(value: Any, text: str, where: str, classifier: Classifier) -> Structure:
+    if isinstance(value, dict):
         # search.json and every other artefact that carries a structure keeps it under this key.
-        inner = data.get("structure", data)
-        if isinstance(inner, dict):
-            return from_document(inner, where)
+        value = value.get("structure", value)
+        if isinstance(value, dict) and not value.keys() & {"best_structures", "structures"}:
+            return from_document(value, where)
     with located(where):
-        return parse_text(text, classifier=classifier)
+        if value is None:
+            return parse_text(text, classifier=classifier)
+        return from_value(value, classifier=classifier)

@@ -18,14 +18,27 @@ _STAGE = "SuperQuantResK1DWK1"
 
 
 def parse_text(text: str, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
-    """Return the structure of a LightNAS text; raises StructureError where it is not one."""
+    """Return the structure of a LightNAS text or of the same in JSON; raises StructureError where it is neither."""
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         try:
             value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise StructureError(
+                "expected a structure as JSON or as LightNAS text, found neither "
+                f"(as JSON it ends at line {error.lineno}, column {error.colno}: {error.msg})"
+            ) from error
         except (ValueError, RecursionError) as error:
             raise StructureError("expected a structure as JSON or as LightNAS text, found neither") from error
+    return from_value(value, classifier=classifier, resolution=resolution)
+
+
+def from_value(value: object, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
+    """Return the structure of what a LightNAS text or its JSON holds; raises StructureError where it is none.
+
+    Of several under `best_structures` it is the first, which is what the reference's own tools take.
+    """
     return from_blocks(_blocks_of(value), classifier=classifier, resolution=resolution)
 
 

@@ -12,6 +12,9 @@ from qedeploy.errors import UserError
 MAX_BITS = 16
 """Width that stands for "not quantized": the value stays floating point."""
 
+MAX_SIZE = 1 << 20
+"""Bound of every channel count and size: far above any network, and small enough that no cost overflows."""
+
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 """How a file's data becomes these classes (read by pydantic, which this module does not import)."""
 
@@ -38,13 +41,13 @@ def _require_shape(kernel: int, stride: int) -> None:
         raise StructureError(f"stride: expected 1 or 2, found {stride}")
 
 
-def _require_int(field: str, value: object, low: int, high: int | None = None) -> None:
+def _require_int(field: str, value: object, low: int, high: int = MAX_SIZE) -> None:
     # bool is an int to Python and never a width or a channel count to a person.
     if isinstance(value, bool) or not isinstance(value, int):
         raise StructureError(f"{field}: expected a whole number, found {value!r}")
-    if value < low or (high is not None and value > high):
-        bounds = f"at least {low}" if high is None else f"{low} to {high}"
-        raise StructureError(f"{field}: expected {bounds}, found {value}")
+    if not low <= value <= high:
+        shown = value if abs(value) < 1 << 64 else "a far larger number"
+        raise StructureError(f"{field}: expected {low} to {high}, found {shown}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -57,8 +57,8 @@ def device_limits(recipe: Recipe, profile: Profile) -> dict[BudgetKind, float]:
             raise RequestError(
                 f"recipe {recipe.name}: its classifier ({recipe.head_channels}x{recipe.classes} at "
                 f"{recipe.classifier_bits}) takes {format_bytes(classifier)} of the "
-                f"{format_bytes(memory.weight_bytes)} that {profile.name} has for weights: take a recipe with fewer head channels or classes, "
-                f"such as {profile.recipe}"
+                f"{format_bytes(memory.weight_bytes)} that {profile.name} has for weights: take a recipe with fewer "
+                f"head channels or classes, such as {profile.recipe}"
             )
         limits[BudgetKind.SIZE] = memory.weight_bytes - classifier
     if memory.activation_bytes is not None:

@@ -21,14 +21,24 @@ class ScoreSettings:
 
 
 def bit_entropy(bits: Bits, settings: ScoreSettings) -> float:
-    """Return what the widths of one layer add to its entropy: ln S(sigma_A, b_A) + ln S(sigma_W, b_W) - ln sigma_A."""
-    activation = math.log(quantized_deviation(settings.sigma_activation, bits.activation))
-    weight = math.log(quantized_deviation(settings.sigma_weight, bits.weight))
+    """Return what the widths of one layer add to its entropy: ln S(sigma_A, b_A) + ln S(sigma_W, b_W) - ln sigma_A.
+
+    Raises UserError where a sigma is not positive, or so small that every value rounds to zero.
+    """
+    activation = _log_deviation("sigma_activation", settings.sigma_activation, bits.activation)
+    weight = _log_deviation("sigma_weight", settings.sigma_weight, bits.weight)
     return activation + weight - math.log(settings.sigma_activation)
 
 
+def _log_deviation(name: str, sigma: float, bits: int) -> float:
+    deviation = quantized_deviation(sigma, bits)
+    if deviation == 0.0:
+        raise UserError(f"{name}: {sigma} quantization steps are so few that every value rounds to 0: take 0.1 or more")
+    return math.log(deviation)
+
+
 def layer_entropy(layer: Layer, settings: ScoreSettings) -> float:
-    """Return the entropy of one convolution: 1/2 ln(C_in k^2) plus what its widths add; C_in is 1 for a depthwise one."""
+    """Return the entropy of a convolution: 1/2 ln(C_in k^2) plus what its widths add; C_in is 1 for a depthwise one."""
     fan_in = layer.in_channels // layer.groups * layer.kernel**2
     return 0.5 * math.log(fan_in) + bit_entropy(layer.bits, settings)
 
@@ -44,7 +54,7 @@ def score_stages(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def stage_scores(structure: Structure, settings: ScoreSettings = ScoreSettings()) -> tuple[float, ...]:
-    """Return each score stage's weighted part; raises UserError where the number of ratios is not that of the stages."""
+    """Return each score stage's weighted part; raises UserError where ratios and score stages differ in number."""
     blocks: tuple[Convolution | Stage, ...] = (structure.stem, *structure.stages, structure.head)
     ends = score_stages(tuple(block.stride for block in blocks))
     if len(ends) != len(settings.stage_ratios):

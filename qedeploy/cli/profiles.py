@@ -1,0 +1,64 @@
+"""`qedeploy profiles`: the devices that can be named, and what each of them executes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="List the device profiles, or show one.",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.callback()
+def profiles(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the device profiles: runtime, precisions per layer kind, memory limits."""
+    if context.invoked_subcommand is not None:
+        return
+    from qedeploy.profiles.describe import profile_document
+    from qedeploy.profiles.loader import load_profile, profile_names
+
+    found = [load_profile(name) for name in profile_names()]
+    if as_json:
+        import json
+
+        print(json.dumps([profile_document(profile) for profile in found], indent=2))
+        return
+    from rich.console import Console
+
+    from qedeploy.profiles.table import profiles_table
+
+    console = Console()
+    console.print(profiles_table(found))
+    console.print("\nOne of them in full: qedeploy profiles show NAME. A TOML file of your own goes by its path.")
+
+
+@app.command("show")
+def show(
+    profile: Annotated[str, typer.Argument(help="Name of a profile, or the path of a TOML file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one profile: every figure with its source, and what each bit pair is lowered to."""
+    from qedeploy.profiles.describe import profile_document
+    from qedeploy.profiles.loader import load_profile
+
+    found = load_profile(profile)
+    if as_json:
+        import json
+
+        print(json.dumps(profile_document(found), indent=2))
+        return
+    from rich.console import Console
+
+    from qedeploy.profiles.table import facts_table, lowering_table
+
+    console = Console()
+    console.print(found.name, style="bold", highlight=False)
+    console.print(facts_table(found))
+    console.print()
+    console.print(lowering_table(found))

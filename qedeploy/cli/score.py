@@ -1,0 +1,70 @@
+"""`qedeploy score`: QE-Score and costs of structures, as tables or as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from qedeploy.network.structure import Structure
+    from qedeploy.search.score_report import ScoreReport
+
+
+def score(
+    files: Annotated[list[str], typer.Argument(help="structure.json, LightNAS text or JSON lines; - reads stdin.")],
+    resolution: Annotated[int | None, typer.Option(help="Square input in pixels, instead of the structure's.")] = None,
+    sigma_weight: Annotated[float, typer.Option(help="Deviation of weights, in quantization steps.")] = 4.0,
+    sigma_activation: Annotated[float, typer.Option(help="Deviation of activations, in quantization steps.")] = 5.0,
+    stage_ratios: Annotated[str, typer.Option(help="Weight of each score stage.")] = "0,0,1,1,6",
+    profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Layers too, in JSON or for many structures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Print the score, BitOps, size and peak memory of structures, and each layer's part."""
+    from dataclasses import replace
+
+    from qedeploy.profiles.loader import load_profile
+    from qedeploy.search.score_report import report_document, score_report
+    from qedeploy.search.score_settings import score_settings
+
+    settings = score_settings(sigma_weight=sigma_weight, sigma_activation=sigma_activation, stage_ratios=stage_ratios)
+    device = load_profile(profile) if profile is not None else None
+    reports: list[ScoreReport] = []
+    for where, found in _structures(files):
+        structure = found if resolution is None else replace(found, resolution=resolution)
+        report = score_report(structure, where, settings, device)
+        if as_json:
+            import json
+
+            print(json.dumps(report_document(report, per_layer=per_layer)))
+        else:
+            reports.append(report)
+    if reports:
+        from rich.console import Console
+
+        from qedeploy.search.score_table import layer_table, notes, summary_table, totals_table
+
+        console = Console()
+        if len(reports) > 1:
+            console.print(summary_table(reports))
+        for report in reports if per_layer or len(reports) == 1 else ():
+            console.print(totals_table(report))
+            console.print(layer_table(report))
+        for note in notes(reports):
+            console.print(note, style="dim", highlight=False)
+
+
+def _structures(files: list[str]) -> Iterator[tuple[str, Structure]]:
+    import sys
+
+    from qedeploy.files import decode_text
+    from qedeploy.network.document import parse_structures, read_structures
+
+    for name in files:
+        if name == "-":
+            yield from parse_structures(decode_text(sys.stdin.buffer.read(), "standard input"), "standard input")
+        else:
+            yield from read_structures(Path(name))

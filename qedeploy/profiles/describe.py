@@ -1,0 +1,122 @@
+"""A profile in words: its pairs in short, for tables, and all of it as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits
+from qedeploy.profiles.profile import Lowering, Precision, Profile
+from qedeploy.units import format_bytes
+
+
+def compact_widths(widths: Iterable[int]) -> str:
+    """Return widths in short: a run of three or more as `2..8`, others one by one: `2,4,8`."""
+    runs: list[list[int]] = []
+    for width in sorted(set(widths)):
+        if runs and width == runs[-1][-1] + 1:
+            runs[-1].append(width)
+        else:
+            runs.append([width])
+    parts = (f"{run[0]}..{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs)
+    return ",".join(parts)
+
+
+def compact_pairs(pairs: Iterable[Bits]) -> tuple[str, ...]:
+    """Return pairs in short, as rectangles of weight widths by activation widths: `W2..7 A2..8`, a lone one `W4A16`."""
+    by_weight: dict[int, set[int]] = {}
+    for bits in pairs:
+        by_weight.setdefault(bits.weight, set()).add(bits.activation)
+    rectangles: dict[frozenset[int], list[int]] = {}
+    for weight, activations in sorted(by_weight.items()):
+        rectangles.setdefault(frozenset(activations), []).append(weight)
+    return tuple(_rectangle(weights, activations) for activations, weights in rectangles.items())
+
+
+def _rectangle(weights: Iterable[int], activations: Iterable[int]) -> str:
+    weight, activation = compact_widths(weights), compact_widths(activations)
+    gap = "" if weight.isdigit() and activation.isdigit() else " "
+    return f"W{weight}{gap}A{activation}"
+
+
+def same_precisions(profile: Profile) -> tuple[tuple[tuple[LayerKind, ...], tuple[Precision, ...]], ...]:
+    """Return the layer kinds in groups that run the same pairs in the same way, in the order of LayerKind."""
+    groups: dict[tuple[Precision, ...], list[LayerKind]] = {}
+    for kind in LayerKind:
+        groups.setdefault(profile.precisions[kind], []).append(kind)
+    return tuple((tuple(kinds), precisions) for precisions, kinds in groups.items())
+
+
+def kind_names(kinds: tuple[LayerKind, ...]) -> str:
+    """Return layer kinds in words, `all` for every one."""
+    return "all layers" if len(kinds) == len(LayerKind) else ", ".join(kinds)
+
+
+def by_lowering(precisions: tuple[Precision, ...], *, carried: bool) -> tuple[tuple[Lowering, tuple[Bits, ...]], ...]:
+    """Return the native or the carried pairs of a layer kind, grouped by what they are lowered to."""
+    groups: dict[Lowering, list[Bits]] = {}
+    for precision in precisions:
+        if precision.carried is carried:
+            groups.setdefault(precision.lowering, []).append(precision.bits)
+    return tuple((lowering, tuple(pairs)) for lowering, pairs in groups.items())
+
+
+def precision_summary(profile: Profile) -> tuple[str, ...]:
+    """Return a line for each group of layer kinds: its native pairs, what they become, and how many are carried."""
+    lines = []
+    for kinds, precisions in same_precisions(profile):
+        native = (
+            f"{'; '.join(compact_pairs(pairs))} {lowering}"
+            for lowering, pairs in by_lowering(precisions, carried=False)
+        )
+        carried = sum(precision.carried for precision in precisions)
+        lines.append(f"{kind_names(kinds)}: {', '.join(native)}{f' (+{carried} carried)' if carried else ''}")
+    return tuple(lines)
+
+
+def memory_summary(profile: Profile) -> tuple[str, ...]:
+    """Return the memory limits in words; none where nothing a structure needs comes near them."""
+    memory = profile.memory
+    limits = (("weights", memory.weight_bytes), ("activations", memory.activation_bytes))
+    return tuple(f"{name} {format_bytes(limit)}" for name, limit in limits if limit is not None)
+
+
+def profile_document(profile: Profile) -> dict[str, Any]:
+    """Return all of `profile` as JSON-ready data; rates in operations and bytes per second, memory in bytes."""
+    memory = profile.memory
+    return {
+        "name": profile.name,
+        "device": profile.device,
+        "runtime": str(profile.runtime),
+        "description": profile.description,
+        "source": profile.source,
+        "recipe": profile.recipe,
+        "unsigned_activation_bits": profile.unsigned_activation_bits,
+        "precisions": {
+            str(kind): [_precision_document(precision) for precision in precisions]
+            for kind, precisions in profile.precisions.items()
+        },
+        "rates": {
+            str(lowering): {"operations_per_second": rate.operations_per_second, "source": rate.source}
+            for lowering, rate in profile.rates.items()
+        },
+        "memory": {
+            "weight_bytes": memory.weight_bytes,
+            "activation_bytes": memory.activation_bytes,
+            "bandwidth_bytes_per_second": memory.bandwidth_bytes_per_second,
+            "source": memory.source,
+        },
+    }
+
+
+def _precision_document(precision: Precision) -> dict[str, Any]:
+    bits, executed = precision.bits, precision.lowering.executed(precision.bits)
+    return {
+        "weight_bits": bits.weight,
+        "activation_bits": bits.activation,
+        "lowering": str(precision.lowering),
+        "carried": precision.carried,
+        "nominal_bitops_per_mac": bits.weight * bits.activation,
+        "executed_bitops_per_mac": executed.weight * executed.activation,
+    }
