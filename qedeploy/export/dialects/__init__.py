@@ -1,0 +1,18 @@
+"""One file per runtime: how it wants its QDQ graph."""
+
+from __future__ import annotations
+
+from qedeploy.errors import RequestError
+from qedeploy.export.dialects.base import Dialect
+from qedeploy.export.dialects.onnxruntime import OnnxRuntimeDialect
+from qedeploy.profiles.profile import Runtime
+
+DIALECTS: dict[Runtime, Dialect] = {Runtime.ONNXRUNTIME: OnnxRuntimeDialect()}
+
+
+def dialect_for(runtime: Runtime) -> Dialect:
+    """Return the dialect of `runtime`; raises RequestError where qedeploy writes no graphs for it."""
+    if runtime not in DIALECTS:
+        known = ", ".join(DIALECTS)
+        raise RequestError(f"runtime {runtime}: qedeploy writes no graph for it; runtimes it writes for: {known}")
+    return DIALECTS[runtime]

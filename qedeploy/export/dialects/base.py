@@ -1,0 +1,98 @@
+"""What a runtime's dialect must say: which graph it wants for numbers that are the same in every dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from qedeploy.export.fold import FoldedLayer
+from qedeploy.export.graph import GraphBuilder
+from qedeploy.export.lowered import LoweredNetwork
+from qedeploy.export.plan import Grid
+from qedeploy.export.topology import Operation
+from qedeploy.network.layers import Layer
+from qedeploy.profiles.profile import Lowering, Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A quantization point that training did not have and the dialect needs, with the reason."""
+
+    value: str
+    bits: int
+    signed: bool
+    nonnegative: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """A value that has been rounded: its name in floating point, and that of its integers where the graph has them.
+
+    Integers have the logical shape of the value; `zero_point` is what they are shifted by. A dialect that hides a
+    layout change behind the integers may return another value to compute with.
+    """
+
+    value: str
+    integers: str | None
+    zero_point: int
+
+
+class Dialect(Protocol):
+    """How one runtime wants its graph. Implementations hold no state; the writer walks the network and calls them.
+
+    `write_*` add nodes to the graph and return the name of the value they made, in floating point unless said
+    otherwise. Nodes are named after the layer, helpers get a suffix (`.quantize`, `.clip`, `.dequantize`, `.weight`).
+    """
+
+    name: str
+    runtime: Runtime
+    opset: int
+    lowerings: frozenset[Lowering]
+    """Lowerings that this dialect can write."""
+    integer_bias: bool
+    """Whether the runtime adds the bias of a quantized layer as a 32-bit integer, so that it must lie on that grid."""
+
+    unsigned_activation_bits: int
+    """The widest unsigned activation that the dialect writes exactly; wider ones are signed."""
+    float_tolerance: float
+    """Largest error of a floating-point value, as a share of the largest one, that is rounding and nothing else."""
+
+    def highest_weight(self, lowering: Lowering) -> int:
+        """Return the largest weight integer that the type of `lowering` holds."""
+        ...
+
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+        """Return the extra points needed, where `quantized` names the values that a layer reads quantized."""
+        ...
+
+    def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
+        """Return `network` in the form that the runtime is fast at, computing the same; the plan's notes say what."""
+        ...
+
+    def write_input(self, graph: GraphBuilder, value: str) -> str:
+        """Bring the float32 input of the network to the type that the graph computes in."""
+        ...
+
+    def write_quantization(
+        self, graph: GraphBuilder, value: str, name: str, grid: Grid, reader: Layer | None
+    ) -> Quantized:
+        """Round `value` to `grid`; `name` is the prefix of the nodes, `reader` the layer whose quantizer this is."""
+        ...
+
+    def write_operation(
+        self,
+        graph: GraphBuilder,
+        operation: Operation,
+        inputs: Sequence[str],
+        layer: FoldedLayer | None,
+        grid: Grid | None,
+        output_grid: Grid | None,
+    ) -> str:
+        """Write the nodes of one operation. `grid` is that of its first input, `output_grid` that of its output."""
+        ...
+
+    def write_output(self, graph: GraphBuilder, value: str, name: str) -> str:
+        """Bring the logits to float32 under `name`, the graph's output."""
+        ...

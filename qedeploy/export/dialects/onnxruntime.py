@@ -1,0 +1,185 @@
+"""ONNX Runtime on CPU: uint8 activations, int8 weights per output channel, and Q/DQ where its kernels fuse.
+
+Measured with ONNX Runtime 1.32: zero point 0 after a ReLU and 128 elsewhere fuses every convolution to QLinearConv;
+a narrower range must be an integer Clip between Q and DQ, since a float one before Q breaks the fusion; an add fuses
+to QLinearAdd where both inputs and the output are quantized, and so do the poolings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from qedeploy.export import nodes
+from qedeploy.export.blocks import BLOCK, block_attributes, block_weight, fits_blocks
+from qedeploy.export.dialects.base import Point, Quantized
+from qedeploy.export.fold import FoldedLayer
+from qedeploy.export.graph import GraphBuilder
+from qedeploy.export.lowered import LoweredNetwork, bias_integers
+from qedeploy.export.padding import pad_channels
+from qedeploy.export.plan import Grid
+from qedeploy.export.topology import Operation, OperationKind
+from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.structure import MAX_BITS
+from qedeploy.profiles.profile import Lowering, Runtime
+
+_POINT_BITS = 8
+_CHANNEL_MULTIPLE = 16
+
+
+class OnnxRuntimeDialect:
+    """The graph that ONNX Runtime's CPU kernels fuse completely."""
+
+    name: ClassVar[str] = "onnxruntime"
+    runtime: ClassVar[Runtime] = Runtime.ONNXRUNTIME
+    opset: ClassVar[int] = 17
+    lowerings: ClassVar[frozenset[Lowering]] = frozenset({Lowering.INT8, Lowering.FLOAT32})
+    integer_bias: ClassVar[bool] = True
+    unsigned_activation_bits: ClassVar[int] = 8
+    float_tolerance: ClassVar[float] = 1e-4
+
+    def highest_weight(self, lowering: Lowering) -> int:
+        """Return 127, int8 weights being the only ones."""
+        del lowering
+        return 127
+
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+        """Return the outputs that must be quantized for ONNX Runtime to fuse their convolution, add or pooling."""
+        by_name = {step.name: step for step in steps}
+        found: list[Point] = []
+        for step in by_name.values():
+            if step.kind is OperationKind.ADD:
+                found.extend(_add_points(step, by_name, quantized))
+            is_head = step.layer is not None and step.layer.kind is LayerKind.HEAD
+            if is_head and _is_integer(step, quantized) and "pool" in quantized:
+                found.append(_point(step.name, signed=False, reason="QLinearConv puts out a quantized value"))
+        return tuple(found)
+
+    def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
+        """Pad channels to a multiple of 16, without which depthwise convolutions take a kernel 2.7 times slower."""
+        return pad_channels(network, _CHANNEL_MULTIPLE)
+
+    def write_input(self, graph: GraphBuilder, value: str) -> str:
+        """Leave the input as it is: the graph computes in float32 around its quantized nodes."""
+        del graph
+        return value
+
+    def write_quantization(
+        self, graph: GraphBuilder, value: str, name: str, grid: Grid, reader: Layer | None
+    ) -> Quantized:
+        """Write Q, an integer Clip where the grid is narrower than uint8, and DQ."""
+        zero_point = 0 if grid.low == 0 else 128
+        scale = graph.constant(f"{name}.scale", np.float32(grid.step))
+        zero = graph.constant(f"zero_point.{zero_point}", np.uint8(zero_point))
+        integers = graph.node("QuantizeLinear", [value, scale, zero], f"{name}.quantize")
+        low, high = grid.low + zero_point, grid.high + zero_point
+        bounds = [_bound(graph, low) if low > 0 else "", _bound(graph, high) if high < 255 else ""]
+        if any(bounds):
+            integers = graph.node("Clip", [integers, *bounds] if bounds[1] else [integers, bounds[0]], f"{name}.clip")
+        read = integers
+        if _reads_blocks(reader):
+            read = graph.node("SpaceToDepth", [integers], f"{name}.space_to_depth", blocksize=BLOCK)
+        dequantized = graph.node("DequantizeLinear", [read, scale, zero], f"{name}.dequantize")
+        return Quantized(value=dequantized, integers=integers, zero_point=zero_point)
+
+    def write_operation(
+        self,
+        graph: GraphBuilder,
+        operation: Operation,
+        inputs: Sequence[str],
+        layer: FoldedLayer | None,
+        grid: Grid | None,
+        output_grid: Grid | None,
+    ) -> str:
+        """Write one operation; a ReLU is left to the saturation of the output's Q where that starts at zero."""
+        if operation.layer is not None and layer is not None:
+            value = self._write_layer(graph, operation.layer, inputs[0], layer, grid)
+        elif operation.kind is OperationKind.AVERAGE_POOL and operation.size % 2 == 0 and output_grid is not None:
+            value = _average_by_convolution(graph, operation, inputs[0])
+        else:
+            value = nodes.weightless(graph, operation, inputs)
+        saturates = output_grid is not None and output_grid.low == 0
+        return value if saturates else nodes.relu(graph, operation, value)
+
+    def write_output(self, graph: GraphBuilder, value: str, name: str) -> str:
+        """Give the logits their name."""
+        return graph.node("Identity", [value], name)
+
+    def _write_layer(
+        self, graph: GraphBuilder, layer: Layer, value: str, folded: FoldedLayer, grid: Grid | None
+    ) -> str:
+        blocks = grid is not None and _reads_blocks(layer)
+        if blocks:
+            folded = dataclasses.replace(folded, weight=block_weight(folded.weight))
+        operands = [_weight(graph, layer.name, folded), _bias(graph, layer.name, folded, grid)]
+        if layer.kind is LayerKind.CLASSIFIER:
+            # DequantizeLinear is propagated over Squeeze and not over Flatten; Gemm becomes QGemm only behind it.
+            axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
+            value = graph.node("Squeeze", [value, axes], f"{layer.name}.squeeze")
+            return nodes.linear(graph, layer, [value, *operands])
+        attributes = block_attributes(layer.kernel) if blocks else None
+        channels = folded.weight.shape[0]
+        return nodes.convolution(graph, layer, [value, *operands], channels=channels, attributes=attributes)
+
+
+def _reads_blocks(layer: Layer | None) -> bool:
+    return layer is not None and layer.kind is LayerKind.STEM and fits_blocks(layer)
+
+
+def _average_by_convolution(graph: GraphBuilder, operation: Operation, value: str) -> str:
+    # QLinearAveragePool takes eight times as long as the depthwise convolution that computes the same.
+    channels = operation.channels
+    ones = FoldedLayer(
+        weight=np.ones((channels, 1, 2, 2), np.int8),
+        scale=np.full(channels, 0.25, np.float32),
+        bias=np.zeros(channels),
+    )
+    operands = [value, _weight(graph, operation.name, ones)]
+    return graph.node("Conv", operands, operation.name, kernel_shape=[2, 2], strides=[2, 2], group=channels)
+
+
+def _weight(graph: GraphBuilder, name: str, layer: FoldedLayer) -> str:
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    if layer.scale is None:
+        return weight
+    scale = graph.constant(f"{name}.weight.scale", layer.scale)
+    zero = graph.constant(f"{name}.weight.zero_point", np.zeros(layer.scale.shape, np.int8))
+    return graph.node("DequantizeLinear", [weight, scale, zero], f"{name}.weight.dequantize", axis=0)
+
+
+def _bias(graph: GraphBuilder, name: str, layer: FoldedLayer, grid: Grid | None) -> str:
+    if layer.scale is None or grid is None:
+        return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
+    bias = graph.constant(f"{name}.bias", bias_integers(layer, grid.step))
+    unit = (np.float64(grid.step) * layer.scale.astype(np.float64)).astype(np.float32)
+    scale = graph.constant(f"{name}.bias.scale", unit)
+    zero = graph.constant(f"{name}.bias.zero_point", np.zeros(unit.shape, np.int32))
+    return graph.node("DequantizeLinear", [bias, scale, zero], f"{name}.bias.dequantize", axis=0)
+
+
+def _is_integer(step: Operation, quantized: Collection[str]) -> bool:
+    return step.layer is not None and step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
+
+
+def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[Point]:
+    branch, shortcut = add.inputs
+    pool = steps.get(shortcut)
+    pool = pool if pool is not None and pool.kind is OperationKind.AVERAGE_POOL else None
+    origin = shortcut if pool is None else pool.inputs[0]
+    if not _is_integer(steps[branch], quantized) or not {origin, add.name} <= set(quantized):
+        return []
+    points = [_point(branch, signed=True, reason="QLinearAdd reads two quantized inputs")]
+    if pool is not None:
+        points.append(_point(shortcut, signed=False, reason="the pooled shortcut of a QLinearAdd"))
+    return points
+
+
+def _point(value: str, *, signed: bool, reason: str) -> Point:
+    return Point(value=value, bits=_POINT_BITS, signed=signed, nonnegative=not signed, reason=reason)
+
+
+def _bound(graph: GraphBuilder, value: int) -> str:
+    return graph.constant(f"bound.{value}", np.uint8(value))

@@ -1,0 +1,108 @@
+"""Folding batch normalisation into integer weights: the integers stay, their scale and the bias take the rest.
+
+A quantized convolution puts out `step_w[c] * sum(q_w q_x) * step_x`, a normalisation multiplies channel c by
+`gain[c] = gamma[c] / sqrt(variance[c] + epsilon)` and shifts it. Scales in ONNX must be positive, so a negative
+gain turns the integers' sign instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SMALLEST_SCALE = 1e-30
+"""Below this a float32 product of scales can leave the normal range; a channel that small is dead."""
+
+_BIAS_LIMIT = 2**30
+"""Half of what 32 bits hold; the sum of products takes the other half (255 * 128 * 65,000 inputs fit)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerWeights:
+    """A layer as training left it.
+
+    `weight`: (out, in/groups, k, k) or (out, in), integers of the weight quantizer where `step` (out,) is given, else
+    floating point. `gain` and `shift`, both (out,): what follows the sum of products, 1 and the bias for a linear.
+    """
+
+    weight: NDArray[np.float64]
+    step: NDArray[np.float64] | None
+    gain: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoldedLayer:
+    """Weights as a graph holds them: int8 with one positive float32 `scale` per output channel, or float32 without.
+
+    `bias` is float64, in the units of the layer's output. The counts are those of `LayerPlan`.
+    """
+
+    weight: NDArray[np.int8] | NDArray[np.float32]
+    scale: NDArray[np.float32] | None
+    bias: NDArray[np.float64]
+    clipped_weights: int = 0
+    dead_channels: int = 0
+    rescaled_channels: int = 0
+
+
+def normalisation(
+    gamma: NDArray[np.float64],
+    beta: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    epsilon: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the `(gain, shift)` of a batch normalisation in evaluation, each (out,)."""
+    gain = gamma / np.sqrt(variance + epsilon)
+    return gain, beta - gain * mean
+
+
+def fold(layer: LayerWeights, *, highest: int = 127) -> FoldedLayer:
+    """Return `layer` with its gain in the weights' scale; `highest` is the largest integer the device's type holds.
+
+    A channel whose scale would be zero keeps its bias and loses its weights, under a scale of 1.
+    """
+    shape = (-1,) + (1,) * (layer.weight.ndim - 1)
+    if layer.step is None:
+        weight = (layer.weight * layer.gain.reshape(shape)).astype(np.float32)
+        return FoldedLayer(weight=weight, scale=None, bias=layer.shift)
+    scale = np.abs(layer.step * layer.gain)
+    dead = scale < _SMALLEST_SCALE
+    integers = layer.weight * np.where(layer.gain < 0, -1.0, 1.0).reshape(shape)
+    integers = np.where(dead.reshape(shape), 0.0, integers)
+    clipped = int(np.count_nonzero(integers > highest))
+    return FoldedLayer(
+        weight=np.minimum(integers, highest).astype(np.int8),
+        scale=np.where(dead, 1.0, scale).astype(np.float32),
+        bias=layer.shift,
+        clipped_weights=clipped,
+        dead_channels=int(np.count_nonzero(dead)),
+    )
+
+
+def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
+    """Return `layer` with its bias on the grid of its products, `step * scale`, in 32-bit whole numbers.
+
+    `step` is the input's. ONNX Runtime adds biases as such integers. Where one does not fit, the channel's scale
+    grows until it does, and its weights are rounded to the coarser grid.
+    """
+    if layer.scale is None:
+        return layer
+    scale = layer.scale.astype(np.float64)
+    needed = np.abs(layer.bias) / (step * _BIAS_LIMIT)
+    coarse = needed > scale
+    new_scale = np.where(coarse, needed, scale).astype(np.float32)
+    shape = (-1,) + (1,) * (layer.weight.ndim - 1)
+    ratio = np.where(coarse, scale / new_scale, 1.0).reshape(shape)
+    unit = step * new_scale.astype(np.float64)
+    return FoldedLayer(
+        weight=np.rint(layer.weight * ratio).astype(np.int8),
+        scale=new_scale,
+        bias=np.rint(layer.bias / unit) * unit,
+        clipped_weights=layer.clipped_weights,
+        dead_channels=layer.dead_channels,
+        rescaled_channels=int(np.count_nonzero(coarse)),
+    )

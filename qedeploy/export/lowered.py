@@ -1,0 +1,46 @@
+"""A lowered network: its plan and its weights in NumPy. Every dialect writes these numbers, the reference runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from qedeploy.export.fold import FoldedLayer
+from qedeploy.export.plan import LayerPlan, LoweringPlan
+from qedeploy.export.topology import Operation, operations
+from qedeploy.network.structure import Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoweredNetwork:
+    """A structure, the plan of its lowering, and the folded weights of every layer by name."""
+
+    structure: Structure
+    plan: LoweringPlan
+    layers: Mapping[str, FoldedLayer]
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Return the steps of the network in execution order."""
+        return operations(self.structure)
+
+
+def bias_integers(layer: FoldedLayer, step: float) -> np.ndarray:
+    """Return the bias in units of `step * scale` as int32, (out,): what `with_integer_bias` put it on."""
+    if layer.scale is None:
+        raise ValueError("a floating-point layer has no integer bias")
+    return np.rint(layer.bias / (step * layer.scale.astype(np.float64))).astype(np.int32)
+
+
+def weight_range(layer: FoldedLayer) -> tuple[int | None, int | None]:
+    """Return the smallest and largest weight integer that occur, (None, None) for floating-point weights."""
+    if layer.scale is None:
+        return None, None
+    return int(layer.weight.min()), int(layer.weight.max())
+
+
+def layer_plans(network: LoweredNetwork) -> Mapping[str, LayerPlan]:
+    """Return the plans of the layers by name."""
+    return {layer.name: layer for layer in network.plan.layers}

@@ -1,0 +1,76 @@
+"""What an exported ONNX file says of itself: Structure, profile and lowering plan as JSON in metadata_props."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from qedeploy.errors import UserError
+from qedeploy.export import plan as plans
+from qedeploy.export.plan import LoweringPlan
+from qedeploy.files import read_bytes
+from qedeploy.network import document
+from qedeploy.network.structure import Structure
+
+FORMAT = "qedeploy-onnx/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMetadata:
+    """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
+
+    structure: Structure
+    profile: str
+    plan: LoweringPlan
+
+
+def to_properties(metadata: ModelMetadata) -> dict[str, str]:
+    """Return `metadata` as ONNX metadata_props."""
+    return {
+        "qedeploy.format": FORMAT,
+        "qedeploy.structure": json.dumps(document.to_document(metadata.structure)),
+        "qedeploy.profile": metadata.profile,
+        "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
+    }
+
+
+def read_metadata(path: Path) -> ModelMetadata | None:
+    """Return the metadata of an ONNX file, None where it carries none of ours.
+
+    Raises UserError where the file is not ONNX, or where its metadata is ours and damaged.
+    """
+    properties = {item.key: item.value for item in read_model(path).metadata_props}
+    if not any(key.startswith("qedeploy.") for key in properties):
+        return None
+    if properties.get("qedeploy.format") != FORMAT:
+        found = properties.get("qedeploy.format", "none")
+        raise UserError(f"{path}: metadata qedeploy.format: expected {FORMAT}, found {found}: export the model again")
+    return ModelMetadata(
+        structure=document.from_document(_json(properties, "qedeploy.structure", path), path),
+        profile=properties.get("qedeploy.profile", ""),
+        plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
+    )
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Return the ONNX model of `path`; raises UserError where it cannot be read or is none."""
+    from google.protobuf.message import DecodeError
+
+    content = read_bytes(path)
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise UserError(f"{path}: not an ONNX model, or a truncated one") from error
+    if not model.graph.node:
+        raise UserError(f"{path}: not an ONNX model: it holds no graph")
+    return model
+
+
+def _json(properties: dict[str, str], key: str, path: Path) -> object:
+    try:
+        return json.loads(properties[key])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: metadata {key}: missing or not JSON: export the model again") from error

@@ -1,0 +1,61 @@
+"""Padding channels to what a kernel is fast at: the added channels carry zeros, so no number changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from qedeploy.export.fold import FoldedLayer
+from qedeploy.export.lowered import LoweredNetwork
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+
+
+def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
+    """Return for each layer whose output should grow the number of channels it grows to.
+
+    These are the values that only convolutions read, so that nothing but their neighbours' weights must follow: what
+    goes in and out of a depthwise convolution, to a multiple of `multiple`, and the stem's output, to one `multiple`.
+    """
+    widths = {}
+    for layer, following in pairwise(layers):
+        bottleneck = following.kind is LayerKind.DEPTHWISE or layer.kind is LayerKind.DEPTHWISE
+        narrow_stem = layer.kind is LayerKind.STEM and layer.out_channels < multiple and not following.residual
+        if (bottleneck or narrow_stem) and layer.out_channels % multiple:
+            widths[layer.name] = -(-layer.out_channels // multiple) * multiple
+    return widths
+
+
+def pad_channels(network: LoweredNetwork, multiple: int) -> LoweredNetwork:
+    """Return `network` with the channels of `padded_widths` filled with zero weights; its plan says which."""
+    layers = expand_layers(network.structure)
+    widths = padded_widths(layers, multiple)
+    if not widths:
+        return network
+    padded: dict[str, FoldedLayer] = {}
+    previous = network.structure.input_channels
+    for layer in layers:
+        outputs = widths.get(layer.name, layer.out_channels)
+        padded[layer.name] = _padded(network.layers[layer.name], previous, outputs, layer.kind)
+        previous = outputs
+    notes = (*network.plan.notes, *_notes(layers, widths))
+    return dataclasses.replace(network, layers=padded, plan=dataclasses.replace(network.plan, notes=notes))
+
+
+def _padded(layer: FoldedLayer, inputs: int, outputs: int, kind: LayerKind) -> FoldedLayer:
+    inputs = 1 if kind is LayerKind.DEPTHWISE else inputs
+    extra_outputs, extra_inputs = outputs - layer.weight.shape[0], inputs - layer.weight.shape[1]
+    if not extra_outputs and not extra_inputs:
+        return layer
+    growth = [(0, extra_outputs), (0, extra_inputs)] + [(0, 0)] * (layer.weight.ndim - 2)
+    scale = None if layer.scale is None else np.pad(layer.scale, (0, extra_outputs), constant_values=1.0)
+    return dataclasses.replace(
+        layer, weight=np.pad(layer.weight, growth), scale=scale, bias=np.pad(layer.bias, (0, extra_outputs))
+    )
+
+
+def _notes(layers: tuple[Layer, ...], widths: Mapping[str, int]) -> list[str]:
+    channels = {layer.name: layer.out_channels for layer in layers}
+    return [f"{name}: {channels[name]} channels padded to {width} with zeros" for name, width in widths.items()]

@@ -1,0 +1,23 @@
+"""What an export starts from: the numbers that training left, without the framework that they were trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qedeploy.export.calibration import Wanted
+from qedeploy.export.fold import LayerWeights
+from qedeploy.export.plan import Grid
+from qedeploy.network.structure import Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedNetwork:
+    """A structure with the weights of its layers and, per value that a layer reads, the grid of that layer's quantizer.
+
+    A grid is None where the layer reads floating point, and Wanted where its step was never trained.
+    """
+
+    structure: Structure
+    layers: Mapping[str, LayerWeights]
+    grids: Mapping[str, Grid | Wanted | None]

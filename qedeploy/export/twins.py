@@ -1,0 +1,166 @@
+"""Twins of a model for timing: the same network in float32, and in uniform W8A8, with random weights.
+
+A runtime's time depends on shapes and types and not on values (but for denormals, which the scaling here avoids), so
+the metadata of an exported model is all that a twin needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from qedeploy.export.dialects import dialect_for
+from qedeploy.export.dialects.base import Dialect
+from qedeploy.export.fold import FoldedLayer, LayerWeights, fold, with_integer_bias
+from qedeploy.export.lowered import LoweredNetwork, weight_range
+from qedeploy.export.metadata import ModelMetadata, to_properties
+from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
+from qedeploy.export.topology import IMAGE, consumers, operations
+from qedeploy.export.writer import write_model
+from qedeploy.files import write_bytes
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import MAX_BITS, Bits, Block, Structure
+from qedeploy.profiles.profile import Lowering
+
+_REACH = 4.0
+"""How many standard deviations the assumed grids reach, of the unit normal that the random weights keep values near."""
+
+
+def write_float_twin(metadata: ModelMetadata, path: Path, *, batch: int | None = None) -> Path:
+    """Write the network of `metadata` without any quantization, with random weights; returns `path`."""
+    return _write_twin(metadata, MAX_BITS, path, batch)
+
+
+def write_w8a8_twin(metadata: ModelMetadata, path: Path, *, batch: int | None = None) -> Path:
+    """Write the network of `metadata` with every layer in W8A8, with random weights; returns `path`."""
+    return _write_twin(metadata, 8, path, batch)
+
+
+def uniform(structure: Structure, width: int) -> Structure:
+    """Return `structure` with every layer at `width` bits; 16 means not quantized."""
+    bits = Bits(weight=width, activation=width)
+    return dataclasses.replace(
+        structure,
+        stem=dataclasses.replace(structure.stem, bits=bits),
+        stages=tuple(
+            dataclasses.replace(stage, blocks=tuple(Block.uniform(bits) for _ in stage.blocks))
+            for stage in structure.stages
+        ),
+        head=dataclasses.replace(structure.head, bits=bits),
+        classifier=dataclasses.replace(structure.classifier, bits=bits),
+    )
+
+
+def random_network(structure: Structure, dialect: Dialect, *, seed: int = 0) -> LoweredNetwork:
+    """Return a lowered network with random weights, to be timed and never judged by its output.
+
+    16-bit weights and activations stay floating point. Not yet arranged by the dialect.
+    """
+    steps = operations(structure)
+    layers = {layer.name: layer for layer in expand_layers(structure)}
+    readers = consumers(steps)
+    grids = {value: _assumed_grid(value, layers[reader], dialect) for value, reader in readers.items()}
+    points = {
+        point.value: Grid.of(
+            bits=point.bits,
+            signed=point.signed,
+            step=_step(point.bits, point.signed),
+            nonnegative=point.nonnegative,
+        )
+        for point in dialect.points(steps, [name for name, grid in grids.items() if grid is not None])
+    }
+    found = {**{name: grid for name, grid in grids.items() if grid is not None}, **points}
+    generator = np.random.default_rng(seed)
+    folded = {
+        step.layer.name: _random_layer(step.layer, found.get(step.inputs[0]), dialect, generator)
+        for step in steps
+        if step.layer is not None
+    }
+    plan = LoweringPlan(
+        profile="",
+        runtime=dialect.runtime,
+        dialect=dialect.name,
+        layers=tuple(_layer_plan(layers[reader], grids[value], folded[reader]) for value, reader in readers.items()),
+        values=tuple(
+            ValuePlan(name=name, grid=grid, source=StepSource.ASSUMED, reader=readers.get(name))
+            for name, grid in found.items()
+        ),
+        integer_bias=dialect.integer_bias,
+    )
+    return LoweredNetwork(structure=structure, plan=plan, layers=folded)
+
+
+def float_network(network: LoweredNetwork) -> LoweredNetwork:
+    """Return `network` without any rounding of activations, its weights as the floating-point values they stand for."""
+    layers = {name: _floating(layer) for name, layer in network.layers.items()}
+    plan = dataclasses.replace(network.plan, values=(), integer_bias=False)
+    return LoweredNetwork(structure=network.structure, plan=plan, layers=layers)
+
+
+def write_float_onnx(network: LoweredNetwork, path: Path, dialect: Dialect, *, batch: int | None = None) -> Path:
+    """Write `network` as a plain floating-point ONNX file without Q/DQ; returns `path`."""
+    written = write_model(float_network(network), dialect, batch=batch)
+    return write_bytes(path, written.model.SerializeToString())
+
+
+def _write_twin(metadata: ModelMetadata, width: int, path: Path, batch: int | None) -> Path:
+    dialect = dialect_for(metadata.plan.runtime)
+    network = random_network(uniform(metadata.structure, width), dialect)
+    if width < MAX_BITS:
+        network = dialect.arrange(network)
+    properties = to_properties(ModelMetadata(structure=network.structure, profile="", plan=network.plan))
+    written = write_model(network, dialect, batch=batch, metadata=properties)
+    return write_bytes(path, written.model.SerializeToString())
+
+
+def _assumed_grid(value: str, layer: Layer, dialect: Dialect) -> Grid | None:
+    bits = layer.bits.activation
+    if bits == MAX_BITS:
+        return None
+    signed = value == IMAGE or bits > dialect.unsigned_activation_bits
+    return Grid.of(bits=bits, signed=signed, step=_step(bits, signed), nonnegative=value != IMAGE)
+
+
+def _step(bits: int, signed: bool) -> float:
+    return _REACH / float(2 ** (bits - 1 if signed else bits))
+
+
+def _random_layer(layer: Layer, grid: Grid | None, dialect: Dialect, generator: np.random.Generator) -> FoldedLayer:
+    inputs = layer.weight_count // layer.out_channels
+    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
+    if layer.kind is LayerKind.CLASSIFIER:
+        shape = shape[:2]
+    weight = generator.standard_normal(shape) * np.sqrt(2 / inputs)
+    ones = np.ones(layer.out_channels)
+    shift = generator.standard_normal(layer.out_channels) * 0.1
+    if layer.bits.weight == MAX_BITS:
+        return fold(LayerWeights(weight=weight, step=None, gain=ones, shift=shift))
+    highest = 2 ** (layer.bits.weight - 1) - 1
+    step = np.abs(weight).reshape(layer.out_channels, -1).max(axis=1) / max(highest, 1)
+    integers = np.rint(weight / step.reshape((-1,) + (1,) * (weight.ndim - 1)))
+    folded = fold(LayerWeights(weight=integers, step=step, gain=ones, shift=shift))
+    return with_integer_bias(folded, grid.step) if dialect.integer_bias and grid is not None else folded
+
+
+def _layer_plan(layer: Layer, grid: Grid | None, folded: FoldedLayer) -> LayerPlan:
+    low, high = weight_range(folded)
+    lowering = Lowering.INT8 if folded.scale is not None and grid is not None else Lowering.FLOAT32
+    return LayerPlan(
+        name=layer.name,
+        kind=layer.kind,
+        bits=layer.bits,
+        lowering=lowering,
+        executed=lowering.executed(layer.bits),
+        input=grid,
+        weight_low=low,
+        weight_high=high,
+    )
+
+
+def _floating(layer: FoldedLayer) -> FoldedLayer:
+    if layer.scale is None:
+        return layer
+    scale = layer.scale.reshape((-1,) + (1,) * (layer.weight.ndim - 1))
+    return FoldedLayer(weight=(layer.weight * scale).astype(np.float32), scale=None, bias=layer.bias)

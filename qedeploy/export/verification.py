@@ -1,0 +1,211 @@
+"""Proof that a written graph computes its plan: every layer on the same inputs as the runtime had, integer for integer.
+
+The runtime's integers of every quantized value are read out of a copy of the graph; PyTorch then computes each
+operation from the inputs that the runtime gave it, so that an error is charged to the layer that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from qedeploy.errors import UserError
+from qedeploy.export import reference
+from qedeploy.export.lowered import LoweredNetwork
+from qedeploy.export.plan import Grid
+from qedeploy.export.reference import Reading
+from qedeploy.export.session import open_session
+from qedeploy.export.topology import IMAGE
+from qedeploy.export.writer import LOGITS, WrittenModel
+
+DIFFERING_SHARE = 0.001
+"""Largest share of a layer's values that may differ by the one step of a sum on a rounding boundary."""
+
+_CHUNK = 4
+
+
+class VerificationError(UserError):
+    """An exported graph that does not compute its plan: a fault of qedeploy or of the runtime (exit code 1)."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueCheck:
+    """One value of the network, compared over `values` numbers.
+
+    Quantized: `differing` of them are not the same integer, by `largest` steps at most. Floating point: `largest` is
+    the largest difference as a share of the value's largest magnitude, and `differing` counts those over tolerance.
+    """
+
+    name: str
+    quantized: bool
+    values: int
+    differing: int
+    largest: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the differences are rounding; a single value never fails a layer by its share."""
+        if not self.quantized:
+            return self.differing == 0
+        return self.largest <= 1 and self.differing <= max(1, DIFFERING_SHARE * self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was compared on how many images, with the runtime that ran the graph.
+
+    `logit_difference` is the largest between runtime and PyTorch end to end, in the logits' own units, and
+    `logit_range` their largest magnitude; `top1_agreement` is a share of the images.
+    """
+
+    runtime: str
+    images: int
+    checks: tuple[ValueCheck, ...]
+    logit_difference: float
+    logit_range: float
+    top1_agreement: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every value passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify(
+    network: LoweredNetwork, written: WrittenModel, images: Tensor, expected: Tensor, *, float_tolerance: float
+) -> Verification:
+    """Compare `written` in ONNX Runtime with PyTorch's run of the same plan on `images`; raises no error for a failure.
+
+    `expected`: the logits of `reference.run` on the same images, (batch, classes).
+    """
+    session = open_session(_exposed(network, written).SerializeToString())
+    plain = open_session(written.model.SerializeToString())
+    counts: dict[str, list[ValueCheck]] = {}
+    logits, exposed_logits = [], []
+    for chunk in torch.split(images.to(torch.float32), _CHUNK):
+        feed = {IMAGE: chunk.numpy()}
+        outputs = dict(zip([item.name for item in session.get_outputs()], session.run(None, feed), strict=True))
+        logits.append(plain.run([LOGITS], feed)[0])
+        exposed_logits.append(outputs[LOGITS])
+        for check in _check_chunk(network, written, chunk, outputs, float_tolerance):
+            counts.setdefault(check.name, []).append(check)
+    if not np.array_equal(np.concatenate(logits), np.concatenate(exposed_logits)):
+        raise VerificationError("reading the layers' values out of the graph changed its result; please report this")
+    found = torch.from_numpy(np.concatenate(logits)).to(torch.float64)
+    return Verification(
+        runtime=f"onnxruntime {_runtime_version()}",
+        images=len(images),
+        checks=tuple(_merged(checks) for checks in counts.values()),
+        logit_difference=float((found - expected).abs().max()),
+        logit_range=float(expected.abs().max()),
+        top1_agreement=agreement(found, expected),
+    )
+
+
+def require_passed(verification: Verification) -> None:
+    """Raise VerificationError, naming the worst layer, where `verification` did not pass."""
+    failed = [check for check in verification.checks if not check.passed]
+    if failed:
+        worst = max(failed, key=lambda check: (check.largest, check.differing))
+        unit = "steps" if worst.quantized else "of its largest value"
+        raise VerificationError(
+            f"{worst.name}: {verification.runtime} differs from PyTorch by up to {worst.largest:g} {unit} in "
+            f"{worst.differing} of {worst.values} values ({len(failed)} layers differ); nothing was written"
+        )
+
+
+def agreement(first: Tensor, second: Tensor) -> float:
+    """Return the share of images on which two sets of logits (batch, classes) have the same largest class."""
+    return float((first.argmax(dim=1) == second.argmax(dim=1)).to(torch.float64).mean())
+
+
+def _exposed(network: LoweredNetwork, written: WrittenModel) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(written.model)
+    names = {name for name in _tensors(network, written).values() if name not in {LOGITS, IMAGE}}
+    inferred = onnx.shape_inference.infer_shapes(model)
+    types = {item.name: item for item in inferred.graph.value_info}
+    model.graph.output.extend(types[name] for name in sorted(names))
+    return model
+
+
+def _tensors(network: LoweredNetwork, written: WrittenModel) -> Mapping[str, str]:
+    """Return the graph's tensor for each value: its integers where it is quantized, else the value itself."""
+    found = {}
+    for name in (IMAGE, *(step.name for step in network.operations)):
+        quantized = written.quantized.get(name)
+        integers = quantized.integers if quantized is not None else None
+        found[name] = integers if integers is not None else written.values[name]
+    return found
+
+
+def _check_chunk(
+    network: LoweredNetwork,
+    written: WrittenModel,
+    images: Tensor,
+    outputs: Mapping[str, np.ndarray],
+    float_tolerance: float,
+) -> list[ValueCheck]:
+    grids = network.plan.grids()
+    tensors = _tensors(network, written)
+
+    def reading(name: str) -> Reading:
+        if tensors[name] == IMAGE:
+            return Reading(numbers=images.to(torch.float64))
+        numbers = torch.from_numpy(outputs[tensors[name]])
+        quantized = written.quantized.get(name)
+        if quantized is None or name not in grids:
+            return Reading(numbers=numbers.to(torch.float64))
+        return Reading(numbers=numbers.to(torch.float32) - quantized.zero_point, step=grids[name].step)
+
+    checks = []
+    if IMAGE in grids:
+        checks.append(_compare(IMAGE, images.to(torch.float64), reading(IMAGE), grids[IMAGE], float_tolerance))
+    for step in network.operations:
+        value = reference.execute(step, [reading(name) for name in step.inputs], network.layers.get(step.name))
+        checks.append(_compare(step.name, value, reading(step.name), grids.get(step.name), float_tolerance))
+    return checks
+
+
+def _compare(name: str, value: Tensor, found: Reading, grid: Grid | None, tolerance: float) -> ValueCheck:
+    if grid is not None:
+        steps = (reference.quantize(value, grid) - found.numbers).abs()
+        return ValueCheck(
+            name=name,
+            quantized=True,
+            values=steps.numel(),
+            differing=int(torch.count_nonzero(steps)),
+            largest=float(steps.max()),
+        )
+    scale = float(value.abs().max()) or 1.0
+    shares = (value - found.numbers).abs() / scale
+    return ValueCheck(
+        name=name,
+        quantized=False,
+        values=shares.numel(),
+        differing=int(torch.count_nonzero(~(shares <= tolerance))),
+        largest=float(shares.max()),
+    )
+
+
+def _merged(checks: Sequence[ValueCheck]) -> ValueCheck:
+    return ValueCheck(
+        name=checks[0].name,
+        quantized=checks[0].quantized,
+        values=sum(check.values for check in checks),
+        differing=sum(check.differing for check in checks),
+        largest=max(check.largest for check in checks),
+    )
+
+
+def _runtime_version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

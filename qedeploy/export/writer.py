@@ -1,0 +1,90 @@
+"""Writing a lowered network as ONNX: walks its operations and lets the dialect say each in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, helper
+
+from qedeploy.export.dialects.base import Dialect, Quantized
+from qedeploy.export.graph import GraphBuilder
+from qedeploy.export.lowered import LoweredNetwork
+from qedeploy.export.plan import ValuePlan
+from qedeploy.export.topology import IMAGE
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure import Structure
+
+LOGITS = "logits"
+"""Name of the graph's output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WrittenModel:
+    """A model and where the network's values are in it, by their names: `values` before rounding, `quantized` after."""
+
+    model: onnx.ModelProto
+    values: Mapping[str, str]
+    quantized: Mapping[str, Quantized]
+
+
+def write_model(
+    network: LoweredNetwork, dialect: Dialect, *, batch: int | None = None, metadata: Mapping[str, str] | None = None
+) -> WrittenModel:
+    """Return `network`, arranged by `dialect`, as an ONNX model.
+
+    Input `image`: float32 (batch, channels, resolution, resolution), normalised. Output `logits`: float32
+    (batch, classes). `batch` None leaves the batch open.
+    """
+    graph = GraphBuilder()
+    plans = {value.name: value for value in network.plan.values}
+    layers = {layer.name: layer for layer in expand_layers(network.structure)}
+    quantized: dict[str, Quantized] = {}
+    values: dict[str, str] = {}
+
+    def round_value(name: str, value: str) -> str:
+        values[name] = value
+        plan = plans.get(name)
+        if plan is None:
+            return value
+        reader = layers[plan.reader] if plan.reader is not None else None
+        quantized[name] = dialect.write_quantization(graph, value, quantization_name(plan), plan.grid, reader)
+        return quantized[name].value
+
+    steps = network.operations
+    written = {IMAGE: round_value(IMAGE, dialect.write_input(graph, IMAGE))}
+    for step in steps:
+        own, source = plans.get(step.name), plans.get(step.inputs[0])
+        value = dialect.write_operation(
+            graph,
+            step,
+            [written[name] for name in step.inputs],
+            network.layers.get(step.name),
+            source.grid if source else None,
+            own.grid if own else None,
+        )
+        written[step.name] = round_value(step.name, value)
+    values[steps[-1].name] = dialect.write_output(graph, written[steps[-1].name], LOGITS)
+    model = graph.model(
+        "qedeploy",
+        inputs=[_image_info(network.structure, batch)],
+        outputs=[_logits_info(network.structure, batch)],
+        opset=dialect.opset,
+        metadata=metadata or {},
+    )
+    return WrittenModel(model=model, values=values, quantized=quantized)
+
+
+def quantization_name(value: ValuePlan) -> str:
+    """Return the prefix of a value's Q and DQ nodes: the layer that reads it, or the value itself for a point."""
+    return value.reader if value.reader is not None else f"{value.name}.output"
+
+
+def _image_info(structure: Structure, batch: int | None) -> onnx.ValueInfoProto:
+    shape = [batch or "batch", structure.input_channels, structure.resolution, structure.resolution]
+    return helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, shape)
+
+
+def _logits_info(structure: Structure, batch: int | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [batch or "batch", structure.classifier.classes])

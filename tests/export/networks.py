@@ -1,0 +1,82 @@
+"""Trained networks for the tests, made with NumPy alone: nothing in them comes from the code under test."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qedeploy.export.fold import LayerWeights
+from qedeploy.export.plan import Grid
+from qedeploy.export.topology import IMAGE, consumers, operations
+from qedeploy.export.trained import TrainedNetwork
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+
+
+def small_structure(
+    bits: Bits = Bits(weight=4, activation=4),
+    *,
+    resolution: int = 16,
+    kernel: int = 3,
+    pooled: bool = True,
+    channels: int = 16,
+    bottleneck: int = 24,
+) -> Structure:
+    """A stem, a stage with a plain residual, and one whose first block pools its shortcut where `pooled`."""
+    edge = Bits(weight=8, activation=8)
+    blocks = (Block.uniform(bits), Block.uniform(bits))
+    return Structure(
+        stem=Convolution(out_channels=channels, kernel=3, stride=2, bits=edge),
+        stages=(
+            Stage(out_channels=channels, bottleneck_channels=bottleneck, kernel=kernel, stride=1, blocks=blocks),
+            Stage(
+                out_channels=channels if pooled else channels + 8,
+                bottleneck_channels=bottleneck,
+                kernel=kernel,
+                stride=2,
+                blocks=blocks,
+            ),
+        ),
+        head=Convolution(out_channels=32, kernel=1, stride=1, bits=bits),
+        classifier=Classifier(classes=10, bits=edge),
+        resolution=resolution,
+    )
+
+
+def random_trained(structure: Structure, *, seed: int = 0, signed: bool = False) -> TrainedNetwork:
+    """Random integers over the whole range of every weight quantizer, random normalisation with negative gains."""
+    generator = np.random.default_rng(seed)
+    layers = {layer.name: layer for layer in expand_layers(structure)}
+    readers = consumers(operations(structure))
+    grids = {value: random_grid(value, layers[reader], signed) for value, reader in readers.items()}
+    return TrainedNetwork(
+        structure=structure,
+        layers={name: random_weights(layer, generator) for name, layer in layers.items()},
+        grids=grids,
+    )
+
+
+def random_grid(value: str, layer: Layer, signed: bool) -> Grid | None:
+    bits = layer.bits.activation
+    if bits == 16:
+        return None
+    signed = signed or value == IMAGE
+    levels = 2 ** (bits - 1 if signed else bits)
+    return Grid.of(bits=bits, signed=signed, step=2.7 / levels, nonnegative=value != IMAGE)
+
+
+def random_weights(layer: Layer, generator: np.random.Generator) -> LayerWeights:
+    inputs = layer.weight_count // layer.out_channels
+    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
+    if layer.kind is LayerKind.CLASSIFIER:
+        shape = shape[:2]
+    signs = generator.choice([-1.0, 1.0], layer.out_channels)
+    gain = signs * generator.uniform(0.5, 1.5, layer.out_channels)
+    shift = generator.normal(0.3, 0.4, layer.out_channels)
+    if layer.bits.weight == 16:
+        weight = generator.standard_normal(shape) * np.sqrt(2 / inputs)
+        return LayerWeights(weight=weight, step=None, gain=gain, shift=shift)
+    low, high = -(2 ** (layer.bits.weight - 1)), 2 ** (layer.bits.weight - 1) - 1
+    integers = np.clip(np.rint(generator.standard_normal(shape) * max(high, 1) / 2), low, high)
+    spread = max(float(integers.std()), 0.5)
+    step = np.full(layer.out_channels, np.sqrt(2 / inputs) / spread) * generator.uniform(0.7, 1.3, layer.out_channels)
+    return LayerWeights(weight=integers, step=step, gain=gain, shift=shift)
