@@ -1,13 +1,14 @@
 """Running a module in a process of its own: native code may crash there, and the parent says so in one line.
 
-The request goes to the child's standard input as one line of JSON; events and the result come back as lines of JSON
-on what was its standard output, which native code can no longer write to. The child ends when the parent does.
+Requests go to the child's standard input, a line of JSON each; events and results come back as lines of JSON on what
+was its standard output, which native code can no longer write to. The child ends when the parent does.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -15,12 +16,17 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Any, Self
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 
 Emit = Callable[[Mapping[str, Any]], None]
 """Sends one event to the parent: any JSON-ready mapping. May be called from several threads."""
+
+Handle = Callable[[Mapping[str, Any], Emit], Mapping[str, Any]]
+"""Answers one request with a JSON-ready result, reporting events meanwhile."""
 
 _ERRORS = {error.exit_code: error for error in (UserError, RequestError, MissingRuntimeError)}
 
@@ -29,33 +35,62 @@ class ChildCrashedError(RequestError):
     """A child process died of a signal or left without an answer (exit code 3)."""
 
 
-def run_child(
-    module: str, request: Mapping[str, Any], *, doing: str, on_event: Emit | None = None
-) -> Mapping[str, Any]:
-    """Run `module` in a child process and return its result; `on_event` receives what it reports meanwhile.
+class Child:
+    """A module that serves requests in a child process, for as long as this context lasts.
 
-    `doing` completes the sentence "TensorRT ... " for a crash (`building engine.plan`). Raises what the child raised
-    where that is a UserError, and ChildCrashedError where the child dies, with the signal and its last words.
+    `subject` is the file or thing that a crash is reported on.
     """
-    # Safe path (-P): a folder of the user's called `tensorrt` must not shadow the package.
-    command = [sys.executable, "-P", "-m", module]
-    with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints) as process:
-            try:
-                answer = _converse(process, request, on_event)
-            except BaseException:
-                process.kill()
-                raise
+
+    def __init__(self, module: str, *, subject: str) -> None:
+        # Safe path (-P): a folder of the user's called `tensorrt` must not shadow the package.
+        self._command = [sys.executable, "-P", "-m", module]
+        self._subject = subject
+        self._opened = ExitStack()
+        self._complaints: IO[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._complaints = self._opened.enter_context(tempfile.TemporaryFile())
+        self._process = self._opened.enter_context(
+            subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints)
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._opened.close()
+
+    def ask(self, request: Mapping[str, Any], *, doing: str, on_event: Emit | None = None) -> Mapping[str, Any]:
+        """Return the child's result; `on_event` receives what it reports meanwhile.
+
+        `doing` completes the sentence "TensorRT crashed while ..." (`building`). Raises what the child raised where
+        that is a UserError, and ChildCrashedError where it dies, with the signal and its last words.
+        """
+        if self._process is None or self._complaints is None:
+            raise ValueError("the child process is asked before it is started")
+        answer = _converse(self._process, request, on_event)
         if answer is None:
-            raise ChildCrashedError(_crash(doing, process.returncode, _last_line(complaints)))
-    if "error" in answer:
-        raise _ERRORS.get(answer["code"], RequestError)(answer["error"])
-    result: Mapping[str, Any] = answer["result"]
-    return result
+            code = self._process.wait()
+            raise ChildCrashedError(f"{self._subject}: {_crash(doing, code, _last_line(self._complaints))}")
+        if "error" in answer:
+            raise _ERRORS.get(answer["code"], RequestError)(answer["error"])
+        result: Mapping[str, Any] = answer["result"]
+        return result
 
 
-def serve(handle: Callable[[Mapping[str, Any], Emit], Mapping[str, Any]]) -> None:
-    """Be the child: read the request, run `handle`, send back its result or the reason why there is none."""
+def run_child(
+    module: str, request: Mapping[str, Any], *, subject: str, doing: str, on_event: Emit | None = None
+) -> Mapping[str, Any]:
+    """Ask `module` one request in a child process of its own; as `Child.ask`."""
+    with Child(module, subject=subject) as child:
+        return child.ask(request, doing=doing, on_event=on_event)
+
+
+def serve(handle: Handle) -> None:
+    """Be the child: answer requests with `handle`, or with the reason why there is no result, until the parent ends."""
     channel = _take_standard_output()
     lock = threading.Lock()
 
@@ -64,19 +99,30 @@ def serve(handle: Callable[[Mapping[str, Any], Emit], Mapping[str, Any]]) -> Non
             channel.write(json.dumps(event) + "\n")
             channel.flush()
 
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    while True:
+        emit(_answer(handle, json.loads(requests.get()), emit))
+
+
+def _answer(handle: Handle, request: Mapping[str, Any], emit: Emit) -> Mapping[str, Any]:
     try:
-        emit({"result": handle(request, emit)})
+        return {"result": handle(request, emit)}
     except UserError as error:
-        emit({"error": str(error), "code": error.exit_code})
+        return {"error": str(error), "code": error.exit_code}
     except MemoryError:
-        emit({"error": "out of memory in this machine; close other programs", "code": RequestError.exit_code})
+        return {"error": "out of memory in this machine; close other programs", "code": RequestError.exit_code}
     except Exception as error:
         traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        emit({"error": f"unexpected in the child process: {reason}", "code": RequestError.exit_code})
-    # Destructors of half-built native objects are the likeliest crash of all, and there is nothing left to lose.
+        return {"error": f"unexpected in the child process: {reason}", "code": RequestError.exit_code}
+
+
+def _listen(requests: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    # The parent closed the pipe or is gone, even if it was killed. Destructors of native objects that may be in use
+    # are the likeliest crash of all, and there is nothing left to lose: leave without them.
     os._exit(0)
 
 
@@ -104,12 +150,6 @@ def _take_standard_output() -> IO[str]:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel
-
-
-def _leave_with_parent() -> None:
-    # The parent keeps the pipe open as long as it lives, even if it is killed and cannot end its child.
-    sys.stdin.read()
-    os._exit(1)
 
 
 def _crash(doing: str, code: int, last_line: str) -> str:

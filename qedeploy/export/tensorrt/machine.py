@@ -58,7 +58,7 @@ class Machine:
 
 def probe() -> Machine:
     """Return what this machine offers, asked in a child process."""
-    found = run_child(__name__, {}, doing="looking for a GPU")
+    found = run_child(__name__, {}, subject="this machine", doing="looking for a GPU")
     gpu = Gpu(**found["gpu"]) if found["gpu"] else None
     return Machine(tensorrt=found["tensorrt"], gpu=gpu, lacks=tuple(found["lacks"]))
 
