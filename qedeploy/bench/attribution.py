@@ -24,7 +24,10 @@ class Overhead(StrEnum):
     CALL = "call into the runtime"
 
 
-_LAYOUT = ("Transpose", "ReorderInput", "ReorderOutput", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "MemcpyToHost")
+_LAYOUT = (
+    "Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth", "DepthToSpace", "Pad",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze",
+)  # fmt: skip
 _KINDS = {
     **dict.fromkeys(_LAYOUT, Overhead.LAYOUT),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"), Overhead.QUANTIZATION),
@@ -39,6 +42,9 @@ _KINDS = {
     ),
     **dict.fromkeys(("Relu", "LeakyRelu", "QLinearLeakyRelu", "Sigmoid", "HardSwish"), Overhead.ACTIVATION),
 }  # fmt: skip
+_ROLES = {"add": Overhead.ADD, "shortcut": Overhead.POOLING, "pool": Overhead.POOLING}
+"""What an exported node without a layer is for, by the last part of its name: a pooling can be written as Conv."""
+
 _OF_ANY_MODEL = {Overhead.LAYOUT, Overhead.QUANTIZATION}
 """What is overhead even where nothing says which nodes are layers."""
 
@@ -99,16 +105,17 @@ def _owner(node: NodeTime, layers: Collection[str] | None) -> str | Overhead:
     kind = _KINDS.get(node.op_type)
     if layers is None:
         return kind if kind in _OF_ANY_MODEL else node.name
-    return kind or layer_of(node.name, layers) or Overhead.OTHER
+    name = exported_name(node.name)
+    return kind or layer_of(name, layers) or _ROLES.get(name.rpartition(".")[2], Overhead.OTHER)
 
 
-def layer_of(node_name: str, layers: Collection[str]) -> str | None:
-    """Return the layer that an executed node belongs to, or None.
+def exported_name(node_name: str) -> str:
+    """Return the name a node had in the file: ONNX Runtime puts `_token_12` or `_nchwc` behind what it rewrites."""
+    return re.sub(r"(_token_\d+|_nchwc)+$", "", node_name)
 
-    A runtime that fuses or rewrites a node puts words behind its name: ONNX Runtime `_token_12` or `_nchwc`, and the
-    name may be that of a value behind the layer (`stem.relu_nchwc`).
-    """
-    name = re.sub(r"(_token_\d+|_nchwc)+$", "", node_name)
+
+def layer_of(name: str, layers: Collection[str]) -> str | None:
+    """Return the layer whose name `name` is or begins with, as the values behind a layer do (`stem.relu`), or None."""
     while name:
         if name in layers:
             return name

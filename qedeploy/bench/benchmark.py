@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qedeploy.bench.attribution import Attribution, Part, attribute
 from qedeploy.bench.correlation import Correlation, TimeModel, correlate, fit_time_model
 from qedeploy.bench.document import BenchResult, ComparedModel, LayerRow, ModelFile, ProfiledPass, Totals
-from qedeploy.bench.estimates import LayerEstimate, estimate, uniform_executed
+from qedeploy.bench.estimates import LayerEstimate, estimate
 from qedeploy.bench.findings import (
     FLOAT_TWIN,
     THIS_MODEL,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
-_PROFILED_SHARE = 1 / 3
+_PROFILED_SHARE = 1 / 2
 """Length of the profiled pass as a share of the headline run's."""
 
 
@@ -140,7 +140,10 @@ def _result(path: Path, options: BenchOptions, measured: _Measured) -> BenchResu
         totals=_totals(estimates),
         correlations=correlations,
         time_model=time_model,
-        findings=(*compared_findings(compared, profiled.layers), *profile_findings(profiled, correlations)),
+        findings=(
+            *compared_findings(compared, profiled.layers, options.variation_limit),
+            *profile_findings(profiled, correlations),
+        ),
         warnings=warnings(circumstances),
         verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
     )
@@ -191,6 +194,12 @@ def _estimates(metadata: ModelMetadata | None, batch: int) -> tuple[LayerEstimat
     return estimate(metadata.structure, metadata.plan.executed_bits(), batch) if metadata else ()
 
 
+def _uniform_estimates(metadata: ModelMetadata, batch: int) -> tuple[LayerEstimate, ...]:
+    from qedeploy.export.twins import uniform
+
+    return estimate(uniform(metadata.structure, 8), {}, batch)
+
+
 def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
     if not estimates:
         return None
@@ -212,6 +221,7 @@ def _explain(
     correlations = (
         correlate("Nominal BitOps", [item.nominal_bitops for item in timed], times),
         correlate("Executed BitOps", [item.executed_bitops for item in timed], times),
+        correlate("Bytes moved", [item.bytes_moved for item in timed], times),
     )
     return correlations, fit_time_model(timed, times)
 
@@ -257,9 +267,8 @@ def _compared(measured: _Measured, options: BenchOptions) -> tuple[ComparedModel
         return ()
     batch = measured.description.batch
     totals = {THIS_MODEL: _totals(_estimates(measured.metadata, batch))}
-    if measured.metadata is not None:
-        structure = measured.metadata.structure
-        totals[W8A8_TWIN] = _totals(estimate(structure, uniform_executed(structure, 8), batch))
+    if W8A8_TWIN in measured.rounds and measured.metadata is not None:
+        totals[W8A8_TWIN] = _totals(_uniform_estimates(measured.metadata, batch))
     if options.against is not None:
         totals[options.against.name] = _totals(_estimates(measured.against, batch))
     own = measured.rounds[THIS_MODEL]

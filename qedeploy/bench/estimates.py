@@ -34,11 +34,6 @@ def estimate(structure: Structure, executed: Mapping[str, Bits], batch: int = 1)
     return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in expand_layers(structure))
 
 
-def uniform_executed(structure: Structure, width: int) -> dict[str, Bits]:
-    """Return `width` as the executed weight and activation width of every layer."""
-    return {layer.name: Bits(weight=width, activation=width) for layer in expand_layers(structure)}
-
-
 def layer_bitops(layer: Layer, bits: Bits) -> float:
     """Return one image's BitOps of `layer` at the widths `bits`."""
     if layer.kind is LayerKind.CLASSIFIER:

@@ -22,16 +22,20 @@ _FEW_QUERIES = 100
 _SLOWED_BY_PROFILER = 1.25
 
 
-def compared_findings(compared: Sequence[ComparedModel], rows: Sequence[LayerRow]) -> tuple[str, ...]:
-    """Return what each comparison says, the first entry of `compared` being the measured model."""
-    if not compared:
-        return ()
-    own, *others = compared
-    return tuple(
-        _twin_finding(own, other, rows) if other.name == W8A8_TWIN else _time_finding(other)
-        for other in others
-        if other.ratio is not None
-    )
+def compared_findings(
+    compared: Sequence[ComparedModel], rows: Sequence[LayerRow], variation_limit: float
+) -> tuple[str, ...]:
+    """Return what each comparison says, the first entry of `compared` being the measured model.
+
+    What an unstable run says of time is a hint and is called one; counts of BitOps need no run.
+    """
+    found = []
+    for other in compared[1:]:
+        stable = compared[0].summary.stable(variation_limit) and other.summary.stable(variation_limit)
+        hint = "" if stable else " This run was unstable: take the time as a hint."
+        finding = _twin_finding(compared[0], other, rows) if other.name == W8A8_TWIN else _time_finding(other)
+        found.append(finding + hint)
+    return tuple(found)
 
 
 def profile_findings(profiled: ProfiledPass, correlations: Sequence[Correlation]) -> tuple[str, ...]:
@@ -75,11 +79,7 @@ class Circumstances:
 def warnings(seen: Circumstances) -> tuple[str, ...]:
     """Return what makes the figures doubtful, each with what would mend it."""
     candidates = (
-        _variation_warning("This model", seen.summary, seen.variation_limit),
-        *(
-            _variation_warning(f"In alternation, {item.name}", item.summary, seen.variation_limit)
-            for item in seen.compared
-        ),
+        _variation_warning(seen),
         _few_queries_warning(seen.summary),
         _load_warning(seen.machine, seen.runner.threads),
         _governor_warning(seen.machine),
@@ -134,7 +134,7 @@ def _gain(measured: Ratio) -> str:
     if measured.low > 1:
         return "The searched bits gain no time here; keeping to their narrower range costs some."
     if measured.high < 1:
-        return "The searched bits gain no arithmetic here; that this run was faster has another cause."
+        return "The searched bits gain no arithmetic here: where this run was faster, the cause is another."
     return "The searched bits gain no time here, only size."
 
 
@@ -164,12 +164,16 @@ def _rate_of(rows: Sequence[LayerRow], kind: str) -> float:
     return sum(row.executed_bitops or 0.0 for row in chosen) / seconds if seconds > 0 else 0.0
 
 
-def _variation_warning(subject: str, summary: Summary, limit: float) -> str:
-    if summary.stable(limit):
+def _variation_warning(seen: Circumstances) -> str:
+    runs = {"alone": seen.summary, **{f"{item.name} in alternation": item.summary for item in seen.compared}}
+    unstable = [
+        f"{name} {summary.variation:.1%}" for name, summary in runs.items() if not summary.stable(seen.variation_limit)
+    ]
+    if not unstable:
         return ""
     return (
-        f"{subject}: latency varies by {summary.variation:.1%} (coefficient of variation), over {limit:.1%}: unstable; "
-        "close other programs, fix the CPU frequency, or measure longer."
+        f"Latency is unstable: it varies (coefficient of variation) by more than {seen.variation_limit:.1%}: "
+        f"{', '.join(unstable)}. Close other programs, fix the CPU frequency, or measure longer."
     )
 
 

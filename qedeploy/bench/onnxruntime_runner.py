@@ -160,7 +160,7 @@ def random_values(tensor: InputTensor, generator: np.random.Generator) -> NDArra
 
 
 def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> Profile:
-    """Return the means over the middle half of the profiled runs of a trace in ONNX Runtime's form.
+    """Return the means over the fastest half of the profiled runs of a trace in ONNX Runtime's form.
 
     `whole` (runs,) is what the caller saw of the last runs, in seconds; earlier ones in the trace were warm-up.
     """
@@ -176,16 +176,15 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
             runs.append((event["dur"] * _MICROSECOND, _node_seconds(nodes)))
             nodes = []
     runs = runs[len(runs) - len(whole) :]
-    quarter = len(whole) // 4
-    middle = np.argsort(whole, kind="stable")[quarter : len(whole) - quarter]
-    kept = [runs[index] for index in middle]
+    fastest = np.argsort(whole, kind="stable")[: (len(whole) + 1) // 2]
+    kept = [runs[index] for index in fastest]
     keys = dict.fromkeys(key for _, times in kept for key in times)
     inside = float(np.mean([seconds for seconds, _ in kept]))
     return Profile(
         nodes=tuple(_mean_node(key, [times.get(key, 0.0) for _, times in kept]) for key in keys),
         inside=inside,
         # The trace counts whole microseconds, so that a tiny model can seem longer inside than its caller saw.
-        whole=max(float(np.mean(whole[middle])), inside),
+        whole=max(float(np.mean(whole[fastest])), inside),
         queries=len(kept),
     )
 

@@ -1,0 +1,50 @@
+"""Where a benchmark's files go, and writing them: bench.json and report.html, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from qedeploy.bench.document import BenchResult, to_text
+from qedeploy.bench.report import render
+from qedeploy.errors import UserError
+from qedeploy.files import write_text
+
+_ROOMS = {"search", "export", "profiles"}
+"""Folders of the repository's root that hold qedeploy's own code: results do not belong there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFiles:
+    """What a benchmark left behind."""
+
+    document: Path
+    report: Path
+
+
+def output_folder(model: Path, out: Path | None) -> Path:
+    """Return where the results of `model` go: `out`, or else beside it.
+
+    Raises UserError where that is a folder of qedeploy's own code, is no folder, or takes no files: before anything
+    is measured, not after.
+    """
+    folder = model.parent if out is None else out
+    if _ROOMS & {folder.absolute().name, folder.resolve().name}:
+        raise UserError(f"{folder}: named like a part of qedeploy, results are not written there: choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"{folder}: expected a folder for bench.json and report.html, found a file: choose another --out"
+        )
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{folder}: cannot be written to (no permission): mend it, or choose another --out")
+    return folder
+
+
+def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
+    """Write both files into `folder`; raises UserError where it does not take them."""
+    document, report = to_text(result), render(result)
+    return WrittenFiles(
+        document=write_text(folder / "bench.json", document), report=write_text(folder / "report.html", report)
+    )

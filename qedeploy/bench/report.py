@@ -1,0 +1,47 @@
+"""A result as one HTML file for a person: no network, no files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qedeploy.bench import formats, plots
+from qedeploy.bench.document import BenchResult
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(result: BenchResult) -> str:
+    """Return the text of report.html."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["formats"] = formats
+    return environment.get_template("report.html").render(
+        result=result,
+        summary=result.summary,
+        runner=result.runner,
+        machine=result.machine,
+        profiled=result.profiled,
+        colours=plots.KIND_COLOURS,
+        plots=_plots(result),
+    )
+
+
+def _plots(result: BenchResult) -> dict[str, str]:
+    """Return each plot's SVG by name; those that the result has nothing for are left out."""
+    rows = result.profiled.layers
+    drawn = {}
+    if result.compared:
+        drawn["ratios"] = plots.ratios(result.compared)
+    if rows:
+        drawn["layers"] = plots.layer_times(rows)
+    if result.totals is not None and any(row.seconds > 0 for row in rows):
+        drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
+        drawn["executed"] = plots.bitops_against_time(rows, executed=True)
+    return drawn

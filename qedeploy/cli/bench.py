@@ -1,0 +1,62 @@
+"""`qedeploy bench`: measure a model, attribute its time, compare it, and write bench.json and report.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    model: Annotated[Path, typer.Argument(help="Model to measure: an .onnx file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that compute one query.")] = 1,
+    batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
+    duration: Annotated[str, typer.Option(help="Least time to measure each model for.")] = "3s",
+    warm_up: Annotated[str, typer.Option(help="Time to run before measuring.")] = "200ms",
+    iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
+    twins: Annotated[bool, typer.Option(help="Time the same network in float32 and in W8A8 beside it.")] = True,
+    against: Annotated[Path | None, typer.Option(help="Another model to compare with, in alternation.")] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="Exit with 3 if so: p50>1.05x (of --against), p99>4ms, throughput<200/s.")
+    ] = None,
+    max_variation: Annotated[
+        float, typer.Option(min=0.0, help="Percent of variation over which a run is unstable, its verdict withheld.")
+    ] = 2.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
+) -> None:
+    """Measure a model: latency, where it goes layer by layer, and what the bits gained."""
+    from rich.console import Console
+
+    from qedeploy.bench.benchmark import BenchOptions, benchmark
+    from qedeploy.bench.console import print_result, stdout_console
+    from qedeploy.bench.document import to_text
+    from qedeploy.bench.output import output_folder, write_results
+    from qedeploy.bench.runner import RunnerOptions
+    from qedeploy.bench.timing import TimingProtocol, parse_seconds
+    from qedeploy.bench.verdict import enforce, parse_gate
+
+    options = BenchOptions(
+        runner=RunnerOptions(threads=threads, batch=batch, seed=seed),
+        protocol=TimingProtocol(
+            warm_up=parse_seconds(warm_up, "--warm-up"),
+            duration=parse_seconds(duration, "--duration"),
+            iterations=iterations,
+        ),
+        twins=twins,
+        against=against,
+        gates=tuple(map(parse_gate, fail_if or ())),
+        variation_limit=max_variation / 100,
+    )
+    folder = output_folder(model, out)
+    with Console(stderr=True).status("") as status:
+        result = benchmark(model, options, status.update)
+    written = write_results(result, folder)
+    if json:
+        typer.echo(to_text(result), nl=False)
+    else:
+        print_result(result, stdout_console())
+        typer.echo(f"wrote {written.document} and {written.report}")
+    enforce(result.verdicts)
