@@ -46,15 +46,15 @@ def convolutions(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def layer_flops(layer: Layer, bits: Bits | None = None) -> float:
-    """Return the reference's flops of one layer, with the batch normalisation, ReLU and pooling that follow it.
+    """Return the reference's flops of one layer, with the batch normalisation, activation and pooling that follow it.
 
     `bits` replaces the layer's own widths, for instance with those that a device executes.
     """
     widths = bits or layer.bits
     products = layer.in_channels * layer.out_channels * layer.kernel**2 / layer.groups / layer.stride**2
     normalisation = 2 * layer.out_channels / layer.stride**2
-    relu = layer.out_channels / layer.stride**2
-    flops = products * widths.activation * widths.weight / 64 + normalisation + relu
+    activation = layer.out_channels / layer.stride**2 if layer.activation else 0.0
+    flops = products * widths.activation * widths.weight / 64 + normalisation + activation
     area = layer.nominal_size**2
     return flops * area + _pooling_flops(layer)
 
@@ -87,8 +87,8 @@ def _layer_memory(layers: tuple[Layer, ...], index: int) -> float:
     bytes_alive = area * layer.in_channels * layer.bits.activation / 8
     bytes_alive += area * out_channels // layer.stride**2 * next_bits / 8
     if in_place and layer.residual:
-        block_out, block_bits = layers[index + 1].out_channels, layers[index - 1].bits.activation
-        bytes_alive += area * block_out // layer.stride**2 * block_bits / 8
+        first = layers[index - 1] if layers[index - 1].block == layer.block else layer
+        bytes_alive += area * layers[index + 1].out_channels // layer.stride**2 * first.bits.activation / 8
     return bytes_alive
 
 

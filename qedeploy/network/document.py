@@ -11,15 +11,19 @@ from typing import Any
 from qedeploy.errors import UserError
 from qedeploy.files import read_text
 from qedeploy.network.lightnas import from_value, parse_text
-from qedeploy.network.structure import Classifier, Structure, located
+from qedeploy.network.structure import Activation, Classifier, Structure, located
 from qedeploy.schema import validate
 
 FORMAT = "qedeploy-structure/1"
 
+_OMITTED = (("activation", Activation.RELU), ("linear_bottlenecks", False))
+"""Left out of documents: nearly every structure has these, and older ones do not name them."""
+
 
 def to_document(structure: Structure) -> dict[str, Any]:
     """Return `structure` as JSON-ready data."""
-    return {"format": FORMAT, **dataclasses.asdict(structure)}
+    data = dataclasses.asdict(structure)
+    return {"format": FORMAT, **{key: value for key, value in data.items() if (key, value) not in _OMITTED}}
 
 
 def from_document(data: object, source: Path | str) -> Structure:

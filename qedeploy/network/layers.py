@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.network.structure import Bits, Convolution, Stage, Structure
+from qedeploy.network.structure import Activation, Bits, Convolution, Stage, Structure
 
 
 class LayerKind(StrEnum):
@@ -26,6 +26,8 @@ class Layer:
     `input_size` and `output_size` are the square feature sizes in pixels that a runtime sees (halved, rounded up);
     `nominal_size` is the input size halved without rounding, which is what the reference's flops count.
     `residual` says that the layer's block adds its input to its output, `pooled` that the shortcut is average-pooled.
+    `activation` is what follows the layer's normalisation, behind the addition where the layer ends a residual block;
+    None where nothing does.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Layer:
     nominal_size: float
     residual: bool = False
     pooled: bool = False
+    activation: Activation | None = Activation.RELU
 
     @property
     def block(self) -> str:
@@ -67,7 +70,7 @@ class Layer:
 
 
 def expand_layers(structure: Structure) -> tuple[Layer, ...]:
-    """Return every layer in execution order: stem, three per block, head, classifier.
+    """Return every layer in execution order: stem, three per block (two without `expand`), head, classifier.
 
     Stages and blocks count from 1; the layers of a block are `expand`, `depthwise` and `project`.
     """
@@ -78,13 +81,21 @@ def expand_layers(structure: Structure) -> tuple[Layer, ...]:
         structure.input_channels,
         structure.resolution,
         float(structure.resolution),
+        structure.activation,
     )
     layers = [stem]
+    behind_block = None if structure.linear_bottlenecks else structure.activation
     for number, stage in enumerate(structure.stages, start=1):
-        layers.extend(_stage_layers(f"stage{number}", stage, layers[-1]))
+        layers.extend(_stage_layers(f"stage{number}", stage, layers[-1], structure.activation, behind_block))
     last = layers[-1]
     head = _convolution_layer(
-        "head", LayerKind.HEAD, structure.head, last.out_channels, last.output_size, last.nominal_size / last.stride
+        "head",
+        LayerKind.HEAD,
+        structure.head,
+        last.out_channels,
+        last.output_size,
+        last.nominal_size / last.stride,
+        structure.activation,
     )
     classifier = Layer(
         name="classifier",
@@ -96,12 +107,19 @@ def expand_layers(structure: Structure) -> tuple[Layer, ...]:
         bits=structure.classifier.bits,
         input_size=1,
         nominal_size=1.0,
+        activation=None,
     )
     return (*layers, head, classifier)
 
 
 def _convolution_layer(
-    name: str, kind: LayerKind, convolution: Convolution, in_channels: int, input_size: int, nominal_size: float
+    name: str,
+    kind: LayerKind,
+    convolution: Convolution,
+    in_channels: int,
+    input_size: int,
+    nominal_size: float,
+    activation: Activation,
 ) -> Layer:
     return Layer(
         name=name,
@@ -113,10 +131,13 @@ def _convolution_layer(
         bits=convolution.bits,
         input_size=input_size,
         nominal_size=nominal_size,
+        activation=activation,
     )
 
 
-def _stage_layers(name: str, stage: Stage, previous: Layer) -> list[Layer]:
+def _stage_layers(
+    name: str, stage: Stage, previous: Layer, activation: Activation, behind_block: Activation | None
+) -> list[Layer]:
     layers: list[Layer] = []
     for number, block in enumerate(stage.blocks, start=1):
         before = layers[-1] if layers else previous
@@ -129,6 +150,8 @@ def _stage_layers(name: str, stage: Stage, previous: Layer) -> list[Layer]:
             ("project", LayerKind.POINTWISE, stage.bottleneck_channels, stage.out_channels, 1, 1, block.project),
         )  # fmt: skip
         for role, kind, in_channels, out_channels, kernel, layer_stride, bits in plan:
+            if bits is None:
+                continue
             layer = Layer(
                 name=f"{name}.block{number}.{role}",
                 kind=kind,
@@ -141,6 +164,7 @@ def _stage_layers(name: str, stage: Stage, previous: Layer) -> list[Layer]:
                 nominal_size=before.nominal_size / before.stride,
                 residual=residual,
                 pooled=residual and stride == 2,
+                activation=behind_block if role == "project" else activation,
             )
             layers.append(layer)
             before = layer

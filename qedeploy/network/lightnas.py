@@ -11,7 +11,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure, StructureError, located
+from qedeploy.network.structure import (
+    Activation,
+    Bits,
+    Block,
+    Classifier,
+    Convolution,
+    Stage,
+    Structure,
+    StructureError,
+    located,
+)
 
 _CONVOLUTION = "ConvKXBNRELU"
 _STAGE = "SuperQuantResK1DWK1"
@@ -27,7 +37,7 @@ def parse_text(text: str, *, classifier: Classifier = Classifier(), resolution: 
         except json.JSONDecodeError as error:
             raise StructureError(
                 "expected a structure as JSON or as LightNAS text, found neither "
-                f"(as JSON it ends at line {error.lineno}, column {error.colno}: {error.msg})"
+                f"(as JSON, line {error.lineno}, column {error.colno}: {error.msg})"
             ) from error
         except (ValueError, RecursionError) as error:
             raise StructureError("expected a structure as JSON or as LightNAS text, found neither") from error
@@ -67,7 +77,11 @@ def from_blocks(
 
 
 def to_blocks(structure: Structure) -> list[dict[str, Any]]:
-    """Return the reference's list of blocks for `structure` (the classifier has no place in it)."""
+    """Return the reference's list of blocks for `structure` (classifier and resolution have no place in it).
+
+    Raises StructureError where the reference has no blocks for it: every block of its has three layers and ReLUs.
+    """
+    _require_expressible(structure)
     blocks: list[dict[str, Any]] = [_convolution_block(structure.stem, structure.input_channels)]
     in_channels = structure.stem.out_channels
     for stage in structure.stages:
@@ -85,6 +99,18 @@ def to_blocks(structure: Structure) -> list[dict[str, Any]]:
 def to_text(structure: Structure) -> str:
     """Return LightNAS structure text that the reference's own tools read."""
     return f"{ {'space_arch': 'CnnNet', 'best_structures': [to_blocks(structure)]} }\n"
+
+
+def _require_expressible(structure: Structure) -> None:
+    found = []
+    if structure.activation is not Activation.RELU:
+        found.append(f"{structure.activation} activations")
+    if structure.linear_bottlenecks:
+        found.append("linear bottlenecks")
+    if any(block.expand is None for stage in structure.stages for block in stage.blocks):
+        found.append("a block without an expand layer")
+    if found:
+        raise StructureError(f"LightNAS text cannot hold {', '.join(found)}: keep this structure as structure.json")
 
 
 def _convolution_block(convolution: Convolution, in_channels: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from qedeploy.errors import UserError
@@ -50,6 +51,18 @@ def _require_int(field: str, value: object, low: int, high: int = MAX_SIZE) -> N
         raise StructureError(f"{field}: expected {low} to {high}, found {shown}")
 
 
+class Activation(StrEnum):
+    """The nonlinearity between layers: max(x, 0), or that and at most 6."""
+
+    RELU = "relu"
+    RELU6 = "relu6"
+
+    @property
+    def ceiling(self) -> float | None:
+        """Largest value it lets through, None where there is no bound."""
+        return 6.0 if self is Activation.RELU6 else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Bits:
     """Bit widths of a layer's weights and of its input activations, each 1..16; 16 means not quantized."""
@@ -85,11 +98,14 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Bit widths of one inverted bottleneck: pointwise `expand`, depthwise, pointwise `project`."""
+    """Bit widths of one inverted bottleneck: pointwise `expand`, depthwise, pointwise `project`.
+
+    `expand` is None where the depthwise layer reads the block's input itself (MobileNetV2's first block).
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    expand: Bits
+    expand: Bits | None
     depthwise: Bits
     project: Bits
 
@@ -98,9 +114,9 @@ class Block:
         """Return a block whose three layers share `bits`."""
         return cls(expand=bits, depthwise=bits, project=bits)
 
-    def layers(self) -> tuple[Bits, Bits, Bits]:
-        """Return the widths in the order in which data meets them."""
-        return (self.expand, self.depthwise, self.project)
+    def layers(self) -> tuple[Bits, ...]:
+        """Return the widths of the layers that there are, in the order in which data meets them."""
+        return (self.depthwise, self.project) if self.expand is None else (self.expand, self.depthwise, self.project)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +154,11 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """A whole network: stem, stages of inverted bottlenecks, head, classifier, and the square input it takes."""
+    """A whole network: stem, stages of inverted bottlenecks, head, classifier, and the square input it takes.
+
+    `activation` follows every convolution; with `linear_bottlenecks` none follows a block (MobileNetV2), so that
+    what blocks read is signed. A block adds its input where it has as many channels as its output.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
@@ -148,9 +168,26 @@ class Structure:
     classifier: Classifier = Classifier()
     resolution: int = 224
     input_channels: int = 3
+    activation: Activation = Activation.RELU
+    linear_bottlenecks: bool = False
 
     def __post_init__(self) -> None:
         _require_int("resolution", self.resolution, 1)
         _require_int("input_channels", self.input_channels, 1)
         if not self.stages:
             raise StructureError("stages: expected at least one stage, found none")
+        in_channels = self.stem.out_channels
+        for index, stage in enumerate(self.stages):
+            with located(f"stages[{index}]"):
+                _require_unexpanded_fit(stage, in_channels)
+            in_channels = stage.out_channels
+
+
+def _require_unexpanded_fit(stage: Stage, in_channels: int) -> None:
+    for index, block in enumerate(stage.blocks):
+        read = in_channels if index == 0 else stage.out_channels
+        if block.expand is None and stage.bottleneck_channels != read:
+            raise StructureError(
+                f"blocks[{index}]: without an expand layer bottleneck_channels is what the block reads, {read}, "
+                f"found {stage.bottleneck_channels}"
+            )
