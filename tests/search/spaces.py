@@ -1,0 +1,107 @@
+"""Search spaces made by hand, small enough to list or odd enough to break something."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Block, Classifier, Structure
+from qedeploy.search.score import ScoreSettings, score_stages
+from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
+
+W8A8, W4A16, W4A4, W8A4 = (
+    Bits(weight=weight, activation=activation) for weight, activation in ((8, 8), (4, 16), (4, 4), (8, 4))
+)
+
+
+def make_space(
+    *,
+    pointwise: tuple[Bits, ...] = (W4A4, W8A8),
+    depthwise: tuple[Bits, ...] = (W4A4, W8A8),
+    bits_per: BitsPer = BitsPer.BLOCK,
+    strides: tuple[int, ...] = (2, 2, 2, 1, 2),
+    channels: tuple[int, ...] = tuple(range(8, 1288, 8)),
+    stem_channels: tuple[int, ...] = (8, 16, 24, 32),
+    stem_bits: Bits = W8A8,
+    kernels: tuple[int, ...] = (3, 5),
+    ratios: tuple[float, ...] = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
+    depths: tuple[int, ...] = (1, 2, 3),
+    resolution: int = 224,
+    head_channels: int = 1280,
+) -> SearchSpace:
+    pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: pointwise}
+    executed = {
+        (kind, bits): W8A8 if bits != W4A16 else Bits(weight=16, activation=16)
+        for kind in pairs
+        for bits in pairs[kind]
+    }
+    ends = score_stages((2, *strides, 1))
+    return SearchSpace(
+        resolution=resolution,
+        stem_channels=stem_channels,
+        stem_kernel=3,
+        stem_stride=2,
+        stem_bits=stem_bits,
+        strides=strides,
+        channels=channels,
+        kernels=kernels,
+        ratios=ratios,
+        depths=(depths,) * len(strides),
+        bits_per=bits_per,
+        block_choices=tuple(
+            Block(expand=pair, depthwise=middle, project=pair)
+            for pair in pointwise
+            for middle in ((pair,) if pair in depthwise else depthwise)
+        ),
+        pairs=pairs,
+        executed=executed,
+        head_channels=head_channels,
+        classifier=Classifier(),
+        score=ScoreSettings(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
+    )
+
+
+PAIRS = st.lists(
+    st.sampled_from([W4A4, W8A8, W8A4, W4A16, Bits(weight=3, activation=6), Bits(weight=5, activation=2)]),
+    min_size=1,
+    max_size=3,
+    unique=True,
+).map(lambda found: tuple(sorted(found)))
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> SearchSpace:
+    channels = tuple(sorted(draw(st.sets(st.integers(1, 12), min_size=1, max_size=4))))
+    stems = draw(st.sets(st.integers(1, channels[-1]), min_size=1, max_size=2))
+    return make_space(
+        pointwise=draw(PAIRS),
+        depthwise=draw(PAIRS),
+        bits_per=draw(st.sampled_from(BitsPer)),
+        strides=tuple(draw(st.lists(st.sampled_from([1, 2]), min_size=1, max_size=4))),
+        channels=tuple(8 * channel for channel in channels),
+        stem_channels=tuple(sorted(8 * stem for stem in stems)),
+        kernels=draw(st.sampled_from([(3,), (3, 5), (1, 7)])),
+        ratios=draw(st.sampled_from([(1.5,), (1.0, 1.5, 4.0), (0.3, 2.0)])),
+        depths=draw(st.sampled_from([(1,), (2,), (1, 2, 4), (1, 3)])),
+        resolution=draw(st.sampled_from([32, 96, 97, 224])),
+        head_channels=draw(st.sampled_from([8, 24, 1280])),
+    )
+
+
+def all_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, float]:
+    """Costs of one structure by `network.costs`, layer after layer."""
+    costs = structure_costs(structure)
+    executed = {
+        layer.name: space.executed[layer.kind, layer.bits]
+        for layer in expand_layers(structure)
+        if (layer.kind, layer.bits) in space.executed
+    }
+    return {
+        BudgetKind.BITOPS: costs.bitops,
+        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
+        BudgetKind.FLOPS: costs.flops,
+        BudgetKind.SIZE: costs.size_bytes,
+        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
+        BudgetKind.LAYERS: costs.layers,
+    }
