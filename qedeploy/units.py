@@ -77,9 +77,9 @@ def format_bytes(number: float, digits: int = 4) -> str:
     return f"{_significant(number, digits)} B"
 
 
-def format_rate(number: float) -> str:
-    """Return operations per second: 130e12 is `130 TOPS`."""
-    return _scaled(number, "OPS", 4)
+def format_rate(number: float, *, floating: bool = False) -> str:
+    """Return operations per second: 130e12 is `130 TOPS`, `130 TFLOPS` if they are in floating point."""
+    return _scaled(number, "FLOPS" if floating else "OPS", 4)
 
 
 def format_bandwidth(number: float) -> str:
@@ -96,7 +96,7 @@ def _hint(unit: str, units: dict[str, float]) -> str:
 
 def _scaled(number: float, unit: str, digits: int) -> str:
     for prefix in ("P", "T", "G", "M", "K"):
-        # The same figure that is printed decides the prefix: 999.99e6 rounds to 1G, not to 1000M.
+        # The figure that is printed decides the prefix: 999.99e6 is 1G, not 1000M.
         if abs(float(_significant(number, digits))) >= _DECIMAL[prefix]:
             return f"{_significant(number / _DECIMAL[prefix], digits)} {prefix}{unit}"
     return f"{_significant(number, digits)} {unit}"

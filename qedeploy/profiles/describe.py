@@ -63,15 +63,24 @@ def by_lowering(precisions: tuple[Precision, ...], *, carried: bool) -> tuple[tu
 
 
 def precision_summary(profile: Profile) -> tuple[str, ...]:
-    """Return a line for each group of layer kinds: its native pairs, what they become, and how many are carried."""
-    lines = []
-    for kinds, precisions in same_precisions(profile):
-        native = (
+    """Return lines: each group of layer kinds, then its native pairs with what they become, and how many are carried.
+
+    A single group for all kinds takes one line.
+    """
+    lines: list[str] = []
+    groups = same_precisions(profile)
+    for kinds, precisions in groups:
+        native = [
             f"{'; '.join(compact_pairs(pairs))} {lowering}"
             for lowering, pairs in by_lowering(precisions, carried=False)
-        )
+        ]
         carried = sum(precision.carried for precision in precisions)
-        lines.append(f"{kind_names(kinds)}: {', '.join(native)}{f' (+{carried} carried)' if carried else ''}")
+        if carried:
+            native[-1] += f" (+{carried} carried)"
+        if len(groups) == 1:
+            lines.append(f"all: {', '.join(native)}")
+        else:
+            lines += [f"{kind_names(kinds)}:", *(f"  {part}" for part in native)]
     return tuple(lines)
 
 

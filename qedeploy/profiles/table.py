@@ -22,19 +22,19 @@ from qedeploy.units import format_bandwidth, format_rate
 
 def profiles_table(profiles: Sequence[Profile]) -> Table:
     """Return one row for each profile."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("profile", no_wrap=True)
-    table.add_column("device")
+    table.add_column("device", max_width=34)
     table.add_column("runtime", no_wrap=True)
-    table.add_column("precisions per layer kind")
-    table.add_column("memory limits")
+    table.add_column("precisions per layer kind", min_width=27)
+    table.add_column("memory limits", min_width=13)
     for profile in profiles:
         table.add_row(
             profile.name,
             Text(profile.device),
-            _runtime(profile),
+            str(profile.runtime),
             Text("\n".join(precision_summary(profile))),
-            "\n".join(memory_summary(profile)) or "-",
+            "\n".join(memory_summary(profile)) or "none",
         )
     return table
 
@@ -59,7 +59,8 @@ def facts_table(profile: Profile) -> Table:
     if memory.source:
         rows.append(("", f"source: {memory.source}"))
     for lowering, rate in profile.rates.items():
-        rows.append((f"peak {lowering}", format_rate(rate.operations_per_second)))
+        floating = lowering is not Lowering.INT8
+        rows.append((f"peak {lowering}", format_rate(rate.operations_per_second, floating=floating)))
         rows.append(("", f"source: {rate.source}"))
     if not profile.rates:
         rows.append(("peak rate", "none stated"))

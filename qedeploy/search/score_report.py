@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qedeploy.errors import UserError
 from qedeploy.network.costs import (
     BITOPS_PER_FLOP,
     Costs,
@@ -57,10 +58,14 @@ def score_report(
 
     Raises UserError for settings that do not fit the structure, RequestError where the profile lacks a layer's widths.
     """
-    layers = expand_layers(structure)
+    try:
+        score = qe_score(structure, settings)
+        layers = expand_layers(structure)
+        executed = profile.executed_bits(layers) if profile else {}
+    except UserError as error:
+        raise type(error)(f"{source}: {error}") from error
     counted = convolutions(layers)
     alive = memory_bytes(counted)
-    executed = profile.executed_bits(layers) if profile else {}
     reports = []
     for index, layer in enumerate(layers):
         inside = index < len(counted)
@@ -80,7 +85,7 @@ def score_report(
         source=source,
         structure=structure,
         settings=settings,
-        score=qe_score(structure, settings),
+        score=score,
         costs=structure_costs(structure),
         executed_bitops=sum(report.executed_bitops or 0.0 for report in reports) if profile else None,
         layers=tuple(reports),
