@@ -16,20 +16,17 @@ from qedeploy.network.layers import Layer, LayerKind, expand_layers
 def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
     """Return for each layer whose output should grow the number of channels it grows to.
 
-    These are the values that only convolutions read, so that nothing but their neighbours' weights must follow: what
-    goes in and out of a depthwise convolution, to a multiple of `multiple`, and the stem's output, to one `multiple`.
+    That is what goes in and out of depthwise convolutions: nothing but the neighbours' weights must follow.
     """
     widths = {}
     for layer, following in pairwise(layers):
-        bottleneck = following.kind is LayerKind.DEPTHWISE or layer.kind is LayerKind.DEPTHWISE
-        narrow_stem = layer.kind is LayerKind.STEM and layer.out_channels < multiple and not following.residual
-        if (bottleneck or narrow_stem) and layer.out_channels % multiple:
+        if LayerKind.DEPTHWISE in {layer.kind, following.kind} and layer.out_channels % multiple:
             widths[layer.name] = -(-layer.out_channels // multiple) * multiple
     return widths
 
 
 def pad_channels(network: LoweredNetwork, multiple: int) -> LoweredNetwork:
-    """Return `network` with the channels of `padded_widths` filled with zero weights; its plan says which."""
+    """Return `network` with the channels of `padded_widths` filled up with zero weights; its plan says which."""
     layers = expand_layers(network.structure)
     widths = padded_widths(layers, multiple)
     if not widths:

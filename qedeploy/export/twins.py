@@ -96,7 +96,7 @@ def float_network(network: LoweredNetwork) -> LoweredNetwork:
     """Return `network` without any rounding of activations, its weights as the floating-point values they stand for."""
     layers = {name: _floating(layer) for name, layer in network.layers.items()}
     plan = dataclasses.replace(network.plan, values=(), integer_bias=False)
-    return LoweredNetwork(structure=network.structure, plan=plan, layers=layers)
+    return LoweredNetwork(structure=uniform(network.structure, MAX_BITS), plan=plan, layers=layers)
 
 
 def write_float_onnx(network: LoweredNetwork, path: Path, dialect: Dialect, *, batch: int | None = None) -> Path:

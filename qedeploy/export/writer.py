@@ -49,7 +49,9 @@ def write_model(
         if plan is None:
             return value
         reader = layers[plan.reader] if plan.reader is not None else None
-        quantized[name] = dialect.write_quantization(graph, value, quantization_name(plan), plan.grid, reader)
+        quantized[name] = dialect.write_quantization(
+            graph, value, quantization_name(plan), plan.grid, producer=layers.get(name), reader=reader
+        )
         return quantized[name].value
 
     steps = network.operations

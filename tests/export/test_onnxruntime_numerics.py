@@ -144,7 +144,7 @@ def test_the_same_logits_without_graph_optimisation():
     import onnxruntime
 
     structure = small_structure(Bits(weight=5, activation=6))
-    network, written, _ = exported(structure, seed=5)
+    _network, written, _ = exported(structure, seed=5)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = written.model.SerializeToString()

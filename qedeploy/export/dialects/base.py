@@ -76,9 +76,20 @@ class Dialect(Protocol):
         ...
 
     def write_quantization(
-        self, graph: GraphBuilder, value: str, name: str, grid: Grid, reader: Layer | None
+        self,
+        graph: GraphBuilder,
+        value: str,
+        name: str,
+        grid: Grid,
+        *,
+        producer: Layer | None,
+        reader: Layer | None,
     ) -> Quantized:
-        """Round `value` to `grid`; `name` is the prefix of the nodes, `reader` the layer whose quantizer this is."""
+        """Round `value` to `grid`; `name` is the prefix of the nodes.
+
+        `producer` is the layer that made the value, None for the image, an add or a pooling; `reader` the layer whose
+        activation quantizer this is, None for an extra point.
+        """
         ...
 
     def write_operation(

@@ -7,18 +7,17 @@ to QLinearAdd where both inputs and the output are quantized, and so do the pool
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from qedeploy.export import nodes
-from qedeploy.export.blocks import BLOCK, block_attributes, block_weight, fits_blocks
 from qedeploy.export.dialects.base import Point, Quantized
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.lowered import LoweredNetwork, bias_integers
+from qedeploy.export.packing import pack_columns, packed_attributes, packed_layer, packs, unpack_columns
 from qedeploy.export.padding import pad_channels
 from qedeploy.export.plan import Grid
 from qedeploy.export.topology import Operation, OperationKind
@@ -68,9 +67,16 @@ class OnnxRuntimeDialect:
         return value
 
     def write_quantization(
-        self, graph: GraphBuilder, value: str, name: str, grid: Grid, reader: Layer | None
+        self,
+        graph: GraphBuilder,
+        value: str,
+        name: str,
+        grid: Grid,
+        *,
+        producer: Layer | None,
+        reader: Layer | None,
     ) -> Quantized:
-        """Write Q, an integer Clip where the grid is narrower than uint8, and DQ."""
+        """Write Q, an integer Clip where the grid is narrower than uint8, and DQ; the stem works on packed columns."""
         zero_point = 0 if grid.low == 0 else 128
         scale = graph.constant(f"{name}.scale", np.float32(grid.step))
         zero = graph.constant(f"zero_point.{zero_point}", np.uint8(zero_point))
@@ -79,9 +85,11 @@ class OnnxRuntimeDialect:
         bounds = [_bound(graph, low) if low > 0 else "", _bound(graph, high) if high < 255 else ""]
         if any(bounds):
             integers = graph.node("Clip", [integers, *bounds] if bounds[1] else [integers, bounds[0]], f"{name}.clip")
+        if producer is not None and _is_packed(producer):
+            integers = unpack_columns(graph, integers, name, channels=producer.out_channels, size=producer.output_size)
         read = integers
-        if _reads_blocks(reader):
-            read = graph.node("SpaceToDepth", [integers], f"{name}.space_to_depth", blocksize=BLOCK)
+        if reader is not None and _is_packed(reader):
+            read = pack_columns(graph, integers, name, channels=reader.in_channels, size=reader.input_size)
         dequantized = graph.node("DequantizeLinear", [read, scale, zero], f"{name}.dequantize")
         return Quantized(value=dequantized, integers=integers, zero_point=zero_point)
 
@@ -102,7 +110,11 @@ class OnnxRuntimeDialect:
         else:
             value = nodes.weightless(graph, operation, inputs)
         saturates = output_grid is not None and output_grid.low == 0
-        return value if saturates else nodes.relu(graph, operation, value)
+        value = value if saturates else nodes.relu(graph, operation, value)
+        if operation.layer is not None and _is_packed(operation.layer) and output_grid is None:
+            made = operation.layer
+            value = unpack_columns(graph, value, made.name, channels=made.out_channels, size=made.output_size)
+        return value
 
     def write_output(self, graph: GraphBuilder, value: str, name: str) -> str:
         """Give the logits their name."""
@@ -111,22 +123,20 @@ class OnnxRuntimeDialect:
     def _write_layer(
         self, graph: GraphBuilder, layer: Layer, value: str, folded: FoldedLayer, grid: Grid | None
     ) -> str:
-        blocks = grid is not None and _reads_blocks(layer)
-        if blocks:
-            folded = dataclasses.replace(folded, weight=block_weight(folded.weight))
+        folded = packed_layer(folded) if _is_packed(layer) else folded
         operands = [_weight(graph, layer.name, folded), _bias(graph, layer.name, folded, grid)]
         if layer.kind is LayerKind.CLASSIFIER:
             # DequantizeLinear is propagated over Squeeze and not over Flatten; Gemm becomes QGemm only behind it.
             axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
             value = graph.node("Squeeze", [value, axes], f"{layer.name}.squeeze")
             return nodes.linear(graph, layer, [value, *operands])
-        attributes = block_attributes(layer.kernel) if blocks else None
+        attributes = packed_attributes(layer.kernel) if _is_packed(layer) else None
         channels = folded.weight.shape[0]
         return nodes.convolution(graph, layer, [value, *operands], channels=channels, attributes=attributes)
 
 
-def _reads_blocks(layer: Layer | None) -> bool:
-    return layer is not None and layer.kind is LayerKind.STEM and fits_blocks(layer)
+def _is_packed(layer: Layer) -> bool:
+    return layer.kind is LayerKind.STEM and layer.bits.activation < MAX_BITS and packs(layer)
 
 
 def _average_by_convolution(graph: GraphBuilder, operation: Operation, value: str) -> str:
