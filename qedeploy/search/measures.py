@@ -136,11 +136,12 @@ class Meter:
                 memory = block_memory(before, bottleneck, out, stride if block == 0 else 1, size, bits)
                 peak = np.where(depth > block, np.maximum(peak, memory), peak)
                 before, size = out, size / stride if block == 0 else size
-        return np.maximum(peak, size**2 * before * head_bytes + size**2 * space.head_channels)
+        head = size**2 * before * head_bytes + size**2 * space.head_channels
+        return np.asarray(np.maximum(peak, head))
 
 
 def block_memory(
-    before: Array, bottleneck: Array, out: Array, stride: int, size: float, activation_bytes: tuple[Array, ...]
+    before: Array, bottleneck: Array, out: Array, stride: int, size: float, activation_bytes: tuple[Array | float, ...]
 ) -> Array:
     """Return the most activation bytes alive in an inverted bottleneck, the accounting of `network.costs`.
 
@@ -162,7 +163,8 @@ def block_bits(space: SearchSpace) -> tuple[tuple[Bits, ...], tuple[Bits, ...], 
         return pointwise, depthwise, pointwise
     choices = space.block_choices
     return (
-        tuple(block.expand for block in choices),
+        # The blocks of a space always expand: a bottleneck has a ratio there.
+        tuple(block.expand for block in choices if block.expand is not None),
         tuple(block.depthwise for block in choices),
         tuple(block.project for block in choices),
     )

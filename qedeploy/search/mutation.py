@@ -54,7 +54,8 @@ class Mutator:
 
     def mutate(self, genes: Array, random: np.random.Generator) -> None:
         """Mutate every column of `genes` once, in place; blocks beyond a stage's depth are left for Coding.settle."""
-        stages, count = self._coding.stages, genes.shape[1]
+        stages = self._coding.stages
+        count: int = genes.shape[1]
         view = self._coding.views(genes)
         block = random.integers(stages + 2, size=count)
         change = random.integers(len(_Change), size=count)

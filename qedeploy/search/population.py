@@ -163,10 +163,11 @@ class Coding:
         return Block(expand=expand, depthwise=depthwise, project=project)
 
     def _nearest_widths(self, block: Block) -> list[int]:
+        wanted = (block.expand or block.project, block.depthwise, block.project)
         if self.per_block == 1:
-            return [_nearest_bits(list(zip(*self.block_bits, strict=True)), block.layers())]
-        pairs = zip(self.block_bits, block.layers(), strict=True)
-        return [_nearest_bits([(bits,) for bits in known], (wanted,)) for known, wanted in pairs]
+            return [_nearest_bits(list(zip(*self.block_bits, strict=True)), wanted)]
+        pairs = zip(self.block_bits, wanted, strict=True)
+        return [_nearest_bits([(bits,) for bits in known], (pair,)) for known, pair in pairs]
 
 
 def _nearest(choices: Array, wanted: float) -> int:

@@ -109,9 +109,10 @@ def test_a_structure_of_other_widths_starts_at_the_nearest_member(named_golden):
 def test_mutations_reach_every_choice_of_every_gene():
     space = make_space(pointwise=(W4A4, W4A16, W8A8), depthwise=(W4A4, W8A8), channels=(8, 16, 24, 48, 96))
     coding, random = Coding(space), np.random.default_rng(0)
-    genes = np.repeat(coding.smallest(), 500, axis=1)
+    largest = coding.settle((coding.limits() - 1)[:, None])
+    genes = np.repeat(np.hstack([coding.smallest(), largest]), 200, axis=1)
     seen = [set() for _ in range(coding.genes)]
-    for _ in range(1000):
+    for _ in range(100):
         Mutator(coding).mutate(genes, random)
         for row, values in zip(seen, genes, strict=True):
             row.update(np.unique(values).tolist())

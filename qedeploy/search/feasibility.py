@@ -1,0 +1,163 @@
+"""The least a structure of a space can cost, exactly: what an infeasible budget is compared with.
+
+Costs that add up over layers are minimised stage by stage over the channels that go in and out; peak memory likewise,
+as the least maximum. Every cost grows with kernel, bottleneck and depth, so the smallest of these are taken; it does
+not always grow with the channels (a stage whose channels stay the same has a shortcut to pool or to hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qedeploy.errors import RequestError
+from qedeploy.network.costs import BITOPS_PER_FLOP
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits
+from qedeploy.search.budgets import format_budget
+from qedeploy.search.measures import BLOCK_KINDS, block_bits, block_memory
+from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
+from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
+
+LayerCost = Callable[[LayerTerms, PairTerms], Array]
+"""The cost of layers [...] at each pair of a list: [..., pairs]."""
+
+
+def require_feasible(space: SearchSpace, budgets: Budgets) -> None:
+    """Raise RequestError naming each limit that no structure of `space` meets, with the least that one could."""
+    found = {kind: minimum_cost(space, kind) for kind in budgets}
+    broken = [
+        f"{kind}={format_budget(kind, budgets[kind])} cannot be met: the smallest structure of the space "
+        f"has {format_minimum(kind, least)}"
+        for kind, least in found.items()
+        if least > budgets[kind]
+    ]
+    if broken:
+        raise RequestError(f"{'; '.join(broken)}; raise the limit, or take a recipe with smaller choices")
+
+
+def format_minimum(kind: BudgetKind, least: float) -> str:
+    """Return `least` rounded up to what a person can put in as a limit that is met."""
+    if kind is BudgetKind.LAYERS:
+        return f"{least:.0f}"
+    unit = " B" if kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else ""
+    exact = f"{int(np.ceil(least))}{unit}"
+    short = format_budget(kind, least)
+    return exact if short == exact else f"{short} ({exact})"
+
+
+def minimum_cost(space: SearchSpace, kind: BudgetKind) -> float:
+    """Return the least cost of `kind` that a structure of `space` has, by the accounting of `network.costs`."""
+    if kind is BudgetKind.LAYERS:
+        return float(2 + 3 * sum(min(depths) for depths in space.depths))
+    if kind is BudgetKind.PEAK_MEMORY:
+        return _least_peak_memory(space)
+    return _least_sum(space, _layer_cost(kind))
+
+
+def _layer_cost(kind: BudgetKind) -> LayerCost:
+    def cost(terms: LayerTerms, pairs: PairTerms) -> Array:
+        if kind is BudgetKind.SIZE:
+            found = np.multiply.outer(terms.weights, pairs.weight_bytes) + np.asarray(terms.scale_bytes)[..., None]
+        else:
+            factors = pairs.executed if kind is BudgetKind.EXECUTED_BITOPS else pairs.nominal
+            found = np.multiply.outer(terms.products, factors) + np.asarray(terms.fixed_flops)[..., None]
+        return np.asarray(found if kind in {BudgetKind.SIZE, BudgetKind.FLOPS} else BITOPS_PER_FLOP * found)
+
+    return cost
+
+
+def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
+    channels, stems = np.array(space.channels), np.array(space.stem_channels)
+    bottleneck = _least_bottlenecks(space)
+    kernel, size = min(space.kernels), float(space.resolution)
+    tables = [_terms(space, kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(space), strict=True)]
+    stem = convolution_terms(3, stems, space.stem_kernel, space.stem_stride, size)
+    least = cost(stem, _terms(space, LayerKind.STEM, (space.stem_bits,)))[:, 0]
+    before, size = stems, size / space.stem_stride
+    for stride, depths in zip(space.strides, space.depths, strict=True):
+        first = block_terms(before[:, None], bottleneck, channels, kernel, stride, size)
+        rest = block_terms(channels, bottleneck, channels, kernel, 1, size / stride)
+        total = least[:, None] + _least_block(space, cost, first, tables)
+        least = np.where(before[:, None] <= channels, total, np.inf).min(axis=0)
+        least = least + (min(depths) - 1) * _least_block(space, cost, rest, tables)
+        before, size = channels, size / stride
+    head = convolution_terms(before, space.head_channels, 1, 1, size)
+    pairs = _terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
+    return float((least + cost(head, pairs).min(axis=-1)).min())
+
+
+def _least_block(space: SearchSpace, cost: LayerCost, layers: tuple[LayerTerms, ...], tables: list[PairTerms]) -> Array:
+    costs = [cost(terms, pairs) for terms, pairs in zip(layers, tables, strict=True)]
+    if space.bits_per is BitsPer.LAYER:
+        return np.asarray(sum(np.min(part, axis=-1) for part in costs))
+    return np.asarray(np.min(costs[0] + costs[1] + costs[2], axis=-1))
+
+
+def _least_peak_memory(space: SearchSpace) -> float:
+    """Return the least maximum, by the channels and by the activation width that the next block begins with.
+
+    Only the activation widths matter. A triple of them that another one nowhere exceeds is never needed: memory grows
+    with each of them, that of the layer in front too.
+    """
+    channels, stems = np.array(space.channels), np.array(space.stem_channels)
+    triples = _least_activations(space)
+    head_bits = min(bits.activation for bits in space.pairs[LayerKind.HEAD])
+    entries = sorted({triple[0] for triple in triples} | {head_bits})
+    begins = [entries.index(triple[0]) for triple in triples]
+    area = float(space.resolution) ** 2
+    stem_out = area * stems // space.stem_stride**2
+    # least[i, e]: the least peak so far with channels i, when the next layer reads activations of width e.
+    least = area * 3 * space.stem_bits.activation / 8 + stem_out[:, None] * np.array(entries) / 8
+    before, size = stems, space.resolution / space.stem_stride
+    for stride, depths in zip(space.strides, space.depths, strict=True):
+        narrower = (before[:, None] > channels)[:, :, None]
+        memory = _block_memories(space, before[:, None, None], stride, size, triples, entries)
+        memory = np.maximum(memory, np.where(narrower, np.inf, 0.0))
+        reached = np.maximum(least[:, begins].T[:, :, None, None], memory).min(axis=(0, 1))
+        memory = _block_memories(space, channels[None, :, None], 1, size / stride, triples, entries)[:, 0]
+        least = np.full_like(reached, np.inf)
+        for depth in range(1, max(depths) + 1):
+            if depth > 1:
+                reached = np.maximum(reached[:, begins].T[:, :, None], memory).min(axis=0)
+            if depth in depths:
+                least = np.minimum(least, reached)
+        before, size = channels, size / stride
+    head = size**2 * before * head_bits / 8 + size**2 * space.head_channels
+    return float(np.maximum(least[:, entries.index(head_bits)], head).min())
+
+
+def _block_memories(
+    space: SearchSpace, before: Array, stride: int, size: float, triples: list[tuple[int, int, int]], entries: list[int]
+) -> Array:
+    """Return the peak memory of blocks, [triples, channels in, channels out, entry widths of the layer behind]."""
+    out, bottleneck = np.array(space.channels)[:, None], _least_bottlenecks(space)[:, None]
+    following = np.array(entries) / 8
+    return np.stack(
+        [
+            block_memory(before, bottleneck, out, stride, size, (first / 8, second / 8, third / 8, following))
+            for first, second, third in triples
+        ]
+    )
+
+
+def _least_activations(space: SearchSpace) -> list[tuple[int, int, int]]:
+    bits = block_bits(space)
+    if space.bits_per is BitsPer.LAYER:
+        least = [min(pair.activation for pair in pairs) for pairs in bits]
+        return [(least[0], least[1], least[2])]
+    triples = {(one.activation, two.activation, three.activation) for one, two, three in zip(*bits, strict=True)}
+    return sorted(
+        triple
+        for triple in triples
+        if not any(other != triple and all(a <= b for a, b in zip(other, triple, strict=True)) for other in triples)
+    )
+
+
+def _least_bottlenecks(space: SearchSpace) -> Array:
+    return np.array([bottleneck_channels(out, min(space.ratios)) for out in space.channels])
+
+
+def _terms(space: SearchSpace, kind: LayerKind, bits: tuple[Bits, ...]) -> PairTerms:
+    return pair_terms(bits, tuple(space.executed.get((kind, pair), pair) for pair in bits), space.score)
