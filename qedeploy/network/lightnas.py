@@ -25,23 +25,37 @@ from qedeploy.network.structure import (
 
 _CONVOLUTION = "ConvKXBNRELU"
 _STAGE = "SuperQuantResK1DWK1"
+_INNER_CLASS = "ResK1DWK1"
+
+_CONVOLUTION_KEYS = frozenset({"class", "in", "out", "k", "s", "nbitsA", "nbitsW"})
+_STAGE_KEYS = _CONVOLUTION_KEYS | {"L", "btn", "inner_class"}
+
+MAX_TEXT = 1 << 20
+"""Characters of a structure text: hundreds of times the longest real one, and parsed in a second."""
 
 
 def parse_text(text: str, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
     """Return the structure of a LightNAS text or of the same in JSON; raises StructureError where it is neither."""
+    return from_value(_literal(text.strip()), classifier=classifier, resolution=resolution)
+
+
+def _literal(text: str) -> object:
+    if len(text) > MAX_TEXT:
+        raise StructureError(f"expected one structure in at most {MAX_TEXT} characters, found {len(text)}")
     try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise StructureError(
-                "expected a structure as JSON or as LightNAS text, found neither "
-                f"(as JSON, line {error.lineno}, column {error.colno}: {error.msg})"
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise StructureError("expected a structure as JSON or as LightNAS text, found neither") from error
-    return from_value(value, classifier=classifier, resolution=resolution)
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        literal_fault = error
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if isinstance(literal_fault, ValueError) and "malformed node" in str(literal_fault):
+            reason = "the text holds an expression, and only literals are read: nothing in it is run"
+        else:
+            reason = f"as JSON, line {error.lineno}, column {error.colno}: {error.msg}"
+        raise StructureError(f"expected a structure as JSON or as LightNAS text, found neither ({reason})") from error
+    except (ValueError, RecursionError) as error:
+        raise StructureError("expected a structure as JSON or as LightNAS text, found neither") from error
 
 
 def from_value(value: object, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
@@ -88,7 +102,7 @@ def to_blocks(structure: Structure) -> list[dict[str, Any]]:
         widths = [bits for block in stage.blocks for bits in block.layers()]
         blocks.append({
             "class": _STAGE, "in": in_channels, "out": stage.out_channels, "s": stage.stride, "k": stage.kernel,
-            "L": len(stage.blocks), "btn": stage.bottleneck_channels, "inner_class": "ResK1DWK1",
+            "L": len(stage.blocks), "btn": stage.bottleneck_channels, "inner_class": _INNER_CLASS,
             "nbitsA": [bits.activation for bits in widths], "nbitsW": [bits.weight for bits in widths],
         })  # fmt: skip
         in_channels = stage.out_channels
@@ -126,31 +140,36 @@ def _convolution_block(convolution: Convolution, in_channels: int) -> dict[str, 
 
 
 def _blocks_of(value: object) -> Sequence[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        for key in ("best_structures", "structure", "structures"):
-            if key in value:
-                return _blocks_of(value[key])
-        raise StructureError(f"expected the key 'best_structures', found {', '.join(map(str, value)) or 'no key'}")
-    if isinstance(value, list | tuple) and value:
-        if all(isinstance(item, Mapping) and "class" in item for item in value):
-            return value
-        if isinstance(value[0], list | tuple | Mapping):
-            return _blocks_of(value[0])
-    raise StructureError("expected a list of blocks, each with a 'class'")
+    # A loop, not a recursion: how deep a file nests is for its author to choose.
+    while True:
+        if isinstance(value, Mapping):
+            key = next((key for key in ("best_structures", "structure", "structures") if key in value), None)
+            if key is None:
+                found = ", ".join(map(repr, list(value)[:8])) or "no key"
+                raise StructureError(f"expected the key 'best_structures', found {found}")
+            value = value[key]
+        elif isinstance(value, list | tuple) and value:
+            if all(isinstance(item, Mapping) and "class" in item for item in value):
+                return value
+            value = value[0]
+        else:
+            raise StructureError("expected a list of blocks, each with a 'class'")
 
 
 def _convolution(block: Mapping[str, Any], where: str) -> Convolution:
     with located(where):
         _expect_class(block, _CONVOLUTION)
+        _expect_no_more(block, _CONVOLUTION_KEYS)
         bits = Bits(weight=_field(block, "nbitsW"), activation=_field(block, "nbitsA"))
         return Convolution(
-            out_channels=_field(block, "out"), kernel=_field(block, "k"), stride=_field(block, "s"), bits=bits
+            out_channels=_field(block, "out"), kernel=_field(block, "k"), stride=block.get("s", 1), bits=bits
         )
 
 
 def _stage(block: Mapping[str, Any], where: str) -> Stage:
     with located(where):
         _expect_class(block, _STAGE)
+        _expect_no_more(block, _STAGE_KEYS)
         depth = _field(block, "L")
         pairs = zip(_widths(block, "nbitsW", depth), _widths(block, "nbitsA", depth), strict=True)
         widths = [Bits(weight=weight, activation=activation) for weight, activation in pairs]
@@ -159,7 +178,7 @@ def _stage(block: Mapping[str, Any], where: str) -> Stage:
             out_channels=_field(block, "out"),
             bottleneck_channels=_field(block, "btn"),
             kernel=_field(block, "k"),
-            stride=_field(block, "s"),
+            stride=block.get("s", 1),
             blocks=tuple(Block(expand=first, depthwise=second, project=third) for first, second, third in triples),
         )
 
@@ -181,3 +200,16 @@ def _expect_class(block: Mapping[str, Any], expected: str) -> None:
     found = block.get("class")
     if found != expected:
         raise StructureError(f"class: expected {expected}, found {found!r}")
+
+
+def _expect_no_more(block: Mapping[str, Any], known: frozenset[str]) -> None:
+    # A key that changes what the reference computes must not be passed over; these three may say the usual thing.
+    kernel = block.get("k")
+    usual: dict[str, object] = {"act": "relu", "g": 1, "p": (kernel - 1) // 2 if isinstance(kernel, int) else None}
+    if "inner_class" in known:
+        usual["inner_class"] = _INNER_CLASS
+    for key, value in block.items():
+        if key in usual and value != usual[key]:
+            raise StructureError(f"{key}: expected {usual[key]!r}, found {value!r}")
+        if key not in usual and key not in known:
+            raise StructureError(f"{key}: unknown key, expected {', '.join(sorted(known))}")
