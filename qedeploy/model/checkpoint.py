@@ -1,0 +1,210 @@
+"""model.pth: a network with the structure, profile and recipe it came from, read without running any code in it."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qedeploy.errors import UserError
+from qedeploy.files import read_bytes, write_bytes
+from qedeploy.model.inspection import describe_foreign, require_sound, require_state
+from qedeploy.model.network import QuantizedNetwork, signed_activations
+from qedeploy.model.quantizer import SMALLEST_STEP
+from qedeploy.network.document import from_document, to_document
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure import Structure
+
+FORMAT = "qedeploy/1"
+_FAMILY = "qedeploy/"
+_KEYS = {"structure": dict, "profile": str, "recipe": dict, "signed_activations": list, "state_dict": dict}
+_MEND = "write one with `qedeploy search`, or with save_checkpoint after training"
+_ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MAGIC = b"\x80"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A network to train or export, with the name of its profile and the recipe that found its structure.
+
+    `network` comes from `load_checkpoint` in evaluation mode: call `network.train()` before training it.
+    """
+
+    network: QuantizedNetwork
+    profile: str
+    recipe: Mapping[str, Any]
+
+    @property
+    def structure(self) -> Structure:
+        """The network's Structure."""
+        return self.network.structure
+
+    def save(self, path: Path | str) -> Path:
+        """Write the checkpoint with the network's weights as they are now; see `save_checkpoint`."""
+        return save_checkpoint(path, self.network, profile=self.profile, recipe=self.recipe)
+
+
+def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recipe: Mapping[str, Any]) -> Path:
+    """Write `network` to `path`, whole or not at all, and return the path; equal content makes equal bytes.
+
+    A wrapper (DataParallel, torch.compile) is taken off; floating point becomes float32. `profile` is a profile's name
+    or path, `recipe` plain JSON data. Raises UserError, and writes nothing, where the network is not one of ours, the
+    recipe is not plain data, a weight is NaN or infinite, or the file cannot be written.
+    """
+    path = Path(path)
+    unwrapped = _unwrap(network)
+    state = _portable_state(unwrapped)
+    require_sound(state, path)
+    document = {
+        "format": FORMAT,
+        "structure": to_document(unwrapped.structure),
+        "profile": str(profile),
+        "recipe": _plain(recipe, "recipe"),
+        "signed_activations": list(signed_activations(unwrapped)),
+        "state_dict": state,
+    }
+    # Through memory: torch names the archive's root after the file, which here is a temporary one.
+    stream = io.BytesIO()
+    torch.save(document, stream)
+    return write_bytes(path, stream.getvalue())
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Return what `save_checkpoint` wrote, on the CPU and in evaluation mode.
+
+    Never runs code from the file. Raises UserError naming the file, what was found and what was expected, where it is
+    anything but a whole checkpoint whose weights fit its structure and are finite.
+    """
+    path = Path(path)
+    document = _read_document(path)
+    structure = from_document(document["structure"], f"{path}: structure")
+    names = {layer.name for layer in expand_layers(structure)}
+    strange = [name for name in document["signed_activations"] if name not in names]
+    if strange:
+        raise UserError(f"{path}: signed_activations: expected names of layers, found {strange[0]!r}; {_MEND}")
+    # On the meta device first: a structure that lies about its size must not take the memory it claims.
+    with torch.device("meta"):
+        network = QuantizedNetwork(structure, signed_activations=document["signed_activations"])
+    state = document["state_dict"]
+    require_state(state, network.state_dict(), path)
+    require_sound(state, path)
+    state = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
+    network.load_state_dict(state, assign=True)
+    return Checkpoint(network=network.eval(), profile=document["profile"], recipe=document["recipe"])
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    value = _read_archive(path)
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_other_format(value, found)}; {_MEND}")
+    for key, kind in _KEYS.items():
+        if not isinstance(value.get(key), kind):
+            there = f"a {type(value[key]).__name__}" if key in value else "nothing"
+            raise UserError(f"{path}: {key}: expected a {kind.__name__}, found {there}; {_MEND}")
+    document: dict[str, Any] = value
+    return document
+
+
+def _other_format(value: object, found: object) -> str:
+    if isinstance(found, str) and found.startswith(_FAMILY):
+        return f"{found}, which another version of qedeploy wrote: load it with that one"
+    return describe_foreign(value)
+
+
+def _read_archive(path: Path) -> Any:
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected a checkpoint file: name the model.pth in it")
+    if not path.exists():
+        raise UserError(f"{path}: no such file, expected a checkpoint: {_MEND}")
+    content = read_bytes(path)
+    if not content.startswith(_ZIP_MAGIC):
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}; {_MEND}")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            damaged = archive.testzip()
+            written_by_torch = any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{path}: truncated or damaged: copy it again or write it again") from error
+    if damaged is not None:
+        raise UserError(f"{path}: damaged (its part {damaged!r} fails its checksum): copy it again or write it again")
+    if not written_by_torch:
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found a zip archive that torch.save did not write; "
+                        f"{_MEND}")  # fmt: skip
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # What torch raises for a strange file is not documented, and all of it means this.
+        raise UserError(f"{path}: {_refusal(error)}; {_MEND}") from error
+
+
+def _what_is(content: bytes) -> str:
+    if not content:
+        return "an empty file"
+    if content.startswith(_PICKLE_MAGIC):
+        return "a pickle or an old PyTorch file, which is never loaded because it can run code"
+    try:
+        content[:1024].decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character may have been cut in two at the end of the sample.
+        return "text" if error.start > 1020 else "another kind of file"
+    return "text" if b"\x00" not in content[:1024] else "another kind of file"
+
+
+def _refusal(error: Exception) -> str:
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    if named:
+        return (
+            f"expected tensors and plain data, found a Python object ({named.group(1)}), which is never loaded because "
+            "it can run code: save the network's weights, not the object"
+        )
+    return f"expected a {FORMAT} checkpoint, found an archive that PyTorch cannot load ({type(error).__name__})"
+
+
+def _unwrap(network: nn.Module) -> QuantizedNetwork:
+    inner: object = network
+    while isinstance(inner, nn.Module) and not isinstance(inner, QuantizedNetwork):
+        inner = getattr(inner, "module", getattr(inner, "_orig_mod", None))
+    if not isinstance(inner, QuantizedNetwork):
+        raise UserError(
+            f"expected a network that build or load_checkpoint returned, found a {type(network).__name__}: "
+            "give that network itself"
+        )
+    return inner
+
+
+def _portable_state(network: QuantizedNetwork) -> dict[str, Tensor]:
+    state = {}
+    for key, value in network.state_dict().items():
+        tensor = value.detach().to("cpu")
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float32)
+        if key.endswith(".step"):
+            # The optimizer's last update may have gone below zero; the next forward would lift it just so.
+            tensor = tensor.clamp(min=SMALLEST_STEP)
+        state[key] = tensor.clone(memory_format=torch.contiguous_format)
+    return state
+
+
+def _plain(value: object, where: str) -> Any:
+    """Return a copy of JSON-like data; raises UserError where it holds anything else, which could not be read back."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise UserError(f"{where}: expected names as keys, found {key!r}: give plain JSON data")
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        # A subclass, an enumeration for instance, would be a Python object in the file.
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return kind(value)
+        return value
+    raise UserError(f"{where}: expected plain JSON data, found a {type(value).__name__}")

@@ -1,0 +1,185 @@
+"""Training checkpoints of the reference (LightNAS): their weights and steps under the names that every room uses.
+
+The reference quantizes every activation, the image and what follows a ReLU alike, to signed integers, and the
+classifier to 8 bits. Source: alibaba/lightweight-neural-architecture-search and tinyvision/imagenet-training-pipeline,
+whose files hold epoch, arch, state_dict, best_acc1 and the optimizer's state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qedeploy.errors import UserError
+from qedeploy.files import read_bytes
+from qedeploy.model.layers import QuantizedConvolution
+from qedeploy.model.network import QuantizedLayer, QuantizedNetwork, layer_modules
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import MAX_BITS, Bits, Structure
+
+_INNER = {"expand": "conv1", "depthwise": "conv2", "project": "conv3"}
+_DERIVED = (".weightq", ".alpha", ".scalar")
+"""What the reference's forward pass writes from weights and steps."""
+
+_CLASSIFIER = "fc_linear"
+_CLASSIFIER_BITS = Bits(weight=8, activation=8)
+_OPTIONAL = ".num_batches_tracked"
+_NAMED_AT_MOST = 20
+_REFUSED = re.compile(r"GLOBAL (\S+) was not")
+
+
+def read_reference_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a reference checkpoint by key, without what a multi-GPU wrapper puts in front.
+
+    They may lie under `state_dict` or be the file itself. Nothing in the file is run: raises UserError where it cannot
+    be read without that, and says what to do.
+    """
+    content = _load(path)
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping) or not state:
+        raise UserError(f"{path}: expected a state_dict of tensors, found {_kind(state)}")
+    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        raise UserError(f"{path}: expected a state_dict of tensors, found other values under {_named(others)}")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def network_from_reference(structure: Structure, state: Mapping[str, Tensor], source: Path | str) -> QuantizedNetwork:
+    """Return `structure` with the weights, statistics and steps of `state`, in evaluation mode.
+
+    The classifier has as many classes as `state` says. Raises UserError, naming `source`, with every key that is
+    missing, unexpected or wrongly shaped, or whose values no training leaves.
+    """
+    structure = _with_reference_classifier(structure, state)
+    network = QuantizedNetwork(structure, signed_activations=[layer.name for layer in expand_layers(structure)])
+    _require_quantized(structure, source)
+    keys = dict(_targets(network))
+    _require_agreement(keys, state, source)
+    _require_sound_values(keys, state, source)
+    with torch.no_grad():
+        for key, target in keys.items():
+            if key in state:
+                target.copy_(state[key])
+        for module in layer_modules(network).values():
+            for quantizer in (module.weight_quantizer, module.activation_quantizer):
+                if quantizer.step is not None:
+                    quantizer.set_step(quantizer.step.clone())
+    return network.eval()
+
+
+def reference_prefix(layer: Layer, stages: int) -> tuple[str, str | None]:
+    """Return the prefixes of a layer's convolution and of its normalisation (None for the classifier)."""
+    if layer.kind is LayerKind.CLASSIFIER:
+        return _CLASSIFIER, None
+    if layer.kind in {LayerKind.STEM, LayerKind.HEAD}:
+        block = f"block_list.{0 if layer.kind is LayerKind.STEM else stages + 1}"
+    else:
+        stage, inner, role = layer.name.split(".")
+        position = int(inner.removeprefix("block")) - 1
+        block = f"block_list.{stage.removeprefix('stage')}.block_list.{position}.{_INNER[role]}"
+    return f"{block}.conv1", f"{block}.bn1"
+
+
+def _load(path: Path) -> Any:
+    data = read_bytes(path)
+    try:
+        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:
+        # torch raises errors of many types here, each with a page of advice to trust the file.
+        refused = _REFUSED.search(str(error))
+        if refused:
+            converted = path.with_name(f"{path.name.partition('.')[0]}.weights.pth")
+            raise UserError(
+                f"{path}: holds {refused[1]}, a Python object, and loading those runs code, which qedeploy never does; "
+                f"where you trust the file: python -c \"import torch; c = torch.load('{path}', weights_only=False); "
+                f"torch.save(c.get('state_dict', c), '{converted}')\" and import {converted.name}"
+            ) from error
+        raise UserError(f"{path}: no PyTorch checkpoint, or one cut short: copy it again") from error
+
+
+def _with_reference_classifier(structure: Structure, state: Mapping[str, Tensor]) -> Structure:
+    weight = state.get(f"{_CLASSIFIER}.weight")
+    classes = (
+        weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else structure.classifier.classes
+    )
+    classifier = dataclasses.replace(structure.classifier, classes=classes, bits=_CLASSIFIER_BITS)
+    return dataclasses.replace(structure, classifier=classifier)
+
+
+def _require_quantized(structure: Structure, source: Path | str) -> None:
+    for layer in expand_layers(structure):
+        if MAX_BITS in {layer.bits.weight, layer.bits.activation}:
+            raise UserError(
+                f"{source}: {layer.name} is {layer.bits}: the reference quantizes {MAX_BITS} bits and qedeploy leaves "
+                f"them in floating point, so the steps have no place; expected fewer than {MAX_BITS}"
+            )
+
+
+def _targets(network: QuantizedNetwork) -> Iterator[tuple[str, Tensor]]:
+    stages = len(network.structure.stages)
+    for layer in expand_layers(network.structure):
+        module = layer_modules(network)[layer.name]
+        convolution, normalisation = reference_prefix(layer, stages)
+        yield from ((f"{convolution}.{name}", tensor) for name, tensor in _weighted(module))
+        if isinstance(module, QuantizedConvolution):
+            yield from ((f"{normalisation}.{name}", tensor) for name, tensor in module.bn.state_dict().items())
+
+
+def _weighted(module: QuantizedLayer) -> Iterator[tuple[str, Tensor]]:
+    yield "weight", module.weight
+    if not isinstance(module, QuantizedConvolution):
+        yield "bias", module.bias
+    for name, quantizer in (("act_quan.s", module.activation_quantizer), ("weight_quan.s", module.weight_quantizer)):
+        if quantizer.step is not None:
+            yield name, quantizer.step
+
+
+def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path | str) -> None:
+    faults = []
+    missing = [key for key in expected if key not in state and not key.endswith(_OPTIONAL)]
+    if missing:
+        faults.append(f"missing {_named(missing)}")
+    unexpected = [key for key in state if key not in expected and not key.endswith(_DERIVED)]
+    if unexpected:
+        faults.append(f"unexpected {_named(unexpected)}")
+    shapes = [
+        f"{key} {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    if shapes:
+        faults.append(f"wrong shape: {_named(shapes)}")
+    if faults:
+        raise UserError(f"{source}: does not fit the structure: {'; '.join(faults)}; is it the checkpoint of another?")
+
+
+def _require_sound_values(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path | str) -> None:
+    faults = []
+    for key in expected:
+        if key not in state:
+            continue
+        value = state[key]
+        if not bool(torch.isfinite(value).all()):
+            faults.append(f"{key} holds NaN or infinity")
+        elif key.endswith("_quan.s") and not bool((value > 0).all()):
+            faults.append(f"{key} holds a step of {float(value.min()):g}, expected positive ones")
+        elif key.endswith(".running_var") and not bool((value >= 0).all()):
+            faults.append(f"{key} holds a variance of {float(value.min()):g}")
+    if faults:
+        raise UserError(f"{source}: {_named(faults)}: take a checkpoint from before that")
+
+
+def _named(names: list[str]) -> str:
+    rest = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if isinstance(value, Mapping) else f"a {type(value).__name__}"

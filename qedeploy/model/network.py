@@ -1,0 +1,142 @@
+"""A Structure as a PyTorch network: its blocks, put together under the names that every room uses."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear, activate
+from qedeploy.model.quantizer import LsqQuantizer
+from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.structure import Structure
+
+QuantizedLayer = QuantizedConvolution | QuantizedLinear
+
+
+class QuantizedBlock(nn.Module):
+    """An inverted bottleneck: `expand`, `depthwise`, `project`, and the input added where the channels allow it.
+
+    `expand` is None where the depthwise layer reads the block's input itself. `residual` says that the input is added
+    before the block's `activation`, `pooled` that it is average-pooled first because the block's `stride` is 2. The
+    shortcut itself is not quantized.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], signed: Collection[str]) -> None:
+        """Make the modules of a block's two or three `layers`; `signed` names those whose input is signed."""
+        super().__init__()
+        first, depthwise, project = layers[0], layers[-2], layers[-1]
+        self.residual = project.residual
+        self.pooled = project.pooled
+        self.stride = depthwise.stride
+        self.activation = project.activation
+        self.expand = _convolution(first, signed) if len(layers) == 3 else None
+        self.depthwise = _convolution(depthwise, signed)
+        self.project = QuantizedConvolution(
+            project, signed=project.name in signed, activation=None if self.residual else project.activation
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...)."""
+        expanded = features if self.expand is None else self.expand(features)
+        outputs: Tensor = self.project(self.depthwise(expanded))
+        return activate(outputs + self._shortcut(features), self.activation) if self.residual else outputs
+
+    def _shortcut(self, features: Tensor) -> Tensor:
+        if not self.pooled:
+            return features
+        # An odd size becomes ceil(size / 2) behind the depthwise layer, so the pooling must round up as well; its last
+        # window is then cut short, and only what lies inside may count, or that edge would fade.
+        return functional.avg_pool2d(features, kernel_size=2, stride=2, ceil_mode=True, count_include_pad=False)
+
+
+class QuantizedNetwork(nn.Module):
+    """A network of `structure` whose submodules carry the layers' names (`stage3.block1.depthwise`).
+
+    Weights are unset: `qedeploy.model.build.build` initialises them, `load_checkpoint` fills in trained ones.
+    """
+
+    stem: QuantizedConvolution
+    head: QuantizedConvolution
+    classifier: QuantizedLinear
+
+    def __init__(self, structure: Structure, *, signed_activations: Collection[str]) -> None:
+        """Make the modules; `signed_activations` names the layers whose input is quantized to signed integers.
+
+        Raises RequestError, naming the layer, for a width that cannot be trained (a single bit).
+        """
+        super().__init__()
+        self.structure = structure
+        layers = expand_layers(structure)
+        signed = frozenset(signed_activations)
+        self.stem = _convolution(layers[0], signed)
+        stages: dict[str, OrderedDict[str, nn.Module]] = {}
+        for name, members in itertools.groupby(layers[1:-2], key=lambda layer: layer.block):
+            stage, block = name.split(".")
+            stages.setdefault(stage, OrderedDict())[block] = QuantizedBlock(tuple(members), signed)
+        self.stage_names = tuple(stages)
+        for stage, blocks in stages.items():
+            self.add_module(stage, nn.Sequential(blocks))
+        self.head = _convolution(layers[-2], signed)
+        self.classifier = QuantizedLinear(layers[-1], signed=layers[-1].name in signed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (batch, classes) for `images`, float (batch, channels, height, width), normalised.
+
+        Other sizes than the structure's resolution work too; only its costs are counted for that one.
+        """
+        features = self.stem(images)
+        for stage in self.stage_names:
+            features = self.get_submodule(stage)(features)
+        features = self.head(features)
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+def layer_modules(network: QuantizedNetwork) -> dict[str, QuantizedLayer]:
+    """Return the layers of `network` by name, in the order of `expand_layers`."""
+    return {layer.name: _layer_module(network, layer.name) for layer in expand_layers(network.structure)}
+
+
+def quantizers(network: nn.Module) -> Iterator[tuple[str, LsqQuantizer]]:
+    """Yield every quantizer of `network` that quantizes, with its name (`stem.activation_quantizer`)."""
+    for name, module in network.named_modules():
+        if isinstance(module, LsqQuantizer) and module.quantized:
+            yield name, module
+
+
+def signed_activations(network: QuantizedNetwork) -> tuple[str, ...]:
+    """Return the names of the layers whose input is quantized to signed integers, in execution order."""
+    return tuple(name for name, layer in layer_modules(network).items() if layer.activation_quantizer.signed)
+
+
+@torch.no_grad()
+def initialize_steps(network: nn.Module, images: Tensor) -> None:
+    """Set the activation steps that were never trained from `images`, float (batch, channels, height, width).
+
+    Training does this with its first batch. Call it before evaluating an untrained network, and before wrapping one in
+    DistributedDataParallel, whose processes would each set their own. The network's mode and statistics stay.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    for _, quantizer in quantizers(network):
+        quantizer.train()
+    try:
+        network(images)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _layer_module(network: QuantizedNetwork, name: str) -> QuantizedLayer:
+    module = network.get_submodule(name)
+    assert isinstance(module, QuantizedConvolution | QuantizedLinear)
+    return module
+
+
+def _convolution(layer: Layer, signed: Collection[str]) -> QuantizedConvolution:
+    return QuantizedConvolution(layer, signed=layer.name in signed, activation=layer.activation)

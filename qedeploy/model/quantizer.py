@@ -1,0 +1,172 @@
+"""Learned step size quantization: rounding to a few bits in the forward pass, with a step that trains.
+
+Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, https://arxiv.org/abs/1902.08153.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from qedeploy.errors import RequestError, UserError
+from qedeploy.network.structure import MAX_BITS
+
+SMALLEST_STEP = 1e-8
+"""Steps are kept at or above this: far below any step that training finds, and x / step stays finite in float32."""
+
+
+class LsqQuantizer(nn.Module):
+    """Rounds a tensor to `bits` wide integers times `step`: round(clip(x / step, quant_min, quant_max)) * step.
+
+    Halves go to the even integer. Within the range the gradient passes straight through; the step's own gradient is
+    the paper's, scaled by 1 / sqrt(quant_max * numel) with numel the whole tensor's, for per-channel weights as well:
+    that is what the reference does, and it keeps a channel's step as cautious as a per-tensor step would be.
+
+    `step_shape` is (1,) for activations, (out, 1, 1, 1) for convolution weights, (out, 1) for linear weights.
+    With 16 bits the quantizer is the identity and `step` is None. Until `initialized`, the step is only a placeholder:
+    the first training batch that is not all zeros sets it. Each training forward first lifts steps that the optimizer
+    pushed to zero or below back to SMALLEST_STEP, and the gradient still reaches them there, so that they can grow
+    again. A gradient that is not finite is not hidden: it makes the step NaN like any other weight.
+    """
+
+    step: Tensor | None
+    initialized: Tensor
+
+    def __init__(self, bits: int, *, signed: bool, step_shape: tuple[int, ...] = (1,)) -> None:
+        """Make a quantizer of 2..16 bits; raises RequestError for a single bit, which has no positive integer."""
+        super().__init__()
+        if not 2 <= bits <= MAX_BITS:
+            raise RequestError(f"expected widths of 2 to {MAX_BITS} bits, found {bits}: choose other widths")
+        self.bits = bits
+        self.signed = signed
+        self.quantized = bits < MAX_BITS
+        self.register_parameter("step", nn.Parameter(torch.ones(step_shape)) if self.quantized else None)
+        self.register_buffer("initialized", torch.tensor(not self.quantized))
+        # Reading the buffer would make a GPU wait once a layer and batch.
+        self._known_initialized = False
+
+    @property
+    def quant_min(self) -> int:
+        """Smallest integer."""
+        return -(1 << self.bits - 1) if self.signed else 0
+
+    @property
+    def quant_max(self) -> int:
+        """Largest integer."""
+        return (1 << self.bits - 1) - 1 if self.signed else (1 << self.bits) - 1
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return `values`, of any shape that `step` broadcasts to, on the quantizer's grid.
+
+        Raises UserError in evaluation mode while the step was never set.
+        """
+        if self.step is None:
+            return values
+        if not self._is_initialized() and not self._initialize_from(values):
+            return values
+        if self.training:
+            # .data, because a second forward before the backward pass may find nothing to change but must not
+            # invalidate what the first one saved.
+            self.step.data.clamp_(min=SMALLEST_STEP)
+        gradient_scale = 1 / math.sqrt(self.quant_max * max(values.numel(), 1))
+        return _quantize(values, self.step, self.quant_min, self.quant_max, gradient_scale)
+
+    def integers(self, values: Tensor) -> Tensor:
+        """Return the int32 integers that `values` round to; raises UserError where there is no step to round with."""
+        if self.step is None:
+            raise UserError(f"{self.bits} bits stand for not quantized: there are no integers to return")
+        if not self._is_initialized():
+            raise _uninitialized()
+        step = self.step.detach().clamp(min=SMALLEST_STEP)
+        return _round(values.detach(), step, self.quant_min, self.quant_max).to(torch.int32)
+
+    @torch.no_grad()
+    def set_step(self, step: Tensor | float) -> None:
+        """Set the step, a value or a tensor of its shape, and mark it initialized; raises UserError unless positive."""
+        if self.step is None:
+            raise UserError(f"{self.bits} bits stand for not quantized: there is no step to set")
+        value = torch.as_tensor(step, dtype=self.step.dtype, device=self.step.device)
+        if not bool((torch.isfinite(value) & (value > 0)).all()):
+            raise UserError("expected steps that are positive and finite")
+        self.step.copy_(value.expand_as(self.step))
+        self.initialized.fill_(True)
+
+    @torch.no_grad()
+    def initialize(self, values: Tensor) -> None:
+        """Set the step to 2 * mean(abs(values)) / sqrt(quant_max), per channel where the step is."""
+        if self.step is not None:
+            self.set_step(self._initial_step(values).clamp(min=SMALLEST_STEP))
+
+    def extra_repr(self) -> str:
+        """Return what `print(network)` shows."""
+        return f"bits={self.bits}, signed={self.signed}" if self.quantized else "not quantized"
+
+    def _initial_step(self, values: Tensor) -> Tensor:
+        assert self.step is not None
+        channels = self.step.numel()
+        mean = values.detach().abs().reshape(channels, -1).mean(dim=1).reshape(self.step.shape)
+        return 2 * mean / math.sqrt(self.quant_max)
+
+    def _is_initialized(self) -> bool:
+        if not self._known_initialized:
+            self._known_initialized = bool(self.initialized)
+        return self._known_initialized
+
+    def _initialize_from(self, values: Tensor) -> bool:
+        if not self.training:
+            raise _uninitialized()
+        if not bool(values.detach().any()):
+            return False  # Zeros are on every grid; the next batch may say more.
+        self.initialize(values)
+        return True
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
+        self._known_initialized = False
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+class _Lsq(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float
+    ) -> Tensor:
+        step = step.clamp(min=SMALLEST_STEP)
+        ctx.save_for_backward(values, step)
+        ctx.range = (quant_min, quant_max)
+        ctx.gradient_scale = gradient_scale
+        return _round(values, step, quant_min, quant_max).mul_(step)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        values, step = ctx.saved_tensors
+        quant_min, quant_max = ctx.range
+        scaled = values / step
+        inside = (scaled > quant_min) & (scaled < quant_max)
+        for_values = (gradient * inside).to(values.dtype) if ctx.needs_input_grad[0] else None
+        for_step = None
+        if ctx.needs_input_grad[1]:
+            slope = scaled.clamp(quant_min, quant_max).round_().sub_(scaled.mul_(inside)).mul_(gradient)
+            for_step = slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape) * ctx.gradient_scale
+        return for_values, for_step, None, None, None
+
+
+def _quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float) -> Tensor:
+    quantized: Tensor = _Lsq.apply(values, step, quant_min, quant_max, gradient_scale)  # type: ignore[no-untyped-call]
+    return quantized
+
+
+def _round(values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
+    return (values / step).clamp_(quant_min, quant_max).round_()
+
+
+def _uninitialized() -> UserError:
+    return UserError(
+        "an activation step was never set: train for a batch, or call initialize_steps(network, images) "
+        "from qedeploy.model.network before evaluating"
+    )
