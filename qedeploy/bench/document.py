@@ -15,6 +15,7 @@ from qedeploy.bench.machine import Machine
 from qedeploy.bench.runner import RunnerDescription
 from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
+from qedeploy.errors import UserError
 from qedeploy.network.structure import Bits
 from qedeploy.schema import read_json, validate
 
@@ -131,10 +132,12 @@ def to_text(result: BenchResult) -> str:
 
 
 def read_result(path: Path) -> BenchResult:
-    """Return the result in a bench.json; raises UserError naming every field that is wrong."""
+    """Return the result in a bench.json; raises UserError for another form, or naming every field that is wrong."""
     from pydantic import TypeAdapter
 
     data = read_json(path)
-    if isinstance(data, dict) and data.get("format") == FORMAT:
-        data = {key: value for key, value in data.items() if key != "format"}
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: format: expected {FORMAT}, found {found!r}: expected what qedeploy bench writes")
+    del data["format"]
     return validate(TypeAdapter(BenchResult), data, path)

@@ -224,7 +224,7 @@ def _require_model_file(path: Path) -> None:
         with path.open("rb") as stream:
             empty = not stream.read(1)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}: check the path") from error
     if empty:
         raise UserError(f"{path}: is empty: expected an ONNX model; export it again")
 

@@ -32,11 +32,9 @@ def output_folder(model: Path, out: Path | None) -> Path:
     folder = model.parent if out is None else out
     if _ROOMS & {folder.absolute().name, folder.resolve().name}:
         raise UserError(f"{folder}: named like a part of qedeploy, results are not written there: choose another --out")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(
-            f"{folder}: expected a folder for bench.json and report.html, found a file: choose another --out"
-        )
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
     if not os.access(existing, os.W_OK):
         raise UserError(f"{folder}: cannot be written to (no permission): mend it, or choose another --out")
     return folder

@@ -11,7 +11,7 @@ import typer
 def bench(
     model: Annotated[Path, typer.Argument(help="Model to measure: an .onnx file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that compute one query.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")] = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
     duration: Annotated[str, typer.Option(help="Least time to measure each model for.")] = "3s",
     warm_up: Annotated[str, typer.Option(help="Time to run before measuring.")] = "200ms",
