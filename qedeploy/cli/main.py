@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy import __version__
-from qedeploy.cli import bench, doctor, profiles, score
+from qedeploy.cli import bench, doctor, export, profiles, score, search
 from qedeploy.errors import UserError
 
 app = typer.Typer(
@@ -36,8 +36,10 @@ def qedeploy(
 
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
+app.command("export")(export.export)
 app.add_typer(profiles.app, name="profiles")
 app.command("score")(score.score)
+app.command("search")(search.search)
 
 
 def main() -> None:

@@ -1,0 +1,111 @@
+"""`qedeploy search`: from a device and a budget to a network."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from qedeploy.network.structure import Structure
+    from qedeploy.search.evolution import EvolutionSettings
+    from qedeploy.search.request import Request
+
+MODEL_FILE = "model.pth"
+CHECKPOINT_FILE = "search.checkpoint.npz"
+
+
+class Method(StrEnum):
+    """How to search."""
+
+    EVOLUTION = "evolution"
+
+
+def search(
+    profile: Annotated[str, typer.Option(help="Device: a name that `qedeploy profiles` lists, or a TOML file.")],
+    recipe: Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How to search.")] = Method.EVOLUTION,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed finds another structure.")] = 0,
+    evaluations: Annotated[int, typer.Option(min=1, help="Structures to score.")] = 500_000,
+    population: Annotated[int, typer.Option(min=2, help="Structures that evolution keeps.")] = 512,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, 4 at most of use; the result is the same.")] = 1,
+    resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")] = None,
+    model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Search for the network with the best QE-Score on a device under a budget."""
+    from qedeploy.search.evolution import EvolutionSettings
+    from qedeploy.search.request import make_request, parse_overrides
+
+    request = make_request(profile, recipe, parse_overrides(budget or ()), resolution)
+    settings = EvolutionSettings(seed=seed, evaluations=evaluations, population=population)
+    search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
+
+
+def search_into(
+    request: Request,
+    settings: EvolutionSettings,
+    *,
+    out: Path | None = None,
+    workers: int = 1,
+    model: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Search, write structure.json, model.pth and search.json, print a summary, and return the folder they are in."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from qedeploy.search import evolution_solver
+    from qedeploy.search.checkpoint import Checkpoint
+    from qedeploy.search.result import STRUCTURE_FILE, result_folder, settings_document, write_result
+    from qedeploy.search.terminal import print_summary, progress_shown
+
+    document = settings_document(request, evolution_solver.METHOD, asdict(settings))
+    folder = result_folder(request, document, out)
+    checkpoint = Checkpoint(path=folder / CHECKPOINT_FILE, settings=document)
+    began = time.monotonic()
+    try:
+        with progress_shown(Console(stderr=True), quiet=quiet) as watch:
+            result = evolution_solver.solve(
+                request.space,
+                request.budgets,
+                settings,
+                start=request.recipe.start,
+                checkpoint=checkpoint,
+                workers=workers,
+                watch=watch,
+            )
+        seconds = time.monotonic() - began
+        if model:
+            write_model(folder / MODEL_FILE, request, result.structure, settings.seed)
+        write_result(folder, request, result)
+    except KeyboardInterrupt:
+        if checkpoint.path.exists():
+            print(
+                f"interrupted: {checkpoint.path} keeps the search; the same command goes on from there", file=sys.stderr
+            )
+        raise typer.Exit(130) from None
+    checkpoint.remove()
+    if not quiet:
+        print_summary(request, result, seconds=seconds, written=folder / (MODEL_FILE if model else STRUCTURE_FILE))
+    return folder
+
+
+def write_model(path: Path, request: Request, structure: Structure, seed: int) -> None:
+    """Write a network of `structure` with initialised weights, the same ones for the same seed."""
+    from qedeploy.model.build import build
+    from qedeploy.model.checkpoint import save_checkpoint
+
+    network = build(structure, unsigned_activation_bits=request.profile.unsigned_activation_bits, seed=seed)
+    recipe = request.document()["recipe"]
+    save_checkpoint(path, network, profile=request.profile_argument, recipe=recipe)

@@ -1,0 +1,120 @@
+"""What a search found, and the files that say so: the same bytes for the same search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qedeploy.errors import UserError
+from qedeploy.files import write_text
+from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.document import to_document
+from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.structure import Structure
+from qedeploy.search.request import Request
+from qedeploy.search.score import bit_entropy, qe_score
+from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
+
+FORMAT = "qedeploy-search/1"
+STRUCTURE_FILE = "structure.json"
+SEARCH_FILE = "search.json"
+
+_BLIND_BELOW = 0.005
+"""Nats between the best and the worst pair of a layer below which the score does not tell them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """The structure a method settled on. `method` and `settings` (JSON-ready) are what a repeat needs.
+
+    `evaluations` counts the structures that were scored. `evidence` (JSON-ready) is what the method can say about how
+    good the structure is, such as a bound on any other's score; it must be the same in every run of the search.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    structure: Structure
+    evaluations: int
+    evidence: Mapping[str, Any] | None = None
+
+
+def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, float]:
+    """Return every cost of `structure` that a budget can limit, by `network.costs`."""
+    costs = structure_costs(structure)
+    executed = {
+        layer.name: space.executed[layer.kind, layer.bits]
+        for layer in expand_layers(structure)
+        if layer.kind is not LayerKind.CLASSIFIER
+    }
+    return {
+        BudgetKind.BITOPS: costs.bitops,
+        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
+        BudgetKind.FLOPS: costs.flops,
+        BudgetKind.SIZE: costs.size_bytes,
+        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
+        BudgetKind.LAYERS: float(costs.layers),
+    }
+
+
+def keeps(structure: Structure, space: SearchSpace, budgets: Budgets) -> bool:
+    """Say whether `structure` keeps every limit, judged layer by layer."""
+    costs = budget_costs(structure, space)
+    return all(costs[kind] <= limit for kind, limit in budgets.items())
+
+
+def score_is_blind(space: SearchSpace) -> bool:
+    """Say whether the widths of `space` leave the score unchanged, so that its quantization part is a constant."""
+    spreads = []
+    for pairs in space.pairs.values():
+        entropies = [bit_entropy(bits, space.score) for bits in pairs]
+        spreads.append(max(entropies) - min(entropies))
+    return max(spreads) < _BLIND_BELOW
+
+
+def settings_document(request: Request, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that decides a search, as JSON-ready data."""
+    return {**request.document(), "method": {"name": method, **settings}}
+
+
+def result_folder(request: Request, settings: Mapping[str, Any], out: Path | None = None) -> Path:
+    """Return `out`, or for None a folder below runs/ that the same settings lead to again.
+
+    Raises UserError where `out` is a file.
+    """
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
+        return out
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("runs") / f"{request.profile.name}-{request.recipe.name}-{digest}"
+
+
+def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
+    """Return search.json: settings, score, costs, structure; nothing that differs between equal runs."""
+    costs = budget_costs(result.structure, request.space)
+    document = {"format": FORMAT, **settings_document(request, result.method, result.settings)}
+    for kind, entry in document["budgets"].items():
+        entry["used"] = costs[BudgetKind(kind)]
+    document |= {
+        "evaluations": result.evaluations,
+        "score": qe_score(result.structure, request.recipe.score),
+        "flops": costs[BudgetKind.FLOPS],
+        "bitops": costs[BudgetKind.BITOPS],
+        "executed_bitops": costs[BudgetKind.EXECUTED_BITOPS],
+        "size_bytes": costs[BudgetKind.SIZE],
+        "layers": int(costs[BudgetKind.LAYERS]),
+        "peak_memory_bytes": costs[BudgetKind.PEAK_MEMORY],
+    }
+    if result.evidence is not None:
+        document["evidence"] = dict(result.evidence)
+    return {**document, "structure": to_document(result.structure)}
+
+
+def write_result(folder: Path, request: Request, result: SearchResult) -> None:
+    """Write structure.json and search.json into `folder`; raises UserError where it does not take them."""
+    write_text(folder / STRUCTURE_FILE, json.dumps(to_document(result.structure), indent=1) + "\n")
+    write_text(folder / SEARCH_FILE, json.dumps(search_document(request, result), indent=1) + "\n")

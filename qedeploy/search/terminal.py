@@ -1,0 +1,180 @@
+"""What a search shows: a progress bar while it runs, a summary when it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qedeploy.network.structure import Block, Convolution, Structure
+from qedeploy.profiles.profile import Runtime
+from qedeploy.search.budgets import format_budget
+from qedeploy.search.evolution_solver import Progress, Watch
+from qedeploy.search.request import Request
+from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
+from qedeploy.search.score import qe_score
+from qedeploy.search.space import BudgetKind
+from qedeploy.units import format_count
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+SECONDS_BETWEEN_LINES = 30.0
+"""How often a search that nobody watches says where it is."""
+
+_SOURCES = {"user": "--budget", "recipe": "recipe", "profile": "device memory"}
+
+
+@contextmanager
+def progress_shown(console: Console, *, quiet: bool) -> Iterator[Watch | None]:
+    """Yield what a solver reports to: a progress bar on a terminal, a line now and then elsewhere, None if `quiet`."""
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        yield from _bar(console)
+    else:
+        yield _lines(console)
+
+
+def print_summary(request: Request, result: SearchResult, *, seconds: float, written: Path) -> None:
+    """Print figures, structure, warnings, and what to do next with the file that was `written`."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(_figures(request, result.structure))
+    console.print(_stages(result.structure))
+    for text in warnings(request, result.structure):
+        console.print(Text(f"warning: {text}", style="yellow"))
+    rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
+    console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
+    console.print(
+        f"written to {written.parent}; next: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
+    )
+
+
+def _next(request: Request, written: Path) -> str:
+    if written.suffix == ".pth" and request.profile.runtime is not Runtime.NONE:
+        return f"qedeploy export {written}"
+    return f"qedeploy score {written.parent / STRUCTURE_FILE}"
+
+
+def _figures(request: Request, structure: Structure) -> RenderableType:
+    from rich.table import Table
+
+    costs = budget_costs(structure, request.space)
+    table = Table(title=f"{request.recipe.name} on {request.profile.name}", title_justify="left")
+    for heading in ("computed", "value", "limit", "used", "set by"):
+        table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
+    table.add_row("QE-Score", f"{qe_score(structure, request.recipe.score):.3f}")
+    for kind in BudgetKind:
+        cells = [_NAMES[kind], format_budget(kind, costs[kind])]
+        limit = request.budgets.get(kind)
+        if limit is not None:
+            source = _SOURCES[request.budget_sources[kind]]
+            cells += [format_budget(kind, limit), f"{costs[kind] / limit:.1%}", source]
+        table.add_row(*cells)
+    ratio = costs[BudgetKind.EXECUTED_BITOPS] / costs[BudgetKind.BITOPS]
+    table.add_row("executed / nominal", f"{ratio:.2f}")
+    return table
+
+
+def warnings(request: Request, structure: Structure) -> list[str]:
+    """Return what the figures alone would not tell a person, a sentence each."""
+    costs = budget_costs(structure, request.space)
+    executed, nominal = costs[BudgetKind.EXECUTED_BITOPS], costs[BudgetKind.BITOPS]
+    found = []
+    if executed > nominal:
+        found.append(
+            f"{request.profile.name} computes {format_count(executed)} BitOps where the structure has "
+            f"{format_count(nominal)}: widths narrower than those it multiplies in save bytes at most, no arithmetic"
+        )
+    if score_is_blind(request.space):
+        found.append(
+            "the score does not tell the bit pairs of this space apart: its quantization part is a constant, and only "
+            "the shape was searched"
+        )
+    return found
+
+
+_NAMES = {
+    BudgetKind.BITOPS: "nominal BitOps",
+    BudgetKind.EXECUTED_BITOPS: "executed BitOps",
+    BudgetKind.FLOPS: "flops (BitOps / 64)",
+    BudgetKind.SIZE: "weights, no classifier",
+    BudgetKind.PEAK_MEMORY: "peak activation memory",
+    BudgetKind.LAYERS: "convolutions",
+}
+
+
+def _stages(structure: Structure) -> RenderableType:
+    from rich.table import Table
+
+    size = structure.resolution
+    table = Table(title=f"structure at {size} x {size} pixels", title_justify="left")
+    for heading in ("", "channels", "bottleneck", "kernel", "stride", "blocks", "bits"):
+        table.add_column(heading, justify="left" if heading in {"", "bits"} else "right", no_wrap=heading == "bits")
+    _add_convolution(table, "stem", structure.stem)
+    for number, stage in enumerate(structure.stages, start=1):
+        shape = (stage.out_channels, stage.bottleneck_channels, stage.kernel, stage.stride, len(stage.blocks))
+        table.add_row(f"stage {number}", *map(str, shape), _bits(stage.blocks))
+    _add_convolution(table, "head", structure.head)
+    return table
+
+
+def _add_convolution(table: Table, name: str, layer: Convolution) -> None:
+    table.add_row(name, str(layer.out_channels), "", str(layer.kernel), str(layer.stride), "", str(layer.bits))
+
+
+def _bits(blocks: tuple[Block, ...]) -> str:
+    names = ["/".join(dict.fromkeys(map(str, block.layers()))) for block in blocks]
+    if len(set(names)) == 1:
+        return names[0]
+    return ", ".join(names)
+
+
+def _describe(progress: Progress) -> str:
+    use = ", ".join(f"{kind} {share:.1%}" for kind, share in progress.use.items())
+    return f"best score {progress.score:.3f}" + (f"; of the budget {use}" if use else "")
+
+
+def _bar(console: Console) -> Iterator[Watch]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    began = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+        first: list[int] = []
+
+        def watch(progress: Progress) -> None:
+            if not first:
+                first.append(progress.evaluations)
+            done, elapsed = progress.evaluations - first[0], time.monotonic() - began
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.evaluations,
+                description=_describe(progress),
+                rate=f"{done / elapsed:,.0f}/s" if elapsed > 0 else "",
+            )
+
+        yield watch
+
+
+def _lines(console: Console) -> Watch:
+    last = [time.monotonic()]
+
+    def watch(progress: Progress) -> None:
+        now = time.monotonic()
+        if now - last[0] >= SECONDS_BETWEEN_LINES:
+            last[0] = now
+            console.print(
+                f"{progress.evaluations:,} of {progress.total:,} evaluations; {_describe(progress)}", highlight=False
+            )
+
+    return watch
