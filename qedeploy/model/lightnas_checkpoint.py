@@ -124,8 +124,9 @@ def _require_quantized(structure: Structure, source: Path | str) -> None:
 
 def _targets(network: QuantizedNetwork) -> Iterator[tuple[str, Tensor]]:
     stages = len(network.structure.stages)
+    modules = layer_modules(network)
     for layer in expand_layers(network.structure):
-        module = layer_modules(network)[layer.name]
+        module = modules[layer.name]
         convolution, normalisation = reference_prefix(layer, stages)
         yield from ((f"{convolution}.{name}", tensor) for name, tensor in _weighted(module))
         if isinstance(module, QuantizedConvolution):
@@ -146,7 +147,7 @@ def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tenso
     missing = [key for key in expected if key not in state and not key.endswith(_OPTIONAL)]
     if missing:
         faults.append(f"missing {_named(missing)}")
-    unexpected = [key for key in state if key not in expected and not key.endswith(_DERIVED)]
+    unexpected = [key for key in state if key not in expected and not _is_derived(key, expected)]
     if unexpected:
         faults.append(f"unexpected {_named(unexpected)}")
     shapes = [
@@ -158,6 +159,10 @@ def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tenso
         faults.append(f"wrong shape: {_named(shapes)}")
     if faults:
         raise UserError(f"{source}: does not fit the structure: {'; '.join(faults)}; is it the checkpoint of another?")
+
+
+def _is_derived(key: str, expected: Mapping[str, Tensor]) -> bool:
+    return key.endswith(_DERIVED) and f"{key.rpartition('.')[0]}.weight" in expected
 
 
 def _require_sound_values(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: Path | str) -> None:
