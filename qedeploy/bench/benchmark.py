@@ -113,6 +113,7 @@ def _result(path: Path, options: BenchOptions, measured: _Measured) -> BenchResu
     profiled = ProfiledPass(
         layers=_rows(attribution, estimates, metadata, time_model),
         overheads=attribution.overheads,
+        nodes=measured.profile.nodes,
         whole=attribution.whole,
         queries=attribution.queries,
     )

@@ -12,7 +12,7 @@ from qedeploy.bench.attribution import Part
 from qedeploy.bench.correlation import Correlation, TimeModel
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
-from qedeploy.bench.runner import RunnerDescription
+from qedeploy.bench.runner import NodeTime, RunnerDescription
 from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
 from qedeploy.errors import UserError
@@ -76,10 +76,14 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfiledPass:
-    """The separate pass with the profiler on: its layers and overheads sum to `whole` (mean seconds per query)."""
+    """The separate pass with the profiler on: its layers and overheads sum to `whole` (mean seconds per query).
+
+    `nodes` are what ran, in execution order and under the runtime's names: what the parts are made of.
+    """
 
     layers: tuple[LayerRow, ...]
     overheads: tuple[Part, ...]
+    nodes: tuple[NodeTime, ...]
     whole: float
     queries: int
 

@@ -86,6 +86,7 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _threads_warning(seen.machine, seen.runner.threads),
         _profiler_warning(seen.summary, seen.profiled),
         _fallback_warning(seen.profiled.layers),
+        _instructions_warning(seen),
         _dialect_warning(seen.plan_runtime, seen.runner),
         _metadata_warning(seen.plan_runtime),
     )
@@ -223,6 +224,15 @@ def _fallback_warning(rows: Sequence[LayerRow]) -> str:
         return ""
     shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
     return f"{len(names)} of {len(rows)} layers planned as int8 ran in floating point ({shown}): the Q/DQ did not fuse."
+
+
+def _instructions_warning(seen: Circumstances) -> str:
+    integer = any(row.lowering == "int8" for row in seen.profiled.layers)
+    if seen.runner.device != "CPU" or seen.machine.int8_products or not integer:
+        return ""
+    return (
+        "This CPU has no instructions for 8-bit dot products that qedeploy knows of: int8 gains less here than it can."
+    )
 
 
 def _dialect_warning(plan_runtime: str | None, runner: RunnerDescription) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -41,6 +42,7 @@ _ELEMENT_TYPES = {
 _CONTROL_FLOW = {"If", "Loop", "Scan"}
 _MICROSECOND = 1e-6
 _SILENT = 4
+_MEMORY_FACTOR = 6
 _MAX_PROFILED_QUERIES = 500
 
 _NodeKey = tuple[str, str, str]
@@ -62,6 +64,7 @@ class OnnxRuntimeRunner:
         options = _session_options(self._options.threads)
         self._session = _load(self._path, options)
         inputs = resolve_inputs(self._session, self._path, self._options.batch)
+        _require_memory(inputs, self._path)
         self._binding = self._bind(self._session, inputs)
         self._description = _describe(inputs, self._options, options)
         return self
@@ -227,6 +230,19 @@ def _require_model_file(path: Path) -> None:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}: check the path") from error
     if empty:
         raise UserError(f"{path}: is empty: expected an ONNX model; export it again")
+
+
+def _require_memory(inputs: tuple[InputTensor, ...], path: Path) -> None:
+    import psutil
+
+    needed = sum(math.prod(tensor.shape) * np.dtype(_ELEMENT_TYPES[tensor.element_type]).itemsize for tensor in inputs)
+    available = psutil.virtual_memory().available
+    # Making the random values takes several times their own size, and the model's activations come on top.
+    if needed * _MEMORY_FACTOR > available:
+        raise RequestError(
+            f"{path}: inputs of {needed / 2**30:.1f} GiB leave no room in {available / 2**30:.1f} GiB of free memory: "
+            "lower --batch"
+        )
 
 
 def _session_options(threads: int) -> SessionOptions:

@@ -12,7 +12,9 @@ from qedeploy.errors import UserError
 from qedeploy.files import write_text
 
 _ROOMS = {"search", "export", "profiles"}
-"""Folders of the repository's root that hold qedeploy's own code: results do not belong there."""
+"""Folders at a repository's root that stand for parts of qedeploy: nothing is written there unasked."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +28,13 @@ class WrittenFiles:
 def output_folder(model: Path, out: Path | None) -> Path:
     """Return where the results of `model` go: `out`, or else beside it.
 
-    Raises UserError where that is a folder of qedeploy's own code, is no folder, or takes no files: before anything
-    is measured, not after.
+    Raises UserError where that is a folder of qedeploy's own code (or, unasked, one that is named like it), is no
+    folder, or takes no files: before anything is measured, not after.
     """
     folder = model.parent if out is None else out
-    if _ROOMS & {folder.absolute().name, folder.resolve().name}:
-        raise UserError(f"{folder}: named like a part of qedeploy, results are not written there: choose another --out")
+    unasked = out is None and _ROOMS & {folder.absolute().name, folder.resolve().name}
+    if unasked or folder.resolve().is_relative_to(_PACKAGE):
+        raise UserError(f"{folder}: stands for a part of qedeploy, results do not go there: name another with --out")
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")

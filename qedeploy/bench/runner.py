@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +10,6 @@ from typing import Protocol, Self
 
 from qedeploy.bench.timing import Samples, TimingProtocol
 from qedeploy.errors import UserError
-
-_RUNTIMES = {".onnx": "ONNX Runtime"}
-"""Which runtime measures a file, by its suffix; `open_runner` makes the runner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +103,24 @@ class Runner(Protocol):
 
 def open_runner(path: Path, options: RunnerOptions) -> Runner:
     """Return the runner for the file's suffix, not yet entered; raises UserError for a file that none measures."""
-    match path.suffix.lower():
-        case ".onnx":
-            from qedeploy.bench.onnxruntime_runner import OnnxRuntimeRunner
+    suffix = path.suffix.lower()
+    if suffix in _RUNNERS:
+        return _RUNNERS[suffix](path, options)
+    expected = f"expected one of: {', '.join(_RUNNERS)}"
+    if suffix in _PLANS:
+        raise UserError(
+            f"{path}: a TensorRT plan, for which no runner is here: {expected}, such as what it is built of"
+        )
+    raise UserError(f"{path}: cannot be measured: {expected}, found {suffix or 'no suffix'}")
 
-            return OnnxRuntimeRunner(path, options)
-        case ".plan" | ".engine":
-            raise UserError(f"{path}: a TensorRT plan; expected {_known()}: bench the .onnx it was built from")
-        case suffix:
-            raise UserError(f"{path}: cannot be measured: expected {_known()}, found {suffix or 'no suffix'}")
+
+def _onnxruntime(path: Path, options: RunnerOptions) -> Runner:
+    from qedeploy.bench.onnxruntime_runner import OnnxRuntimeRunner
+
+    return OnnxRuntimeRunner(path, options)
 
 
-def _known() -> str:
-    return " or ".join(f"a {suffix} file (for {runtime})" for suffix, runtime in _RUNTIMES.items())
+_RUNNERS: Mapping[str, Callable[[Path, RunnerOptions], Runner]] = {".onnx": _onnxruntime}
+"""What measures a file, by its suffix; each entry imports its runtime when it is called."""
+
+_PLANS = {".plan", ".engine", ".trt"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 
+import qedeploy
 from qedeploy.bench.benchmark import benchmark
 from qedeploy.bench.document import BenchResult, read_result, to_text
 from qedeploy.bench.findings import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN
@@ -50,6 +52,8 @@ def test_layers_and_overheads_sum_to_the_whole(result):
     assert result.profiled.total == pytest.approx(result.profiled.whole, rel=1e-9)
     assert {part.name for part in result.profiled.overheads} >= {"clip to a narrower range", "runtime between nodes"}
     assert "other nodes" not in {part.name for part in result.profiled.overheads}
+    parts = (*result.profiled.layers, *result.profiled.overheads)
+    assert sum(len(part.nodes) for part in parts) == len(result.profiled.nodes)
 
 
 def test_twins_are_timed_beside_the_model(result):
@@ -154,8 +158,11 @@ def test_results_go_beside_the_model_and_never_into_a_room(tmp_path):
     assert output_folder(tmp_path / "model.onnx", None) == tmp_path
     assert output_folder(tmp_path / "model.onnx", tmp_path / "new") == tmp_path / "new"
     for room in ("search", "export", "profiles"):
-        with pytest.raises(UserError, match="choose another --out"):
+        with pytest.raises(UserError, match="name another with --out"):
             output_folder(tmp_path / room / "model.onnx", None)
+        assert output_folder(tmp_path / "model.onnx", tmp_path / room) == tmp_path / room
+    with pytest.raises(UserError, match="name another with --out"):
+        output_folder(tmp_path / "model.onnx", Path(qedeploy.__file__).parent / "search")
     file = relu(tmp_path / "file.onnx")
     for out in (file, file / "below"):
         with pytest.raises(UserError, match="expected a folder"):

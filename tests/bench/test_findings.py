@@ -31,7 +31,7 @@ STEADY = Summary(
     throughput=1000.0, variation=0.01,
 )  # fmt: skip
 MACHINE = Machine(
-    cpu="a processor", physical_cores=4, logical_cores=4, usable_cores=4, instruction_sets=("avx2",),
+    cpu="a processor", physical_cores=4, logical_cores=4, usable_cores=4, instruction_sets=("avx512_vnni",),
     memory_bytes=2**34, system="Linux", python="3.11", packages=(), governor="performance", load=0.1,
 )  # fmt: skip
 RUNNER = RunnerDescription(
@@ -51,7 +51,7 @@ def row(
 def profiled(*rows: LayerRow, whole: float = 1.1e-3) -> ProfiledPass:
     rest = whole - sum(item.seconds for item in rows)
     part = Part(name=Overhead.BETWEEN, seconds=rest, share=rest / whole, nodes=())
-    return ProfiledPass(layers=rows, overheads=(part,), whole=whole, queries=100)
+    return ProfiledPass(layers=rows, overheads=(part,), nodes=(), whole=whole, queries=100)
 
 
 def compared(name: str, ratio: tuple[float, float, float], *, executed: float = 64.0, variation: float = 0.01):
@@ -147,6 +147,10 @@ def test_a_good_run_has_no_warnings():
         (
             {"profiled": profiled(row("head", EIGHT, node="Conv"))},
             "1 of 1 layers planned as int8 ran in floating point",
+        ),
+        (
+            {"machine": dataclasses.replace(MACHINE, instruction_sets=("avx2",))},
+            "no instructions for 8-bit dot products",
         ),
         ({"plan_runtime": "tensorrt"}, "exported for tensorrt"),
         ({"plan_runtime": None}, "no qedeploy metadata"),

@@ -154,9 +154,15 @@ def test_bad_models_are_refused_in_one_line(make, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_batch_beyond_memory_is_refused_before_it_is_made(tmp_path):
+    path = convolution(tmp_path / "model.onnx", size=512)
+    with pytest.raises(RequestError, match="lower --batch"), open_runner(path, RunnerOptions(batch=10**7)):
+        pass
+
+
 @pytest.mark.parametrize("name", ["engine.plan", "model.pth", "model"])
 def test_other_files_are_refused_with_what_is_expected(name):
-    with pytest.raises(UserError, match=r"expected a \.onnx file"):
+    with pytest.raises(UserError, match=r"expected one of: \.onnx"):
         open_runner(Path(name), RunnerOptions())
 
 
