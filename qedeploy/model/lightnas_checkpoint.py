@@ -99,7 +99,8 @@ def _load(path: Path) -> Any:
             raise UserError(
                 f"{path}: holds {refused[1]}, a Python object, and loading those runs code, which qedeploy never does; "
                 f"where you trust the file: python -c \"import torch; c = torch.load('{path}', weights_only=False); "
-                f"torch.save(c.get('state_dict', c), '{converted}')\" and import {converted.name}"
+                "torch.save(c.state_dict() if hasattr(c, 'state_dict') else c.get('state_dict', c), "
+                f"'{converted}')\" and import {converted.name}"
             ) from error
         raise UserError(f"{path}: no PyTorch checkpoint, or one cut short: copy it again") from error
 

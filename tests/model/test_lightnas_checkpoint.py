@@ -151,9 +151,12 @@ def test_python_objects_are_named_and_never_loaded(extra, tmp_path):
     assert not pwned.exists()
 
 
-def test_the_conversion_that_a_refusal_names_works(tmp_path):
-    state = reference(PLAIN).state_dict()
-    path = save(tmp_path / "a.pth.tar", {"state_dict": state, "args": argparse.Namespace(lr=0.4)})
+@pytest.mark.parametrize("form", ["arguments", "module"])
+def test_the_conversion_that_a_refusal_names_works(form, tmp_path):
+    network = reference(PLAIN)
+    state = network.state_dict()
+    content = network if form == "module" else {"state_dict": state, "args": argparse.Namespace(lr=0.4)}
+    path = save(tmp_path / "a.pth.tar", content)
     with pytest.raises(UserError) as caught:
         read_reference_state(path)
     code = str(caught.value).partition('python -c "')[2].partition('" and import')[0]

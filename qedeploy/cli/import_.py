@@ -1,0 +1,40 @@
+"""`qedeploy import`: a LightNAS structure, with its trained weights where there are any, becomes model.pth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    structure: Annotated[Path, typer.Argument(help="best_structure.txt or .json of LightNAS, or structure.json.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Its .pth.tar [default: initialised weights].")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write [default: the structure's, with .pth].")] = None,
+    profile: Annotated[str, typer.Option(help="Device: a name or a TOML file.")] = "cpu-int8",
+    resolution: Annotated[int | None, typer.Option(min=1, help="Square input in pixels [default: 224].")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Classes, where no checkpoint says them [default: 1000].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initialised weights.")] = 0,
+) -> None:
+    """Turn a LightNAS structure and its training checkpoint into model.pth."""
+    from rich.console import Console
+
+    from qedeploy.errors import UserError
+    from qedeploy.model.checkpoint import save_checkpoint
+    from qedeploy.model.importing import import_model, import_record
+    from qedeploy.model.summary import model_lines
+    from qedeploy.profiles.loader import load_profile
+
+    target = out or structure.with_suffix(".pth")
+    if target.resolve() in {structure.resolve(), checkpoint.resolve() if checkpoint else None}:
+        raise UserError(f"{target}: is a file to read; choose another --out")
+    device = load_profile(profile)
+    network = import_model(structure, checkpoint, profile=device, resolution=resolution, classes=classes, seed=seed)
+    save_checkpoint(target, network, profile=profile, recipe=import_record(structure, checkpoint))
+    weights = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
+    console = Console(highlight=False)
+    for line in model_lines(network, weights, target, device):
+        console.print(line, soft_wrap=True)

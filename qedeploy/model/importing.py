@@ -1,0 +1,67 @@
+"""From what LightNAS left to a network of ours: its structure, and its trained weights where there are any."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qedeploy.errors import UserError
+from qedeploy.files import sha256
+from qedeploy.model.build import build
+from qedeploy.model.lightnas_checkpoint import network_from_reference, read_reference_state
+from qedeploy.model.network import QuantizedNetwork
+from qedeploy.network.document import read_structures
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure import Classifier, Structure
+from qedeploy.profiles.profile import Profile
+
+
+def import_model(
+    structure_file: Path,
+    checkpoint: Path | None,
+    *,
+    profile: Profile,
+    resolution: int | None = None,
+    classes: int | None = None,
+    seed: int = 0,
+) -> QuantizedNetwork:
+    """Return the network of a structure file with the weights of `checkpoint`, or initialised by `seed` for None.
+
+    `resolution` (pixels) and `classes` replace what the structure says, or the 224 and 1000 of one that says neither.
+    Raises UserError for files that cannot be read or do not fit together, RequestError naming the layer where
+    `profile` lacks its bits.
+    """
+    structure = _structure(structure_file, classes)
+    if resolution is not None:
+        structure = dataclasses.replace(structure, resolution=resolution)
+    profile.executed_bits(expand_layers(structure))
+    if checkpoint is None:
+        return build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
+    network = network_from_reference(structure, read_reference_state(checkpoint), checkpoint)
+    found = network.structure.classifier.classes
+    if classes is not None and classes != found:
+        raise UserError(f"--classes {classes}: {checkpoint} has {found}; leave the option out")
+    return network
+
+
+def import_record(structure_file: Path, checkpoint: Path | None) -> Mapping[str, Any]:
+    """Return what model.pth keeps, in a recipe's place, about where an imported network comes from."""
+    files = {"structure": structure_file, "checkpoint": checkpoint}
+    return {
+        "imported": {
+            key: {"file": path.name, "sha256": sha256(path)} for key, path in files.items() if path is not None
+        }
+    }
+
+
+def _structure(path: Path, classes: int | None) -> Structure:
+    found = list(read_structures(path, classifier=Classifier(classes=classes or Classifier().classes)))
+    if len(found) != 1:
+        raise UserError(f"{path}: expected one structure, found {len(found)}; put the one to import in a file")
+    structure = found[0][1]
+    if classes is not None:
+        classifier = dataclasses.replace(structure.classifier, classes=classes)
+        structure = dataclasses.replace(structure, classifier=classifier)
+    return structure
