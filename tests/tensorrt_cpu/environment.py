@@ -7,6 +7,7 @@ TensorRT's own code. It shows no Turing kernel, no timing, and runs no plan.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -40,9 +41,8 @@ class TensorRTOnCpu:
     libraries: Path
 
     def variables(self) -> dict[str, str]:
-        """Return the environment of a process that may `import tensorrt`: it must be set before Python starts."""
+        """Return what a process that may `import tensorrt` needs in its environment before its Python starts."""
         return {
-            **os.environ,
             "PYTHONPATH": os.pathsep.join([str(self.modules), *_given("PYTHONPATH")]),
             "LD_LIBRARY_PATH": os.pathsep.join([str(self.libraries), *_given("LD_LIBRARY_PATH")]),
         }
@@ -58,23 +58,20 @@ def prepare() -> TensorRTOnCpu:
     root = Path(os.environ.get(CACHE_VARIABLE) or user_cache_path("qedeploy") / "tensorrt-cpu")
     recipe = _SHIM.read_bytes() + "".join(WHEELS).encode() + str(sys.version_info[:2]).encode()
     folder = root / hashlib.sha256(recipe).hexdigest()[:16]
-    if not folder.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as temporary:
-            _install(Path(temporary), compiler)
-            # Several test processes may prepare at once; the first rename wins and the others use its folder.
-            try:
-                Path(temporary).rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
-            else:
-                Path(temporary).mkdir()
+    root.mkdir(parents=True, exist_ok=True)
+    # Several test processes prepare at once; one downloads and the others wait for it.
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=root) as temporary:
+                _install(Path(temporary) / "new", compiler)
+                (Path(temporary) / "new").rename(folder)
     return TensorRTOnCpu(modules=folder / "modules", libraries=folder / "libraries")
 
 
 def _install(folder: Path, compiler: str) -> None:
     modules, libraries = folder / "modules", folder / "libraries"
+    folder.mkdir()
     _run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(modules), *WHEELS], "wheels")
     libraries.mkdir()
     source = modules / "onnxruntime_ep_nv_tensorrt_rtx"

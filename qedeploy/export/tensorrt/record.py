@@ -69,22 +69,26 @@ def read_record(plan: Path) -> EngineRecord | None:
     Raises UserError where it is damaged, of another format, or not that of this plan: a plan that was cut short, or
     built again by something else, differs in its SHA-256.
     """
-    from pydantic import TypeAdapter
-
     path = record_path(plan)
     if not path.is_file():
         return None
-    data = read_json(path)
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{path}: expected format {FORMAT}, found {found}: remove it to measure {plan.name} alone")
-    record = validate(TypeAdapter(EngineRecord), {key: data[key] for key in data if key != "format"}, path)
+    record = parse_record(read_json(path), path)
     if record.plan_sha256 != sha256(plan):
         raise UserError(
             f"{plan}: not the plan that {path.name} describes (its SHA-256 differs): cut short, or built since; "
             f"copy both again, or remove {path.name} to measure it alone"
         )
     return record
+
+
+def parse_record(data: Any, path: Path) -> EngineRecord:
+    """Return the record of an engine.json's data; raises UserError naming `path` and every wrong field."""
+    from pydantic import TypeAdapter
+
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: expected format {FORMAT}, found {found}: remove it to measure the plan alone")
+    return validate(TypeAdapter(EngineRecord), {key: data[key] for key in data if key != "format"}, path)
 
 
 def require_same_machine(record: EngineRecord, plan: Path, version: str, gpu: Gpu) -> None:
