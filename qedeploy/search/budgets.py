@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 from qedeploy.errors import RequestError, UserError
@@ -28,8 +29,10 @@ def parse_budget(text: str) -> tuple[BudgetKind, float]:
     key, equals, limit = text.partition("=")
     key = key.strip()
     if not equals or key not in set(BudgetKind):
+        close = difflib.get_close_matches(key, list(BudgetKind), n=1)
+        hint = f" (did you mean {close[0]}?)" if close and close[0] != key else ""
         raise UserError(
-            f"budget {text!r}: expected KIND=LIMIT such as bitops=7.0G, with KIND one of {', '.join(BudgetKind)}"
+            f"budget {text!r}{hint}: expected KIND=LIMIT such as bitops=7.0G, with KIND one of {', '.join(BudgetKind)}"
         )
     kind = BudgetKind(key)
     try:

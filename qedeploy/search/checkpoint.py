@@ -47,7 +47,7 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in ("counts", "settings", *_ARRAYS)}
             settings = json.loads(str(arrays["settings"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
             raise self._damaged(str(error)) from error
@@ -77,11 +77,22 @@ class Checkpoint:
     def _require_same(self, found: Mapping[str, Any]) -> None:
         expected = json.loads(json.dumps(self.settings))
         if found != expected:
-            names = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
             raise UserError(
-                f"{self.path}: belongs to an unfinished search with another {', '.join(names)}; repeat that command to "
-                f"finish it, delete the file, or choose another --out"
+                f"{self.path}: belongs to an unfinished search with {'; '.join(_differences(found, expected)[:3])}; "
+                f"repeat that command to finish it, delete the file, or choose another --out"
             )
 
     def _damaged(self, reason: str) -> UserError:
         return UserError(f"{self.path}: cannot be read as a checkpoint ({reason}); delete it to start afresh")
+
+
+def _differences(found: Any, expected: Any, where: str = "") -> list[str]:
+    """Return a phrase for each value that differs, named by its path."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        keys = sorted({*found, *expected}, key=str)
+        return [
+            phrase
+            for key in keys
+            for phrase in _differences(found.get(key), expected.get(key), f"{where}.{key}" if where else str(key))
+        ]
+    return [] if found == expected else [f"{where} {found} instead of {expected}"]

@@ -52,7 +52,7 @@ def print_summary(request: Request, result: SearchResult, *, seconds: float, wri
     rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
     console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
     console.print(
-        f"written to {written.parent}; next: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
+        f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
     )
 
 
@@ -116,7 +116,7 @@ def _stages(structure: Structure) -> RenderableType:
     size = structure.resolution
     table = Table(title=f"structure at {size} x {size} pixels", title_justify="left")
     for heading in ("", "channels", "bottleneck", "kernel", "stride", "blocks", "bits"):
-        table.add_column(heading, justify="left" if heading in {"", "bits"} else "right", no_wrap=heading == "bits")
+        table.add_column(heading, justify="left" if heading in {"", "bits"} else "right", no_wrap=heading != "bits")
     _add_convolution(table, "stem", structure.stem)
     for number, stage in enumerate(structure.stages, start=1):
         shape = (stage.out_channels, stage.bottleneck_channels, stage.kernel, stage.stride, len(stage.blocks))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
-from qedeploy.network.structure import Bits, Block, Classifier, Structure
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits, Block, Classifier
 from qedeploy.search.score import ScoreSettings, score_stages
-from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
+from qedeploy.search.space import BitsPer, SearchSpace
 
 W8A8, W4A16, W4A4, W8A4 = (
     Bits(weight=weight, activation=activation) for weight, activation in ((8, 8), (4, 16), (4, 4), (8, 4))
@@ -33,8 +32,8 @@ def make_space(
     pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: pointwise}
     executed = {
         (kind, bits): W8A8 if bits != W4A16 else Bits(weight=16, activation=16)
-        for kind in pairs
-        for bits in pairs[kind]
+        for kind, known in {LayerKind.STEM: (stem_bits,), **pairs}.items()
+        for bits in known
     }
     ends = score_stages((2, *strides, 1))
     return SearchSpace(
@@ -87,21 +86,3 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
         resolution=draw(st.sampled_from([32, 96, 97, 224])),
         head_channels=draw(st.sampled_from([8, 24, 1280])),
     )
-
-
-def all_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, float]:
-    """Costs of one structure by `network.costs`, layer after layer."""
-    costs = structure_costs(structure)
-    executed = {
-        layer.name: space.executed[layer.kind, layer.bits]
-        for layer in expand_layers(structure)
-        if (layer.kind, layer.bits) in space.executed
-    }
-    return {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: costs.layers,
-    }

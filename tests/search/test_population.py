@@ -13,9 +13,10 @@ from qedeploy.network.structure import Bits
 from qedeploy.search.measures import Meter, Shapes
 from qedeploy.search.mutation import Mutator
 from qedeploy.search.population import Coding
+from qedeploy.search.result import budget_costs
 from qedeploy.search.score import qe_score
 from qedeploy.search.space import BitsPer, BudgetKind
-from tests.search.spaces import W4A4, W4A16, W8A8, all_costs, make_space, spaces
+from tests.search.spaces import W4A4, W4A16, W8A8, make_space, spaces
 
 EVERY_PAIR = tuple(Bits(weight=weight, activation=activation) for weight in range(2, 9) for activation in range(2, 9))
 
@@ -82,7 +83,7 @@ def test_mutants_stay_in_the_space_and_measure_layer_by_layer(space, seed):
         assert widths == sorted(widths)
         assert measures.score[member] == pytest.approx(qe_score(structure, space.score), rel=1e-12, abs=1e-12)
         found = {kind: cost[member] for kind, cost in measures.costs.items()}
-        assert found == pytest.approx(all_costs(structure, space), rel=1e-12)
+        assert found == pytest.approx(budget_costs(structure, space), rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
