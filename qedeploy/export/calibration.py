@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from qedeploy.export.fold import FoldedLayer, with_integer_bias
@@ -31,10 +33,13 @@ class Wanted:
     bits: int
     signed: bool
     nonnegative: bool
+    ceiling: float | None = None
 
     def grid(self, step: float) -> Grid:
         """Return the grid with `step`."""
-        return Grid.of(bits=self.bits, signed=self.signed, step=step, nonnegative=self.nonnegative)
+        return Grid.of(
+            bits=self.bits, signed=self.signed, step=step, nonnegative=self.nonnegative, ceiling=self.ceiling
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,26 +92,28 @@ def best_step(values: Tensor, wanted: Wanted) -> float:
 
     Values that are all zero, or not finite, leave nothing to choose by: the step is then 1.
     """
-    unit = wanted.grid(1.0)
+    unit = Grid.of(bits=wanted.bits, signed=wanted.signed, step=1.0, nonnegative=wanted.nonnegative)
     flat = values.flatten()
-    sample = flat[:: -(-flat.numel() // _SAMPLES)]
+    sample = flat[:: -(-flat.numel() // _SAMPLES)].numpy()
     covering = max(float(flat.max()) / unit.high, float(flat.min()) / unit.low if unit.low else 0.0)
     # Float32 has to hold the step and its products with weight scales, well above its smallest normal number.
     if not 1e-20 < covering < 1e20:
         return 1.0
-    coarse = torch.logspace(0, 1, _COARSE, base=_SMALLEST_SHARE, dtype=torch.float64) * covering
-    best = _least_error(sample, coarse, unit)
+    best = _least_error(sample, covering * np.geomspace(_SMALLEST_SHARE, 1, _COARSE), unit)
     ratio = _SMALLEST_SHARE ** (1 / (_COARSE - 1))
-    fine = torch.logspace(-1, 1, _FINE, base=ratio, dtype=torch.float64) * best
-    return float(torch.tensor(_least_error(sample, fine, unit), dtype=torch.float32))
+    return float(np.float32(_least_error(sample, best * np.geomspace(ratio, 1 / ratio, _FINE), unit)))
 
 
-def _least_error(sample: Tensor, candidates: Tensor, unit: Grid) -> float:
+def _least_error(sample: NDArray[np.float32], candidates: NDArray[np.float64], unit: Grid) -> float:
+    # NumPy's one thread: on a busy machine thousands of small parallel loops wait for each other for minutes.
     errors = []
-    for step in candidates.tolist():
-        rounded = torch.clamp(torch.round(sample / step), unit.low, unit.high).mul_(step)
-        errors.append(float(rounded.sub_(sample).square_().mean()))
-    return float(candidates[min(range(len(errors)), key=errors.__getitem__)])
+    for step in candidates.astype(np.float32):
+        rounded = np.rint(sample / step)
+        np.clip(rounded, unit.low, unit.high, out=rounded)
+        rounded *= step
+        rounded -= sample
+        errors.append(np.dot(rounded, rounded))
+    return float(candidates[int(np.argmin(errors))])
 
 
 def _round(

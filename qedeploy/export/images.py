@@ -25,6 +25,11 @@ class Normalisation:
     deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+def parse_normalisation(mean: str, deviation: str) -> Normalisation:
+    """Return the normalisation of two texts of three numbers each; raises UserError where they are none."""
+    return Normalisation(mean=_three("mean", mean, -1e6), deviation=_three("deviation", deviation, 1e-6))
+
+
 def find_images(folder: Path, limit: int) -> list[Path]:
     """Return up to `limit` image files under `folder`, evenly spread over the sorted list of all of them.
 
@@ -57,6 +62,16 @@ def random_images(structure: Structure, count: int, seed: int) -> Tensor:
     """Return `count` images of unit normal noise, the same for the same seed."""
     shape = (count, structure.input_channels, structure.resolution, structure.resolution)
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+def _three(option: str, text: str, least: float) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--{option}: expected three numbers such as 0.485,0.456,0.406, found {text!r}") from error
+    if not all(least <= value <= 1e6 for value in (red, green, blue)):
+        raise UserError(f"--{option}: expected numbers from {least:g} to 1e+06, found {text!r}")
+    return red, green, blue
 
 
 def _load(path: Path, structure: Structure, normalisation: Normalisation) -> Tensor:

@@ -92,7 +92,7 @@ def lower(
 
 
 def _wanted(point: Point) -> Wanted:
-    return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative)
+    return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative, ceiling=point.ceiling)
 
 
 def _layer_plan(layer: Layer, precision: Precision, grid: Grid | None, folded: FoldedLayer) -> LayerPlan:

@@ -57,7 +57,7 @@ def read_metadata(path: Path) -> ModelMetadata | None:
 
 def read_model(path: Path) -> onnx.ModelProto:
     """Return the ONNX model of `path`; raises UserError where it cannot be read or is none."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     content = read_bytes(path)
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.topology import Operation, OperationKind
 from qedeploy.network.layers import Layer, LayerKind
@@ -37,9 +39,15 @@ def linear(graph: GraphBuilder, layer: Layer, operands: Sequence[str]) -> str:
     return graph.node("Gemm", operands, layer.name, transB=1)
 
 
-def relu(graph: GraphBuilder, operation: Operation, value: str) -> str:
-    """Add a ReLU behind `operation`, or nothing where it has none."""
-    return graph.node("Relu", [value], f"{operation.name}.relu") if operation.relu else value
+def relu(graph: GraphBuilder, operation: Operation, value: str, dtype: type[np.floating[Any]] = np.float32) -> str:
+    """Add the activation behind `operation`: a Relu, a Clip for a ReLU6 with bounds of `dtype`, or nothing."""
+    if operation.activation is None:
+        return value
+    ceiling = operation.activation.ceiling
+    if ceiling is None:
+        return graph.node("Relu", [value], f"{operation.name}.relu")
+    bounds = [graph.constant(f"activation.{limit:g}", dtype(limit)) for limit in (0.0, ceiling)]
+    return graph.node("Clip", [value, *bounds], f"{operation.name}.relu6")
 
 
 def weightless(graph: GraphBuilder, operation: Operation, inputs: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ def packs(layer: Layer) -> bool:
 
 
 def packed_layer(layer: FoldedLayer) -> FoldedLayer:
-    """Return `layer`, weight (out, in, k, k), for packed columns: (2 out, 4 in, k, taps), inner column before channel."""
+    """Return `layer`, weight (out, in, k, k), for packed columns: (2 out, 4 in, k, taps), columns before channels."""
     out_channels, in_channels, kernel, _ = layer.weight.shape
     before, after = _reach(kernel)
     shape = (COLUMNS_OUT, out_channels, COLUMNS_IN, in_channels, kernel, before + after + 1)

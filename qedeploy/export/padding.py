@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from qedeploy.network.layers import Layer, LayerKind, expand_layers
 def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
     """Return for each layer whose output should grow the number of channels it grows to.
 
-    That is what goes in and out of depthwise convolutions: nothing but the neighbours' weights must follow.
+    That is what goes in and out of depthwise convolutions behind an expand layer: nothing but the neighbours' weights
+    must follow.
     """
+    expanded = {layer.block for layer in layers if layer.name.endswith(".expand")}
     widths = {}
     for layer, following in pairwise(layers):
-        if LayerKind.DEPTHWISE in {layer.kind, following.kind} and layer.out_channels % multiple:
+        inner = {layer.kind, following.kind} >= {LayerKind.DEPTHWISE} and layer.block == following.block
+        if inner and layer.block in expanded and layer.out_channels % multiple:
             widths[layer.name] = -(-layer.out_channels // multiple) * multiple
     return widths
 
@@ -48,9 +52,8 @@ def _padded(layer: FoldedLayer, inputs: int, outputs: int, kind: LayerKind) -> F
         return layer
     growth = [(0, extra_outputs), (0, extra_inputs)] + [(0, 0)] * (layer.weight.ndim - 2)
     scale = None if layer.scale is None else np.pad(layer.scale, (0, extra_outputs), constant_values=1.0)
-    return dataclasses.replace(
-        layer, weight=np.pad(layer.weight, growth), scale=scale, bias=np.pad(layer.bias, (0, extra_outputs))
-    )
+    weight: Any = np.pad(layer.weight, growth)
+    return dataclasses.replace(layer, weight=weight, scale=scale, bias=np.pad(layer.bias, (0, extra_outputs)))
 
 
 def _notes(layers: tuple[Layer, ...], widths: Mapping[str, int]) -> list[str]:

@@ -29,7 +29,8 @@ class StepSource(StrEnum):
 class Grid:
     """Values that a quantized tensor can take: `step` times a whole number from `low` to `high`.
 
-    `bits` and `signed` are the quantizer's; `low` is 0 where a ReLU stands before a signed quantizer.
+    `bits` and `signed` are the quantizer's; `low` is 0 where a ReLU stands before a signed quantizer, and `high` is
+    what the ceiling of a ReLU6 rounds to where that is less than the quantizer's own.
     """
 
     bits: int
@@ -39,10 +40,14 @@ class Grid:
     step: float
 
     @classmethod
-    def of(cls, *, bits: int, signed: bool, step: float, nonnegative: bool = False) -> Grid:
-        """Return the grid of a `bits` wide quantizer; `nonnegative` where its input has passed a ReLU."""
+    def of(
+        cls, *, bits: int, signed: bool, step: float, nonnegative: bool = False, ceiling: float | None = None
+    ) -> Grid:
+        """Return the grid of a `bits` wide quantizer of values that are `nonnegative` and at most `ceiling`."""
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         low = -(2 ** (bits - 1)) if signed and not nonnegative else 0
+        if ceiling is not None:
+            high = max(1, min(high, round(ceiling / step)))
         return cls(bits=bits, signed=signed, low=low, high=high, step=step)
 
 

@@ -45,7 +45,7 @@ def read(value: Tensor, grid: Grid | None) -> Reading:
 
 
 def execute(operation: Operation, inputs: Sequence[Reading], layer: FoldedLayer | None) -> Tensor:
-    """Return the output of one operation, ReLU included, in float64 and not rounded."""
+    """Return the output of one operation, its activation included, in float64 and not rounded."""
     first = inputs[0]
     match operation.kind:
         case OperationKind.ADD:
@@ -58,7 +58,9 @@ def execute(operation: Operation, inputs: Sequence[Reading], layer: FoldedLayer 
             if operation.layer is None or layer is None:
                 raise ValueError(f"{operation.name}: a {operation.kind} needs its weights")
             value = _weighted(operation.layer, first, layer)
-    return value.clamp_(min=0) if operation.relu else value
+    if operation.activation is None:
+        return value
+    return value.clamp_(min=0, max=operation.activation.ceiling)
 
 
 def run(

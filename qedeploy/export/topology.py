@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
-from qedeploy.network.structure import Structure
+from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.structure import Activation, Structure
 
 IMAGE = "image"
 """Name of the network's input value."""
@@ -28,9 +28,9 @@ class Operation:
     """One step. `inputs` names the values it reads; the value it makes carries its own name.
 
     `layer` is set for convolutions and the linear; `channels` and `size` are those of the value that the operation
-    reads (pixels, square); `relu` says that a ReLU follows. An add reads the convolution
-    branch first and the shortcut second. `consumer` is the layer that reads the value through its activation
-    quantizer, None where no layer reads it directly (a branch of an add, the head's output, the logits).
+    reads (pixels, square); `activation` follows it. An add reads the convolution branch first and the shortcut second.
+    `consumer` is the layer that reads the value through its activation quantizer, None where no layer reads it
+    directly (a branch of an add, the head's output, the logits). `nonnegative` and `ceiling` bound the value made.
     """
 
     name: str
@@ -38,25 +38,26 @@ class Operation:
     inputs: tuple[str, ...]
     channels: int
     size: int
-    relu: bool = False
+    activation: Activation | None = None
     layer: Layer | None = None
     consumer: str | None = None
+    nonnegative: bool = False
+    ceiling: float | None = None
 
 
 def operations(structure: Structure) -> tuple[Operation, ...]:
     """Return the operations of `structure` in execution order."""
-    layers = expand_layers(structure)
+    *convolutions, classifier = expand_layers(structure)
     steps: list[Operation] = []
-    value = block_input = IMAGE
-    block_size = structure.resolution
-    for index, layer in enumerate(layers):
-        following = layers[index + 1].name if index + 1 < len(layers) else None
-        if layer.kind is LayerKind.CLASSIFIER:
-            steps.extend(_classification(layer, value, layers[index - 1].output_size))
-            break
-        if layer.name.endswith(".expand"):
-            block_input, block_size = value, layer.input_size
-        ends_residual = layer.residual and layer.name.endswith(".project")
+    value, block = IMAGE, _BlockInput(block="", value=IMAGE, step=None, size=structure.resolution)
+    for layer, following in zip(convolutions, [*convolutions[1:], None], strict=True):
+        if layer.block != block.block:
+            block = _BlockInput(
+                block=layer.block, value=value, step=steps[-1] if steps else None, size=layer.input_size
+            )
+        adds = layer.residual and layer.name.endswith(".project")
+        consumer = following.name if following is not None and not adds else None
+        activation = None if adds else layer.activation
         steps.append(
             Operation(
                 name=layer.name,
@@ -64,16 +65,17 @@ def operations(structure: Structure) -> tuple[Operation, ...]:
                 inputs=(value,),
                 channels=layer.in_channels,
                 size=layer.input_size,
-                relu=not ends_residual,
+                activation=activation,
                 layer=layer,
-                consumer=None if ends_residual or layer.kind is LayerKind.HEAD else following,
+                consumer=consumer,
+                nonnegative=activation is not None,
+                ceiling=activation.ceiling if activation is not None else None,
             )
         )
-        value = layer.name
-        if ends_residual:
-            steps.extend(_residual(layer, block_input, block_size, following))
-            value = steps[-1].name
-    return tuple(steps)
+        if adds:
+            steps.extend(_residual(layer, block, following))
+        value = steps[-1].name
+    return (*steps, *_classification(classifier, steps[-1], convolutions[-1].output_size))
 
 
 def consumers(steps: Iterable[Operation]) -> dict[str, str]:
@@ -82,15 +84,25 @@ def consumers(steps: Iterable[Operation]) -> dict[str, str]:
     return {IMAGE: "stem", **found}
 
 
-def _classification(classifier: Layer, value: str, size: int) -> list[Operation]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BlockInput:
+    block: str
+    value: str
+    step: Operation | None
+    size: int
+
+
+def _classification(classifier: Layer, source: Operation, size: int) -> list[Operation]:
     channels = classifier.in_channels
     pool = Operation(
         name="pool",
         kind=OperationKind.GLOBAL_AVERAGE_POOL,
-        inputs=(value,),
+        inputs=(source.name,),
         channels=channels,
         size=size,
         consumer=classifier.name,
+        nonnegative=source.nonnegative,
+        ceiling=source.ceiling,
     )
     linear = Operation(
         name=classifier.name, kind=OperationKind.LINEAR, inputs=("pool",), channels=channels, size=1, layer=classifier
@@ -98,26 +110,31 @@ def _classification(classifier: Layer, value: str, size: int) -> list[Operation]
     return [pool, linear]
 
 
-def _residual(project: Layer, block_input: str, pooled_from: int, following: str | None) -> list[Operation]:
+def _residual(project: Layer, block: _BlockInput, following: Layer | None) -> list[Operation]:
     steps = []
-    shortcut = block_input
+    shortcut = block.value
     if project.pooled:
         shortcut = f"{project.block}.shortcut"
         pool = Operation(
             name=shortcut,
             kind=OperationKind.AVERAGE_POOL,
-            inputs=(block_input,),
+            inputs=(block.value,),
             channels=project.out_channels,
-            size=pooled_from,
+            size=block.size,
+            nonnegative=block.step is not None and block.step.nonnegative,
+            ceiling=block.step.ceiling if block.step is not None else None,
         )
         steps.append(pool)
+    activation = project.activation
     add = Operation(
         name=f"{project.block}.add",
         kind=OperationKind.ADD,
         inputs=(project.name, shortcut),
         channels=project.out_channels,
         size=project.output_size,
-        relu=True,
-        consumer=following,
+        activation=activation,
+        consumer=following.name if following is not None else None,
+        nonnegative=activation is not None,
+        ceiling=activation.ceiling if activation is not None else None,
     )
     return [*steps, add]

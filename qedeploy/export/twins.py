@@ -17,7 +17,7 @@ from qedeploy.export.fold import FoldedLayer, LayerWeights, fold, with_integer_b
 from qedeploy.export.lowered import LoweredNetwork, weight_range
 from qedeploy.export.metadata import ModelMetadata, to_properties
 from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
-from qedeploy.export.topology import IMAGE, consumers, operations
+from qedeploy.export.topology import Operation, consumers, operations
 from qedeploy.export.writer import write_model
 from qedeploy.files import write_bytes
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
@@ -61,13 +61,15 @@ def random_network(structure: Structure, dialect: Dialect, *, seed: int = 0) -> 
     steps = operations(structure)
     layers = {layer.name: layer for layer in expand_layers(structure)}
     readers = consumers(steps)
-    grids = {value: _assumed_grid(value, layers[reader], dialect) for value, reader in readers.items()}
+    made = {step.name: step for step in steps}
+    grids = {value: _assumed_grid(made.get(value), layers[reader], dialect) for value, reader in readers.items()}
     points = {
         point.value: Grid.of(
             bits=point.bits,
             signed=point.signed,
             step=_step(point.bits, point.signed),
             nonnegative=point.nonnegative,
+            ceiling=point.ceiling,
         )
         for point in dialect.points(steps, [name for name, grid in grids.items() if grid is not None])
     }
@@ -115,12 +117,14 @@ def _write_twin(metadata: ModelMetadata, width: int, path: Path, batch: int | No
     return write_bytes(path, written.model.SerializeToString())
 
 
-def _assumed_grid(value: str, layer: Layer, dialect: Dialect) -> Grid | None:
+def _assumed_grid(made: Operation | None, layer: Layer, dialect: Dialect) -> Grid | None:
     bits = layer.bits.activation
     if bits == MAX_BITS:
         return None
-    signed = value == IMAGE or bits > dialect.unsigned_activation_bits
-    return Grid.of(bits=bits, signed=signed, step=_step(bits, signed), nonnegative=value != IMAGE)
+    nonnegative = made is not None and made.nonnegative
+    signed = not nonnegative or bits > dialect.unsigned_activation_bits
+    ceiling = made.ceiling if made is not None else None
+    return Grid.of(bits=bits, signed=signed, step=_step(bits, signed), nonnegative=nonnegative, ceiling=ceiling)
 
 
 def _step(bits: int, signed: bool) -> float:

@@ -24,6 +24,7 @@ class Point:
     signed: bool
     nonnegative: bool
     reason: str
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,22 @@ class Quantized:
     zero_point: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """What may differ between a graph and its plan, because the graph's floating-point type rounds between integers.
+
+    `share` of a quantized value's integers may be one step off. `optimize` says whether ONNX Runtime may optimise the
+    graph that is verified.
+    """
+
+    share: float
+    optimize: bool = True
+
+
+EXACT = Rounding(share=0.001)
+"""Float32 around the integers: only a sum that lands on a rounding boundary can differ."""
+
+
 class Dialect(Protocol):
     """How one runtime wants its graph. Implementations hold no state; the writer walks the network and calls them.
 
@@ -46,18 +63,45 @@ class Dialect(Protocol):
     otherwise. Nodes are named after the layer, helpers get a suffix (`.quantize`, `.clip`, `.dequantize`, `.weight`).
     """
 
-    name: str
-    runtime: Runtime
-    opset: int
-    lowerings: frozenset[Lowering]
-    """Lowerings that this dialect can write."""
-    integer_bias: bool
-    """Whether the runtime adds the bias of a quantized layer as a 32-bit integer, so that it must lie on that grid."""
+    @property
+    def name(self) -> str:
+        """What plans call the dialect."""
+        ...
 
-    unsigned_activation_bits: int
-    """The widest unsigned activation that the dialect writes exactly; wider ones are signed."""
-    float_tolerance: float
-    """Largest error of a floating-point value, as a share of the largest one, that is rounding and nothing else."""
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime that the graphs are for."""
+        ...
+
+    @property
+    def opset(self) -> int:
+        """The ONNX opset of the graphs."""
+        ...
+
+    @property
+    def lowerings(self) -> frozenset[Lowering]:
+        """Lowerings that this dialect can write."""
+        ...
+
+    @property
+    def integer_bias(self) -> bool:
+        """Whether the runtime adds the bias of a quantized layer as a 32-bit integer, on the grid of its products."""
+        ...
+
+    @property
+    def unsigned_activation_bits(self) -> int:
+        """The widest unsigned activation that the dialect writes exactly; wider ones are signed."""
+        ...
+
+    @property
+    def float_tolerance(self) -> float:
+        """Largest error of a floating-point value, as a share of the largest one, that is rounding and nothing else."""
+        ...
+
+    @property
+    def rounding(self) -> Rounding:
+        """What the graph's own floating-point type does between integers when ONNX Runtime runs it."""
+        ...
 
     def highest_weight(self, lowering: Lowering) -> int:
         """Return the largest weight integer that the type of `lowering` holds."""

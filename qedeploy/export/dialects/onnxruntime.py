@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from qedeploy.export import nodes
-from qedeploy.export.dialects.base import Point, Quantized
+from qedeploy.export.dialects.base import EXACT, Point, Quantized, Rounding
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.lowered import LoweredNetwork, bias_integers
@@ -38,6 +38,7 @@ class OnnxRuntimeDialect:
     lowerings: ClassVar[frozenset[Lowering]] = frozenset({Lowering.INT8, Lowering.FLOAT32})
     integer_bias: ClassVar[bool] = True
     unsigned_activation_bits: ClassVar[int] = 8
+    rounding: ClassVar[Rounding] = EXACT
     float_tolerance: ClassVar[float] = 1e-4
 
     def highest_weight(self, lowering: Lowering) -> int:
@@ -54,7 +55,7 @@ class OnnxRuntimeDialect:
                 found.extend(_add_points(step, by_name, quantized))
             is_head = step.layer is not None and step.layer.kind is LayerKind.HEAD
             if is_head and _is_integer(step, quantized) and "pool" in quantized:
-                found.append(_point(step.name, signed=False, reason="QLinearConv puts out a quantized value"))
+                found.append(_point(step, "QLinearConv puts out a quantized value"))
         return tuple(found)
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
@@ -102,7 +103,7 @@ class OnnxRuntimeDialect:
         grid: Grid | None,
         output_grid: Grid | None,
     ) -> str:
-        """Write one operation; a ReLU is left to the saturation of the output's Q where that starts at zero."""
+        """Write one operation; its activation is left to the range of the output's grid where that starts at zero."""
         if operation.layer is not None and layer is not None:
             value = self._write_layer(graph, operation.layer, inputs[0], layer, grid)
         elif operation.kind is OperationKind.AVERAGE_POOL and operation.size % 2 == 0 and output_grid is not None:
@@ -181,14 +182,21 @@ def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Colle
     origin = shortcut if pool is None else pool.inputs[0]
     if not _is_integer(steps[branch], quantized) or not {origin, add.name} <= set(quantized):
         return []
-    points = [_point(branch, signed=True, reason="QLinearAdd reads two quantized inputs")]
+    points = [_point(steps[branch], "QLinearAdd reads two quantized inputs")]
     if pool is not None:
-        points.append(_point(shortcut, signed=False, reason="the pooled shortcut of a QLinearAdd"))
+        points.append(_point(pool, "the pooled shortcut of a QLinearAdd"))
     return points
 
 
-def _point(value: str, *, signed: bool, reason: str) -> Point:
-    return Point(value=value, bits=_POINT_BITS, signed=signed, nonnegative=not signed, reason=reason)
+def _point(step: Operation, reason: str) -> Point:
+    return Point(
+        value=step.name,
+        bits=_POINT_BITS,
+        signed=not step.nonnegative,
+        nonnegative=step.nonnegative,
+        ceiling=step.ceiling,
+        reason=reason,
+    )
 
 
 def _bound(graph: GraphBuilder, value: int) -> str:

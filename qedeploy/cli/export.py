@@ -1,0 +1,56 @@
+"""`qedeploy export`: a checkpoint becomes a verified ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="model.pth, from search or from your own training.")],
+    out: Annotated[Path | None, typer.Option(help="ONNX file to write [default: beside the checkpoint].")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile name or TOML path [default: the checkpoint's own].")
+    ] = None,
+    calibrate: Annotated[
+        str, typer.Option(metavar="DIR|random", help="Images for steps that were not trained, or random data.")
+    ] = "random",
+    images: Annotated[
+        int | None, typer.Option(min=1, help="How many images to calibrate on [default: 16 of a folder, 4 random].")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Fix the batch size [default: left open].")] = None,
+    mean: Annotated[str, typer.Option(help="Mean of each RGB channel, of pixels from 0 to 1.")] = "0.485,0.456,0.406",
+    deviation: Annotated[str, typer.Option(help="Standard deviation, likewise.")] = "0.229,0.224,0.225",
+    seed: Annotated[int, typer.Option(help="Seed of the random data.")] = 0,
+) -> None:
+    """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch.
+
+    Exit code 1 where the runtime's numbers are not PyTorch's: nothing is written then.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from qedeploy.export.exporter import ExportSettings, export_checkpoint
+    from qedeploy.export.images import parse_normalisation
+    from qedeploy.export.summary import print_summary
+
+    calibration: Path | Literal["random"] = "random" if calibrate == "random" else Path(calibrate)
+    settings = ExportSettings(
+        profile=profile,
+        calibration=calibration,
+        images=images,
+        batch=batch,
+        seed=seed,
+        normalisation=parse_normalisation(mean, deviation),
+    )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
+        result = export_checkpoint(
+            checkpoint,
+            out=out,
+            settings=settings,
+            progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
+        )
+    print_summary(result, Console())

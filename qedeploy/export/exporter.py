@@ -1,0 +1,208 @@
+"""The export command's one function: checkpoint in, verified ONNX file out, or an error and nothing written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from torch import Tensor
+
+from qedeploy import __version__
+from qedeploy.errors import RequestError, UserError
+from qedeploy.export import reference
+from qedeploy.export.dialects import DIALECTS, dialect_for
+from qedeploy.export.dialects.base import Dialect
+from qedeploy.export.effects import Effect, measure_effects
+from qedeploy.export.images import Normalisation, load_images, random_images
+from qedeploy.export.lowered import LoweredNetwork
+from qedeploy.export.lowering import lower
+from qedeploy.export.metadata import ModelMetadata, to_properties
+from qedeploy.export.plan import LoweringPlan, StepSource
+from qedeploy.export.reading import read_network, training_logits
+from qedeploy.export.verification import Verification, VerificationError, require_passed, verify
+from qedeploy.export.writer import WrittenModel, write_model
+from qedeploy.files import replacing, sha256, write_text
+from qedeploy.model.checkpoint import load_checkpoint
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure import Structure
+from qedeploy.profiles.loader import load_profile, profile_names
+from qedeploy.profiles.profile import Profile, Runtime
+
+REPORT_FORMAT = "qedeploy-export/1"
+_FOLDER_IMAGES = 16
+_RANDOM_IMAGES = 4
+_VERIFIED_IMAGES = 4
+"""Enough for a million values of most layers; float64 PyTorch takes a quarter of a second for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """What the user can choose. None: the checkpoint's own profile, an open batch, random data.
+
+    `images` None takes 16 of a folder, and 4 random ones, of which more would mean no more.
+    """
+
+    profile: str | None = None
+    calibration: Path | Literal["random"] | None = None
+    images: int | None = None
+    batch: int | None = None
+    seed: int = 0
+    normalisation: Normalisation = Normalisation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What was written, what was decided, and what was measured of it. `report` is the JSON beside the model."""
+
+    model: Path
+    report: Path
+    plan: LoweringPlan
+    verification: Verification
+    effects: tuple[Effect, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+def export_checkpoint(
+    path: Path,
+    *,
+    out: Path | None = None,
+    settings: ExportSettings = ExportSettings(),
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+) -> ExportResult:
+    """Export the checkpoint at `path` to ONNX, verified; by default to the same name with `.onnx`, beside it.
+
+    `progress` is called with what is being done and how far it is. Raises UserError for files that cannot be read or
+    written, RequestError where the profile cannot carry the model, VerificationError where the graph does not compute
+    its plan. The model and its report `<name>.export.json` appear whole at the end, or not at all.
+    """
+    started = time.monotonic()
+    checkpoint = load_checkpoint(path)
+    profile = load_profile(settings.profile or checkpoint.profile)
+    dialect = _dialect(profile, checkpoint.structure)
+    target = out or path.with_suffix(".onnx")
+    report = target.with_suffix(".export.json")
+    if target.resolve() == path.resolve():
+        raise UserError(f"{target}: is the checkpoint itself; choose another --out")
+    with replacing(target) as temporary:
+        trained = read_network(checkpoint.network, path)
+        images, source = _images(checkpoint.structure, settings)
+        network = lower(
+            trained,
+            profile,
+            dialect,
+            images,
+            source,
+            progress=lambda done, total: progress("calibrating", done, total),
+        )
+        written = _write(network, dialect, settings.batch)
+        sample = images[:_VERIFIED_IMAGES]
+        progress("verifying", 0, 3)
+        expected = reference.logits(network, sample)
+        verification = verify(
+            network, written, sample, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
+        )
+        require_passed(verification)
+        progress("verifying", 1, 3)
+        grids = network.plan.grids()
+        effects = measure_effects(network, sample, training_logits(checkpoint.network, grids, sample), expected)
+        progress("verifying", 3, 3)
+        temporary.write_bytes(written.model.SerializeToString())
+        result = ExportResult(
+            model=target,
+            report=report,
+            plan=network.plan,
+            verification=verification,
+            effects=effects,
+            warnings=_warnings(network.plan, settings, source),
+            seconds=time.monotonic() - started,
+        )
+        write_text(report, json.dumps(_report_document(result, path, temporary), indent=1) + "\n")
+    return result
+
+
+def _dialect(profile: Profile, structure: Structure) -> Dialect:
+    if profile.runtime is Runtime.NONE:
+        raise RequestError(
+            f"profile {profile.name} is for search only, no runtime executes it; {_alternatives(structure)}"
+        )
+    dialect = dialect_for(profile.runtime)
+    try:
+        for layer in expand_layers(structure):
+            profile.lower(layer)
+    except RequestError as error:
+        raise RequestError(f"{error}; {_alternatives(structure)}") from error
+    return dialect
+
+
+def _alternatives(structure: Structure) -> str:
+    carrying = []
+    for name in profile_names():
+        profile = load_profile(name)
+        if profile.runtime not in DIALECTS:
+            continue
+        if all(profile.precision(layer.kind, layer.bits) is not None for layer in expand_layers(structure)):
+            carrying.append(name)
+    if not carrying:
+        return "no shipped profile that can be exported to runs all its layers"
+    return f"export with --profile {' or '.join(carrying)}"
+
+
+def _images(structure: Structure, settings: ExportSettings) -> tuple[Tensor, StepSource]:
+    if isinstance(settings.calibration, Path):
+        count = settings.images or _FOLDER_IMAGES
+        return load_images(settings.calibration, structure, count, settings.normalisation), StepSource.IMAGES
+    return random_images(structure, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
+
+
+def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> WrittenModel:
+    metadata = ModelMetadata(structure=network.structure, profile=network.plan.profile, plan=network.plan)
+    written = write_model(network, dialect, batch=batch, metadata=to_properties(metadata))
+    try:
+        onnx.checker.check_model(written.model, full_check=True)
+        onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())
+        raise VerificationError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
+    return written
+
+
+def _warnings(plan: LoweringPlan, settings: ExportSettings, source: StepSource) -> tuple[str, ...]:
+    warnings = []
+    untrained = [value.name for value in plan.values if value.reader is not None and value.source is source]
+    extra = len(plan.points)
+    mend = "give images with --calibrate DIR"
+    if source is StepSource.RANDOM and untrained:
+        warnings.append(
+            f"{len(untrained)} activation steps were never trained and are calibrated on random data: the file shows "
+            f"speed, its accuracy means nothing; train first, or {mend}"
+        )
+    elif source is StepSource.RANDOM and extra:
+        warnings.append(f"the steps of {extra} extra quantization points are calibrated on random data; {mend}")
+    clipped = sum(layer.clipped_weights for layer in plan.layers)
+    if clipped:
+        warnings.append(f"{clipped} weights at the lowest integer changed by one step, their sign turned by folding")
+    rescaled = sum(layer.rescaled_channels for layer in plan.layers)
+    if rescaled:
+        warnings.append(f"{rescaled} channels have coarser weights, so that their bias fits 32 bits")
+    return tuple(warnings)
+
+
+def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dict[str, object]:
+    return {
+        "format": REPORT_FORMAT,
+        "qedeploy": __version__,
+        "model": {"file": result.model.name, "sha256": sha256(model)},
+        "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)},
+        "profile": result.plan.profile,
+        "verification": dataclasses.asdict(result.verification),
+        "effects": [dataclasses.asdict(effect) for effect in result.effects],
+        "warnings": list(result.warnings),
+        "seconds": round(result.seconds, 3),
+    }

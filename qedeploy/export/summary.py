@@ -1,0 +1,51 @@
+"""The export's result for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from qedeploy.export.exporter import ExportResult
+
+_SHOWN = 3
+
+
+def print_summary(result: ExportResult, console: Console) -> None:
+    """Print what was written, how it was verified, and what the lowering changed."""
+    plan, verification = result.plan, result.verification
+    carried = sum(layer.executed != layer.bits for layer in plan.layers)
+    console.print(
+        f"[bold]{escape(str(result.model))}[/bold]: {len(plan.layers)} layers for {plan.profile}, "
+        f"{carried} of them run wider than their bits; report in {escape(result.report.name)}",
+        soft_wrap=True,
+    )
+    console.print(
+        f"verified in {verification.runtime} against PyTorch, {verification.images} images: "
+        f"{verification.differing} of {verification.values:,} integers differ, by one step at most; "
+        f"logits by {verification.logit_difference:.2g} of {verification.logit_range:.3g}; "
+        f"top-1 the same on {verification.top1_agreement:.0%}",
+        soft_wrap=True,
+    )
+    worst = sorted(
+        (check for check in verification.checks if check.quantized and check.differing),
+        key=lambda check: check.differing / check.values,
+        reverse=True,
+    )
+    if worst:
+        table = Table("value", "values", "one step off", "share", title="most differences", title_justify="left")
+        for check in worst[:_SHOWN]:
+            table.add_row(
+                check.name, f"{check.values:,}", str(check.differing), f"{check.differing / check.values:.4%}"
+            )
+        console.print(table)
+    table = Table("what the lowering changes", "places", "change of logits (RMS)", "same top-1", title_justify="left")
+    for effect in result.effects:
+        table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", f"{effect.top1_agreement:.0%}")
+    console.print(table)
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"{result.seconds:.1f} s")
