@@ -126,8 +126,8 @@ def _layers(result: BenchResult) -> _Section:
             "",
         )
     title = (
-        f"Layers, mean of {profiled.queries} profiled queries (the fastest half); GBitOps/s = executed BitOps / time; "
-        "the classifier counts MACs x widths"
+        f"Layers, mean of {profiled.queries} profiled queries (the fastest quarter); "
+        "GBitOps/s = executed BitOps / time; the classifier counts MACs x widths"
     )
     return title, table
 
@@ -136,7 +136,7 @@ def _nodes(result: BenchResult) -> _Section:
     table = _table(("node", "runs as", "us", "share"))
     for row in result.profiled.layers:
         table.add_row(row.name, " ".join(row.nodes), formats.microseconds(row.seconds), formats.percent(row.share))
-    return f"Nodes by name, mean of {result.profiled.queries} profiled queries (the fastest half)", table
+    return f"Nodes by name, mean of {result.profiled.queries} profiled queries (the fastest quarter)", table
 
 
 def _parts(result: BenchResult) -> _Section:

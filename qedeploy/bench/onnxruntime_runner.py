@@ -163,7 +163,7 @@ def random_values(tensor: InputTensor, generator: np.random.Generator) -> NDArra
 
 
 def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> Profile:
-    """Return the means over the fastest half of the profiled runs of a trace in ONNX Runtime's form.
+    """Return the means over the fastest quarter of the profiled runs of a trace in ONNX Runtime's form.
 
     `whole` (runs,) is what the caller saw of the last runs, in seconds; earlier ones in the trace were warm-up.
     """
@@ -179,7 +179,7 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
             runs.append((event["dur"] * _MICROSECOND, _node_seconds(nodes)))
             nodes = []
     runs = runs[len(runs) - len(whole) :]
-    fastest = np.argsort(whole, kind="stable")[: (len(whole) + 1) // 2]
+    fastest = np.argsort(whole, kind="stable")[: math.ceil(len(whole) / 4)]
     kept = [runs[index] for index in fastest]
     keys = dict.fromkeys(key for _, times in kept for key in times)
     inside = float(np.mean([seconds for seconds, _ in kept]))

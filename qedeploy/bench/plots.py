@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qedeploy.bench.document import ComparedModel, LayerRow
@@ -41,6 +41,7 @@ _STYLE: Any = {
 
 def bitops_against_time(rows: Sequence[LayerRow], *, executed: bool) -> str:
     """Return a scatter of the layers' BitOps, nominal or executed, against their times, both logarithmic."""
+    widths = "executed" if executed else "nominal"
     shown = [row for row in rows if row.seconds > 0 and row.nominal_bitops and row.executed_bitops]
 
     def draw(axes: Axes) -> None:
@@ -59,11 +60,11 @@ def bitops_against_time(rows: Sequence[LayerRow], *, executed: bool) -> str:
         axes.set_yscale("log")
         _plain_ticks(axes.xaxis)
         _plain_ticks(axes.yaxis)
-        axes.set_xlabel(f"{'executed' if executed else 'nominal'} BitOps, millions")
+        axes.set_xlabel(f"{widths} BitOps, millions")
         axes.set_ylabel("time, us")
         axes.figure.legend(fontsize=9, loc="outside upper center", ncols=5, columnspacing=1.0, handletextpad=0.1)
 
-    return _svg(draw, (5.2, 3.9), f"{'executed' if executed else 'nominal'}-bitops")
+    return _svg(draw, (5.2, 3.9), f"{widths}-bitops", f"{widths} BitOps of each layer against its time")
 
 
 def layer_times(rows: Sequence[LayerRow]) -> str:
@@ -86,12 +87,12 @@ def layer_times(rows: Sequence[LayerRow]) -> str:
             axes.legend(fontsize=9, loc="upper right")
         groups = _groups(rows)
         axes.set_xticks(
-            [place for place, _ in groups], [name for _, name in groups], rotation=40, ha="right", fontsize=9
+            [place for place, _ in groups], [name for _, name in groups], rotation=55, ha="right", fontsize=8
         )
         axes.set_xlim(-0.7, len(rows) - 0.3)
         axes.set_ylabel("time, us")
 
-    return _svg(draw, (10.4, 3.6), "layer-times")
+    return _svg(draw, (10.4, 3.6), "layer-times", "time of each layer in execution order")
 
 
 def ratios(compared: Sequence[ComparedModel]) -> str:
@@ -108,7 +109,9 @@ def ratios(compared: Sequence[ComparedModel]) -> str:
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel("this model's time / the other's (1 = equal; left of it, this model is faster)")
 
-    return _svg(draw, (7.2, 0.9 + 0.5 * len(shown)), "ratios")
+    return _svg(
+        draw, (7.2, 0.9 + 0.5 * len(shown)), "ratios", "this model's time over that of each other model, with intervals"
+    )
 
 
 def _plain_ticks(axis: Any) -> None:
@@ -129,7 +132,7 @@ def _groups(rows: Sequence[LayerRow]) -> list[tuple[float, str]]:
     return [((members[0] + members[-1]) / 2, name) for name, members in places.items()]
 
 
-def _svg(draw: Any, size: tuple[float, float], name: str) -> str:
+def _svg(draw: Callable[[Axes], None], size: tuple[float, float], name: str, label: str) -> str:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -142,10 +145,10 @@ def _svg(draw: Any, size: tuple[float, float], name: str) -> str:
         figure.savefig(
             stream, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
         )
-    return _inline(stream.getvalue(), name)
+    return _inline(stream.getvalue(), name, label)
 
 
-def _inline(svg: str, name: str) -> str:
+def _inline(svg: str, name: str, label: str) -> str:
     """Return an SVG file as an element of a page: no prologue, no addresses, ids that are its own."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -157,4 +160,5 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r'(<svg\b[^>]*?)\sheight="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg\b[^>]*?)\swidth="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font:\s*([\d.]+px)\s*[^;\"]*", r"font-size: \1; font-family: inherit", svg)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return svg.replace(_INK, "currentColor").strip()

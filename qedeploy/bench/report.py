@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qedeploy.bench import formats, plots
 from qedeploy.bench.document import BenchResult
+from qedeploy.bench.findings import FLOAT_TWIN, W8A8_TWIN
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,6 +30,7 @@ def render(result: BenchResult) -> str:
         machine=result.machine,
         profiled=result.profiled,
         colours=plots.KIND_COLOURS,
+        twins=(FLOAT_TWIN, W8A8_TWIN),
         plots=_plots(result),
     )
 

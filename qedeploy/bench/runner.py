@@ -64,7 +64,7 @@ class Profile:
     """A profiled pass: nodes in execution order, and what the queries took in all (mean, seconds per query).
 
     `inside` is the time the runtime says a query took, `whole` the time its caller saw; what of `inside` is in no
-    node passed between nodes. `queries` are those kept, the fastest half: what other programs took from the rest
+    node passed between nodes. `queries` are those kept, the fastest quarter: what other programs took from the rest
     would be counted for whichever node it met.
     """
 

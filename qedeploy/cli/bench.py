@@ -27,7 +27,11 @@ def bench(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
-    """Measure a model: latency, where it goes layer by layer, and what the bits gained."""
+    """Measure a model: latency, where it goes layer by layer, and what the bits gained.
+
+    Writes bench.json and report.html. Exit code 3 where a --fail-if gate fails, or where its verdict is withheld
+    because the run was unstable or its interval contains the limit.
+    """
     from rich.console import Console
 
     from qedeploy.bench.benchmark import BenchOptions, benchmark
