@@ -123,7 +123,7 @@ def _op_type(row: EngineRow) -> str:
         return _REFORMAT
     if row.quantizer:
         return _QUANTIZE
-    if row.nodes and all(node.endswith(".relu") for node in row.nodes):
+    if row.nodes and all(node.endswith((".relu", ".relu6")) for node in row.nodes):
         return "Relu"
     return row.kind or "engine layer"
 

@@ -93,7 +93,10 @@ class TensorRTDialect:
                 continue
             if {branch.inputs[0], shortcut.inputs[0]} <= set(quantized):
                 reason = "a convolution fuses with the add in INT8 only where the shortcut is quantized"
-                point = Point(value=shortcut.name, bits=_POINT_BITS, signed=True, nonnegative=True, reason=reason)
+                nonnegative = shortcut.nonnegative
+                point = Point(
+                    value=shortcut.name, bits=_POINT_BITS, signed=True, nonnegative=nonnegative, reason=reason
+                )
                 found.append(point)
         return tuple(found)
 
@@ -149,7 +152,7 @@ class TensorRTDialect:
             value = self._matrix_product(graph, operation, inputs[0], layer)
         else:
             value = self._convolution(graph, operation, inputs[0], layer)
-        return nodes.relu(graph, operation, value)
+        return nodes.relu(graph, operation, value, self._type)
 
     def write_output(self, graph: GraphBuilder, value: str, name: str) -> str:
         """Cast the logits to float32."""
