@@ -41,14 +41,14 @@ def search(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")] = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-) -> None:
+) -> Path:
     """Search for the network with the best QE-Score on a device under a budget."""
     from qedeploy.search.evolution import EvolutionSettings
     from qedeploy.search.request import make_request, parse_overrides
 
     request = make_request(profile, recipe, parse_overrides(budget or ()), resolution)
     settings = EvolutionSettings(seed=seed, evaluations=evaluations, population=population)
-    search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
+    return search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
 
 
 def search_into(

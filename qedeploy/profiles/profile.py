@@ -111,6 +111,13 @@ class Profile:
             )
         return found
 
+    def require_runtime(self) -> None:
+        """Raise RequestError where no runtime executes the profile, so that it serves for search only."""
+        if self.runtime is Runtime.NONE:
+            raise RequestError(
+                f"profile {self.name} is for search only, no runtime executes it; choose another --profile"
+            )
+
     def executed_bits(self, layers: tuple[Layer, ...]) -> dict[str, Bits]:
         """Return for each layer name the widths the device computes in; raises RequestError for a pair it lacks."""
         return {layer.name: self.lower(layer).lowering.executed(layer.bits) for layer in layers}
