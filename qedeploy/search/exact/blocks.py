@@ -1,0 +1,233 @@
+"""What a block is worth at given prices: over all shapes at once, or choice by choice for the few that matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
+from qedeploy.search.measures import block_memory
+from qedeploy.search.terms import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedLayer:
+    """A layer's value at given prices: `fixed` plus, for each pair, its `gain` and the products of `varying`."""
+
+    fixed: Array
+    gain: Array
+    varying: tuple[tuple[Array, Array], ...]
+
+    def value(self, pair: int) -> Array:
+        """Return what the pair adds to `fixed`."""
+        return sum((shape * factor[pair] for shape, factor in self.varying), start=np.asarray(self.gain[pair]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Blocks with their widths decided, one row each: which row of the shapes, which pairs, and what it brings."""
+
+    row: Array
+    pairs: Array
+    value: Array
+    score: Array
+    costs: Array
+
+    def take(self, rows: Array) -> Choices:
+        """Return the choices of `rows`."""
+        return Choices(
+            row=self.row[rows],
+            pairs=self.pairs[rows],
+            value=self.value[rows],
+            score=self.score[rows],
+            costs=self.costs[rows],
+        )
+
+
+def price_layer(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: float, prices: Prices) -> PricedLayer:
+    """Return the value of `layers` whose entropy counts `weight` times in the score."""
+    fixed = prices.score * weight * layers.terms.entropy
+    varying: dict[int, tuple[Array, Array]] = {}
+    for cost, multiplier in zip(problem.costs, prices.multipliers, strict=True):
+        if multiplier == 0:
+            continue
+        for shape, factor in cost.parts(layers, pairs):
+            if np.all(factor == factor[0]):
+                fixed = fixed - (multiplier * factor[0]) * shape
+            else:
+                _, collected = varying.get(id(shape), (shape, 0.0))
+                varying[id(shape)] = shape, collected - multiplier * factor
+    gain = prices.score * weight * pairs.terms.entropy
+    return PricedLayer(fixed=fixed, gain=gain, varying=tuple(varying.values()))
+
+
+def price_block(problem: Problem, blocks: BlockShapes, prices: Prices) -> tuple[PricedLayer, PricedLayer, PricedLayer]:
+    """Return the value of the three layers of `blocks`."""
+    weight = problem.score_weights[0][blocks.step + 1]
+    expand, depthwise, project = (
+        price_layer(problem, layers, pairs, weight, prices)
+        for layers, pairs in zip(blocks.layers, problem.block_pairs, strict=True)
+    )
+    return expand, depthwise, project
+
+
+def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
+    """Return the best value of each block over its widths, shape [entry, next entry, *blocks], -inf where none fits.
+
+    `entry` is the class of the block's first activation width, `next entry` that of the layer behind it.
+    """
+    priced = price_block(problem, blocks, prices)
+    fixed = priced[1].fixed + priced[2].fixed + priced[0].fixed
+    shape = np.broadcast_shapes(
+        fixed.shape, blocks.in_channels.shape, blocks.bottleneck.shape, blocks.layers[1].kernel.shape
+    )
+    classes = len(problem.entries)
+    best = np.full((classes, classes, *shape), -np.inf)
+    seen: dict[tuple[int, int], Array] = {}
+    for group in problem.groups:
+        value = _group_value(problem, priced, group, seen)
+        for following, width in enumerate(problem.entries):
+            if group.activations is not None:
+                value_that_fits = np.where(block_fits(problem, blocks, group.activations, width), value, -np.inf)
+            else:
+                value_that_fits = value
+            np.maximum(best[group.entry, following], value_that_fits, out=best[group.entry, following])
+    best += fixed
+    return best
+
+
+def _group_value(
+    problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup, seen: dict[tuple[int, int], Array]
+) -> Array:
+    expand, depthwise, project = priced
+    if problem.widths_per_layer:
+        # Groups share the lists of single layers.
+        for position, index in enumerate(group.indices):
+            if (position, index[0]) not in seen:
+                seen[position, index[0]] = _maximum([priced[position].value(pair) for pair in index])
+        best = [seen[position, index[0]] for position, index in enumerate(group.indices)]
+        return (best[1] + best[2]) + best[0]
+    # The arrays of the last two layers do not grow with the channels that come in: add them first.
+    return _maximum([(depthwise.value(pair) + project.value(pair)) + expand.value(pair) for pair in group.indices[0]])
+
+
+def _maximum(values: list[Array]) -> Array:
+    best = values[0]
+    for value in values[1:]:
+        best = np.maximum(best, value)
+    return best
+
+
+def choices_within(
+    problem: Problem, blocks: BlockShapes, prices: Prices, entry: Array, following: Array, least: Array
+) -> Choices:
+    """Return every choice of widths for one-dimensional `blocks` that is worth at least `least`.
+
+    `entry` and `following` are each block's class of first activation width and of the next layer's.
+    """
+    priced = price_block(problem, blocks, prices)
+    count = least.size
+    rows, pairs, values = [], [], []
+    for group in problem.groups:
+        at = np.flatnonzero(entry == group.entry)
+        if group.activations is not None:
+            fits = np.zeros(count, bool)
+            for number, width in enumerate(problem.entries):
+                fits |= np.broadcast_to(block_fits(problem, blocks, group.activations, width), count) & (
+                    following == number
+                )
+            at = at[fits[at]]
+        row, chosen, value = _group_choices(problem, priced, group, at, least)
+        rows.append(row)
+        pairs.append(chosen)
+        values.append(value)
+    row, chosen = np.concatenate(rows), np.concatenate(pairs)
+    return Choices(row=row, pairs=chosen, value=np.concatenate(values), **_totals(problem, blocks, row, chosen))
+
+
+def _group_choices(
+    problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup, at: Array, least: Array
+) -> tuple[Array, Array, Array]:
+    count = least.size
+    fixed = np.sum([np.broadcast_to(layer.fixed, count)[at] for layer in priced], axis=0)
+    tables = [
+        np.stack([np.broadcast_to(layer.value(pair), count)[at] for pair in index], axis=1)
+        for layer, index in zip(priced, group.indices, strict=True)
+    ]
+    if not problem.widths_per_layer:
+        value = fixed[:, None] + tables[0] + tables[1] + tables[2]
+        row, number = np.nonzero(value >= least[at, None])
+        index = group.indices[0][number]
+        return at[row], np.stack([index, index, index], axis=1), value[row, number]
+    # Layer by layer: what is kept can still reach `least` with the best widths of the layers that follow.
+    row, value = np.arange(at.size), fixed + np.sum([table.max(axis=1) for table in tables], axis=0)
+    chosen = np.empty((at.size, 0), np.int64)
+    for table, index in zip(tables, group.indices, strict=True):
+        regret = table.max(axis=1, keepdims=True) - table
+        extended = value[:, None] - regret[row]
+        kept, number = np.nonzero(extended >= least[at][row][:, None])
+        row, value, chosen = row[kept], extended[kept, number], np.column_stack([chosen[kept], index[number]])
+    return at[row], chosen, value
+
+
+def _totals(problem: Problem, blocks: BlockShapes, row: Array, chosen: Array) -> dict[str, Array]:
+    weight = problem.score_weights[0][blocks.step + 1]
+    score = np.zeros(row.size)
+    costs = np.zeros((row.size, len(problem.costs)))
+    for position, (layers, pairs) in enumerate(zip(blocks.layers, problem.block_pairs, strict=True)):
+        entropy = _at(layers.terms.entropy, row) + pairs.terms.entropy[chosen[:, position]]
+        score += weight * entropy
+        for number, cost in enumerate(problem.costs):
+            for shape, factor in cost.parts(layers, pairs):
+                costs[:, number] += _at(shape, row) * factor[chosen[:, position]]
+    return {"score": score, "costs": costs}
+
+
+def _at(values: Array, row: Array) -> Array:
+    return np.asarray(values)[row] if np.ndim(values) else np.broadcast_to(values, row.shape)
+
+
+def layer_totals(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: float) -> tuple[Array, Array]:
+    """Return score [layers, pairs] and costs [layers, pairs, costs] of one-dimensional `layers`."""
+    count = np.broadcast(layers.in_channels, layers.out_channels).size
+    score = weight * (np.broadcast_to(layers.terms.entropy, count)[:, None] + pairs.terms.entropy)
+    costs = np.zeros((*score.shape, len(problem.costs)))
+    for number, cost in enumerate(problem.costs):
+        for shape, factor in cost.parts(layers, pairs):
+            costs[:, :, number] += np.atleast_1d(shape)[:, None] * factor
+    return score, costs
+
+
+def block_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int], following: int) -> Array:
+    """Say where a block keeps the peak memory, its activations these wide and those of the next layer `following`.
+
+    All widths are in bits.
+    """
+    limit = np.inf if problem.peak_memory is None else problem.peak_memory
+    in_bytes = tuple(width / 8 for width in (*activations, following))
+    held = block_memory(
+        blocks.in_channels, blocks.bottleneck, blocks.out_channels, blocks.stride, blocks.size, in_bytes
+    )
+    return np.asarray(held <= limit)
+
+
+def stem_fits(problem: Problem, channels: Array, following: int) -> Array:
+    """Say where the stem keeps the peak memory, the next layer's activations `following` bits wide."""
+    if problem.peak_memory is None:
+        return np.ones(channels.shape, bool)
+    space = problem.space
+    area = float(space.resolution) ** 2
+    held = area * 3 * space.stem_bits.activation / 8 + area * channels // space.stem_stride**2 * following / 8
+    return np.asarray(held <= problem.peak_memory)
+
+
+def head_fits(problem: Problem, channels: Array) -> Array:
+    """Say where the head keeps the peak memory, shape [channels, pairs]."""
+    activations = np.array([bits.activation for bits in problem.head_pairs.bits])
+    if problem.peak_memory is None:
+        return np.ones((channels.size, activations.size), bool)
+    area = problem.sizes[-1] ** 2
+    held = area * channels[:, None] * activations / 8 + area * problem.space.head_channels // 1 * 8 / 8
+    return np.asarray(held <= problem.peak_memory)

@@ -1,0 +1,106 @@
+"""Budgets that add up over layers, in the form the solver takes them.
+
+A cost of a layer is given as a few products of a part that its shape decides and a factor that its widths decide:
+`cost[..., pair] = sum over q of shape_q[...] * factor_q[pair]`. A table of measured latencies fits as well: one part
+for each pair, with a factor that is 1 at that pair and 0 elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from qedeploy.network.costs import BITOPS_PER_FLOP
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits, Structure
+from qedeploy.search.result import budget_costs
+from qedeploy.search.space import BudgetKind, SearchSpace
+from qedeploy.search.terms import Array, LayerTerms, PairTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerShapes:
+    """Layers of one kind as arrays that broadcast together; `size` is their square nominal input in pixels."""
+
+    kind: LayerKind
+    in_channels: Array
+    out_channels: Array
+    kernel: Array
+    stride: int
+    size: float
+    terms: LayerTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """The (weight, activation) widths a layer chooses from, with what they contribute."""
+
+    bits: tuple[Bits, ...]
+    terms: PairTerms
+
+
+Part = tuple[Array, Array]
+"""A shape array and the factors of each pair it is multiplied with."""
+
+
+class AdditiveCost(Protocol):
+    """A cost that is `constant` plus a sum over the stem, every layer of every block, and the head."""
+
+    @property
+    def name(self) -> str:
+        """How the command line calls the budget."""
+
+    @property
+    def limit(self) -> float:
+        """The budget, inclusive, in the unit of `of`."""
+
+    @property
+    def constant(self) -> float:
+        """What every structure pays before its first layer."""
+
+    def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
+        """Return the products whose sum is the cost of `layers` at each of `pairs`; shape parts are never negative.
+
+        How many there are, and their factors, must not depend on the shapes.
+        """
+
+    def of(self, structure: Structure) -> float:
+        """Return the cost of a whole structure, by the accounting the budget is judged with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedCost:
+    """A cost of `network.costs`: BitOps, executed BitOps, flops, bytes or layers."""
+
+    kind: BudgetKind
+    limit: float
+    space: SearchSpace
+    constant: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """How the command line calls the budget."""
+        return self.kind.value
+
+    def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
+        """Return the products whose sum is the cost of `layers` at each of `pairs`."""
+        shape, widths = layers.terms, pairs.terms
+        every = np.ones(len(pairs.bits))
+        match self.kind:
+            case BudgetKind.FLOPS:
+                return (shape.products, widths.nominal), (shape.fixed_flops, every)
+            case BudgetKind.BITOPS:
+                return (shape.products, BITOPS_PER_FLOP * widths.nominal), (shape.fixed_flops, BITOPS_PER_FLOP * every)
+            case BudgetKind.EXECUTED_BITOPS:
+                return (shape.products, BITOPS_PER_FLOP * widths.executed), (shape.fixed_flops, BITOPS_PER_FLOP * every)
+            case BudgetKind.SIZE:
+                return (shape.weights, widths.weight_bytes), (shape.scale_bytes, every)
+            case BudgetKind.LAYERS:
+                return ((np.array(1.0), every),)
+        raise ValueError(f"{self.kind} is not a sum over layers")
+
+    def of(self, structure: Structure) -> float:
+        """Return the cost of a whole structure by `network.costs`."""
+        return budget_costs(structure, self.space)[self.kind]

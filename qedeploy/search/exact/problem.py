@@ -1,0 +1,266 @@
+"""A search space with its limits, in the terms of the solver: steps, prices, and the widths each step chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from qedeploy.errors import UserError
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits, Structure
+from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LayerShapes, Pairs
+from qedeploy.search.measures import BLOCK_KINDS, block_bits
+from qedeploy.search.result import keeps
+from qedeploy.search.score import score_stages
+from qedeploy.search.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
+from qedeploy.search.terms import Array, block_terms, convolution_terms, pair_terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a unit is worth: `score` weighs the score (1, or 0 to look at costs alone), `multipliers` the costs."""
+
+    multipliers: Array
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthGroup:
+    """Widths of a block whose activations are alike, as indices into the pairs of its three layers.
+
+    With widths per block the three lists go together, entry by entry; with widths per layer each is free.
+    `entry` is the class of the first activation width, `activations` all three (None when memory is not limited).
+    """
+
+    indices: tuple[Array, Array, Array]
+    entry: int
+    activations: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockShapes:
+    """Inverted bottlenecks as arrays that broadcast together; the shape is that of the broadcast."""
+
+    layers: tuple[LayerShapes, LayerShapes, LayerShapes]
+    step: int
+    stride: int
+    size: float
+
+    @property
+    def in_channels(self) -> Array:
+        """Channels that enter the block."""
+        return self.layers[0].in_channels
+
+    @property
+    def bottleneck(self) -> Array:
+        """Channels of the depthwise layer."""
+        return self.layers[1].out_channels
+
+    @property
+    def out_channels(self) -> Array:
+        """Channels that leave the block."""
+        return self.layers[2].out_channels
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Find the best score of `space` with every one of `costs` and the peak memory within its limit.
+
+    `costs` are the `budgets` that add up over layers, and any further costs of that kind.
+    """
+
+    space: SearchSpace
+    budgets: Budgets
+    costs: tuple[AdditiveCost, ...]
+
+    @classmethod
+    def of(cls, space: SearchSpace, budgets: Budgets, extra: Sequence[AdditiveCost] = ()) -> Problem:
+        """Return the problem of `space` under `budgets` and the `extra` costs, such as a latency table's."""
+        counted = [
+            CountedCost(kind=kind, limit=limit, space=space)
+            for kind, limit in budgets.items()
+            if kind is not BudgetKind.PEAK_MEMORY
+        ]
+        return cls(space, dict(budgets), (*counted, *extra))
+
+    @property
+    def peak_memory(self) -> float | None:
+        """The most bytes of activations that may be alive at once, None without a limit."""
+        return self.budgets.get(BudgetKind.PEAK_MEMORY)
+
+    @cached_property
+    def limits(self) -> Array:
+        """What the layers may cost together, one entry for each cost."""
+        return np.array([cost.limit - cost.constant for cost in self.costs])
+
+    @cached_property
+    def score_weights(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """For stem, stages and head: how often an entropy counts in the score, and the weight of ln(out channels).
+
+        A block counts in every score stage that ends with it or later.
+        """
+        strides = (self.space.stem_stride, *self.space.strides, 1)
+        ends, ratios = score_stages(strides), self.space.score.stage_ratios
+        if len(ends) != len(ratios):
+            raise UserError(f"stage ratios: expected {len(ends)}, one for each score stage, found {len(ratios)}")
+        blocks = range(len(strides))
+        entropy = tuple(sum(r for r, end in zip(ratios, ends, strict=True) if end >= block) for block in blocks)
+        channels = tuple(sum(r for r, end in zip(ratios, ends, strict=True) if end == block) for block in blocks)
+        return entropy, channels
+
+    @cached_property
+    def sizes(self) -> tuple[float, ...]:
+        """Nominal input size in pixels of each stage, then of the head."""
+        size = self.space.resolution / self.space.stem_stride
+        found = [size]
+        for stride in self.space.strides:
+            size /= stride
+            found.append(size)
+        return tuple(found)
+
+    @cached_property
+    def block_pairs(self) -> tuple[Pairs, Pairs, Pairs]:
+        """The pairs of a block's expand, depthwise and project layer."""
+        expand, depthwise, project = (
+            self._pairs(kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(self.space), strict=True)
+        )
+        return expand, depthwise, project
+
+    @cached_property
+    def head_pairs(self) -> Pairs:
+        """The pairs of the head."""
+        return self._pairs(LayerKind.HEAD, self.space.pairs[LayerKind.HEAD])
+
+    @cached_property
+    def stem_pairs(self) -> Pairs:
+        """The one pair of the stem."""
+        return self._pairs(LayerKind.STEM, (self.space.stem_bits,))
+
+    @cached_property
+    def entries(self) -> tuple[int, ...]:
+        """Activation widths a block or the head may begin with: they decide what the layer before must hold.
+
+        A single class, 0, when memory is not limited.
+        """
+        if self.peak_memory is None:
+            return (0,)
+        first = (*self.block_pairs[0].bits, *self.head_pairs.bits)
+        return tuple(sorted({bits.activation for bits in first}))
+
+    def entry(self, bits: Bits) -> int:
+        """Return the index in `entries` of a layer's activation width."""
+        return 0 if self.peak_memory is None else self.entries.index(bits.activation)
+
+    @cached_property
+    def groups(self) -> tuple[WidthGroup, ...]:
+        """The widths of a block, one group for each triple of activation widths (one group without a memory limit)."""
+        if self.peak_memory is None:
+            every = [np.ones(len(pairs.bits), bool) for pairs in self.block_pairs]
+            return (WidthGroup(indices=self._useful(every), entry=0, activations=None),)
+        widths = [np.array([bits.activation for bits in pairs.bits]) for pairs in self.block_pairs]
+        groups = []
+        for triple in product(*(sorted(set(found.tolist())) for found in widths)):
+            indices = self._useful([found == width for found, width in zip(widths, triple, strict=True)])
+            if all(found.size for found in indices):
+                groups.append(WidthGroup(indices=indices, entry=self.entries.index(triple[0]), activations=triple))
+        return tuple(groups)
+
+    def blocks(
+        self, step: int, *, first: bool, in_channels: Array, out_channels: Array, kernel: Array, ratio: Array
+    ) -> BlockShapes:
+        """Return blocks of stage `step` (from 0): its `first` one, or a repeat, whose channels do not change."""
+        stride = self.space.strides[step] if first else 1
+        size = self.sizes[step] if first else self.sizes[step + 1]
+        bottleneck = _bottlenecks(out_channels, ratio)
+        terms = block_terms(in_channels, bottleneck, out_channels, kernel, stride, size)
+        one = np.array(1)
+        rows = (
+            (in_channels, bottleneck, one, 1, size),
+            (bottleneck, bottleneck, kernel, stride, size),
+            (bottleneck, out_channels, one, 1, size / stride),
+        )
+        expand, depthwise, project = (
+            LayerShapes(kind=kind, in_channels=i, out_channels=o, kernel=k, stride=s, size=z, terms=term)
+            for kind, (i, o, k, s, z), term in zip(BLOCK_KINDS, rows, terms, strict=True)
+        )
+        return BlockShapes(layers=(expand, depthwise, project), step=step, stride=stride, size=size)
+
+    def stem(self, channels: Array) -> LayerShapes:
+        """Return stems of these widths."""
+        space = self.space
+        return _convolution(
+            LayerKind.STEM, np.array(3), channels, space.stem_kernel, space.stem_stride, space.resolution
+        )
+
+    def head(self, channels: Array) -> LayerShapes:
+        """Return heads that read these channels."""
+        return _convolution(LayerKind.HEAD, channels, np.array(self.space.head_channels), 1, 1, self.sizes[-1])
+
+    def satisfied(self, structure: Structure) -> bool:
+        """Say whether a structure keeps every limit, judged layer by layer by `network.costs`."""
+        return keeps(structure, self.space, self.budgets) and all(
+            cost.of(structure) <= cost.limit for cost in self.costs if cost.name not in self.budgets
+        )
+
+    @property
+    def widths_per_layer(self) -> bool:
+        """Whether each layer of a block chooses its widths on its own."""
+        return self.space.bits_per is BitsPer.LAYER
+
+    def _useful(self, allowed: Sequence[Array]) -> tuple[Array, Array, Array]:
+        # Widths that cost no less and score no more than others, whatever the shape, are never needed.
+        gains = [pairs.terms.entropy for pairs in self.block_pairs]
+        factors = [self._factors(kind, pairs) for kind, pairs in zip(BLOCK_KINDS, self.block_pairs, strict=True)]
+        if self.widths_per_layer:
+            chosen = [np.flatnonzero(mask) for mask in allowed]
+            rows = zip(chosen, gains, factors, strict=True)
+            first, second, third = (index[_undominated(gain[index], factor[:, index])] for index, gain, factor in rows)
+            return first, second, third
+        index = np.flatnonzero(allowed[0] & allowed[1] & allowed[2])
+        index = index[_undominated(np.sum(gains, axis=0)[index], np.concatenate(factors)[:, index])]
+        return index, index, index
+
+    def _factors(self, kind: LayerKind, pairs: Pairs) -> Array:
+        one = np.array(1)
+        terms = convolution_terms(one, one, 1, 1, 1.0)
+        sample = LayerShapes(kind=kind, in_channels=one, out_channels=one, kernel=one, stride=1, size=1.0, terms=terms)
+        parts = [factor for cost in self.costs for _, factor in cost.parts(sample, pairs)]
+        return np.array(parts).reshape(len(parts), len(pairs.bits))
+
+    def _pairs(self, kind: LayerKind, bits: tuple[Bits, ...]) -> Pairs:
+        executed = tuple(self.space.executed.get((kind, pair), pair) for pair in bits)
+        return Pairs(bits=bits, terms=pair_terms(bits, executed, self.space.score))
+
+
+def _convolution(
+    kind: LayerKind, in_channels: Array, out_channels: Array, kernel: int, stride: int, size: float
+) -> LayerShapes:
+    terms = convolution_terms(in_channels, out_channels, kernel, stride, size)
+    return LayerShapes(
+        kind=kind,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel=np.array(kernel),
+        stride=stride,
+        size=size,
+        terms=terms,
+    )
+
+
+def _bottlenecks(out_channels: Array, ratio: Array) -> Array:
+    # np.rint takes halves to the even neighbour, as Python's round does in `space.bottleneck_channels`.
+    rounded = np.rint(np.multiply(out_channels, ratio) / ROUND_CHANNELS) * ROUND_CHANNELS
+    found: Array = np.maximum(ROUND_CHANNELS, rounded).astype(np.int64)
+    return found
+
+
+def _undominated(gain: Array, factors: Array) -> Array:
+    """Return the positions that no other one beats in gain and in every factor; of equals the first stays."""
+    no_worse = (gain[:, None] >= gain) & (factors[:, :, None] <= factors[:, None, :]).all(axis=0)
+    earlier = np.arange(gain.size)[:, None] < np.arange(gain.size)
+    beaten = (no_worse & (~no_worse.T | earlier)).any(axis=0)
+    return np.flatnonzero(~beaten)
