@@ -24,18 +24,19 @@ def build(
 
     `num_classes` replaces the structure's own. Layers that read what a ReLU put out quantize it to unsigned integers up
     to `unsigned_activation_bits` wide (the profile's: what its runtime represents exactly), to signed ones where it is
-    wider; the image and what a linear bottleneck puts out are signed. With `seed` the weights depend on
-    nothing else; without, on torch's own state.
-    Raises StructureError for an impossible number of classes, RequestError for a width of one bit.
+    wider; the image and what a linear bottleneck puts out are signed. With `seed` the weights depend on nothing else,
+    without it on torch's own random state. The first training batch sets the activation steps. Raises StructureError
+    for an impossible number of classes, RequestError for a width of one bit.
 
-    Train it with a loop of your own; the first batch sets the activation steps:
+    Any training loop serves, with nothing of qedeploy in it::
 
-    >>> network = build(structure, num_classes=10, seed=0)                              # doctest: +SKIP
-    >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)        # doctest: +SKIP
-    >>> for images, labels in batches:                                                  # doctest: +SKIP
-    ...     optimizer.zero_grad()
-    ...     torch.nn.functional.cross_entropy(network(images), labels).backward()
-    ...     optimizer.step()
+        network = build(structure, num_classes=10, seed=0)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+        for images, labels in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+        save_checkpoint("model.pth", network, profile="cpu-int8", recipe={})
     """
     if num_classes is not None:
         classifier = dataclasses.replace(structure.classifier, classes=num_classes)

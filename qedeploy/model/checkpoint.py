@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qedeploy.errors import UserError
+from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes, write_bytes
 from qedeploy.model.inspection import describe_foreign, require_sound, require_state
 from qedeploy.model.network import QuantizedNetwork, signed_activations
@@ -64,10 +65,10 @@ def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recip
     require_sound(state, path)
     document = {
         "format": FORMAT,
-        "structure": to_document(unwrapped.structure),
-        "profile": str(profile),
-        "recipe": _plain(recipe, "recipe"),
-        "signed_activations": list(signed_activations(unwrapped)),
+        "structure": _plain(to_document(unwrapped.structure), f"{path}: structure"),
+        "profile": _interned(profile),
+        "recipe": _plain(recipe, f"{path}: recipe"),
+        "signed_activations": _plain(signed_activations(unwrapped), "signed_activations"),
         "state_dict": state,
     }
     # Through memory: torch names the archive's root after the file, which here is a temporary one.
@@ -85,19 +86,28 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     document = _read_document(path)
     structure = from_document(document["structure"], f"{path}: structure")
-    names = {layer.name for layer in expand_layers(structure)}
-    strange = [name for name in document["signed_activations"] if name not in names]
-    if strange:
-        raise UserError(f"{path}: signed_activations: expected names of layers, found {strange[0]!r}; {_MEND}")
-    # On the meta device first: a structure that lies about its size must not take the memory it claims.
-    with torch.device("meta"):
-        network = QuantizedNetwork(structure, signed_activations=document["signed_activations"])
+    network = _empty_network(structure, document["signed_activations"], path)
     state = document["state_dict"]
     require_state(state, network.state_dict(), path)
     require_sound(state, path)
     state = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
     network.load_state_dict(state, assign=True)
-    return Checkpoint(network=network.eval(), profile=document["profile"], recipe=document["recipe"])
+    return Checkpoint(
+        network=network.eval(), profile=document["profile"], recipe=_plain(document["recipe"], f"{path}: recipe")
+    )
+
+
+def _empty_network(structure: Structure, signed: list[Any], path: Path) -> QuantizedNetwork:
+    names = {layer.name for layer in expand_layers(structure)}
+    for name in signed:
+        if not isinstance(name, str) or name not in names:
+            raise UserError(f"{path}: signed_activations: expected names of layers, found {name!r}; {_MEND}")
+    try:
+        # On the meta device: a structure that lies about its size must not take the memory it claims.
+        with torch.device("meta"):
+            return QuantizedNetwork(structure, signed_activations=signed)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from error
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -128,20 +138,25 @@ def _read_archive(path: Path) -> Any:
     if not content.startswith(_ZIP_MAGIC):
         raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}; {_MEND}")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            damaged = archive.testzip()
-            written_by_torch = any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        names = _checked_names(content)
+    except Exception as error:  # A damaged archive makes zipfile raise a dozen kinds, and all of them mean this.
         raise UserError(f"{path}: truncated or damaged: copy it again or write it again") from error
-    if damaged is not None:
-        raise UserError(f"{path}: damaged (its part {damaged!r} fails its checksum): copy it again or write it again")
-    if not written_by_torch:
-        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found a zip archive that torch.save did not write; "
-                        f"{_MEND}")  # fmt: skip
+    if not any(name.endswith("/data.pkl") for name in names):
+        found = "a zip archive that torch.save did not write"
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {found}; {_MEND}")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # What torch raises for a strange file is not documented, and all of it means this.
         raise UserError(f"{path}: {_refusal(error)}; {_MEND}") from error
+
+
+def _checked_names(content: bytes) -> list[str]:
+    """Return the names in a zip archive; raises an exception of some kind where a byte of it changed."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        # PyTorch checks no sums, and leaves the memory of what claims to be a folder as it found it.
+        if archive.testzip() is not None or any(entry.external_attr for entry in archive.infolist()):
+            raise zipfile.BadZipFile
+        return archive.namelist()
 
 
 def _what_is(content: bytes) -> str:
@@ -188,23 +203,34 @@ def _portable_state(network: QuantizedNetwork) -> dict[str, Tensor]:
         if key.endswith(".step"):
             # The optimizer's last update may have gone below zero; the next forward would lift it just so.
             tensor = tensor.clamp(min=SMALLEST_STEP)
-        state[key] = tensor.clone(memory_format=torch.contiguous_format)
+        state[_interned(key)] = tensor.clone(memory_format=torch.contiguous_format)
     return state
 
 
 def _plain(value: object, where: str) -> Any:
-    """Return a copy of JSON-like data; raises UserError where it holds anything else, which could not be read back."""
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise UserError(f"{where}: expected names as keys, found {key!r}: give plain JSON data")
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if value is None or isinstance(value, bool | int | float | str):
-        # A subclass, an enumeration for instance, would be a Python object in the file.
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                return kind(value)
-        return value
+    """Return a copy of JSON-like data; raises UserError where it holds anything else, which could not be read back.
+
+    Subclasses, enumerations for instance, become the plain value: they would be Python objects in the file. Strings
+    are interned, because a pickle tells equal strings from identical ones, and equal content must make equal bytes.
+    """
+    match value:
+        case Mapping():
+            for key in value:
+                if not isinstance(key, str):
+                    raise UserError(f"{where}: expected names as keys, found {key!r}: give plain JSON data")
+            return {_interned(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        case str():
+            return _interned(value)
+        case None | bool():
+            return value
+        case int():
+            return int(value)
+        case float():
+            return float(value)
     raise UserError(f"{where}: expected plain JSON data, found a {type(value).__name__}")
+
+
+def _interned(text: str) -> str:
+    return sys.intern(str.__str__(text))

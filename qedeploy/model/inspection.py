@@ -65,7 +65,7 @@ def describe_foreign(value: object) -> str:
         return "an empty dictionary"
     state = value.get("state_dict")
     if isinstance(state, Mapping):
-        others = [str(key) for key in value if key != "state_dict"]
+        others = [key for key in value if key != "state_dict"]
         beside = f" beside {_few(others)}" if others else ""
         return (
             f"a state_dict of {len(state)} entries{beside}, without a structure: load it into the network of the "
@@ -73,16 +73,16 @@ def describe_foreign(value: object) -> str:
         )
     if all(isinstance(item, Tensor) for item in value.values()):
         return (
-            f"a bare state_dict of {len(value)} tensors ({_few([str(key) for key in value])}), without a structure: "
+            f"a bare state_dict of {len(value)} tensors ({_few(value)}), without a structure: "
             "load it into the network of the checkpoint that training started from, and save that"
         )
-    return f"a dictionary with {_few([str(key) for key in value])} and no format"
+    return f"a dictionary with {_few(value)} and no format"
 
 
 def _mismatch(key: str, value: object, expected: Tensor) -> str | None:
     if not isinstance(value, Tensor):
         return f"{key} is a {type(value).__name__}, expected a tensor"
-    if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+    if value.layout is not torch.strided or value.is_quantized or not value.is_contiguous():
         return f"{key} is not a dense tensor"
     if value.shape != expected.shape:
         return f"{key} has shape {_shape(value)}, expected {_shape(expected)}"
@@ -100,8 +100,8 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _few(items: Iterable[str]) -> str:
-    names = list(items)
+def _few(items: Iterable[object]) -> str:
+    names = [str(item) for item in items]
     rest = len(names) - _NAMED
     shown = ", ".join(names[:_NAMED])
     return f"{shown} and {rest} more" if rest > 0 else shown

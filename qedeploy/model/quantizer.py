@@ -24,8 +24,8 @@ class LsqQuantizer(nn.Module):
     """Rounds a tensor to `bits` wide integers times `step`: round(clip(x / step, quant_min, quant_max)) * step.
 
     Halves go to the even integer. Within the range the gradient passes straight through; the step's own gradient is
-    the paper's, scaled by 1 / sqrt(quant_max * numel) with numel the whole tensor's, for per-channel weights as well:
-    that is what the reference does, and it keeps a channel's step as cautious as a per-tensor step would be.
+    the paper's, scaled by 1 / sqrt(quant_max * numel). As in the paper, numel counts all weights of the layer, per
+    channel too: a channel's step learns as cautiously as a step for the whole tensor would.
 
     `step_shape` is (1,) for activations, (out, 1, 1, 1) for convolution weights, (out, 1) for linear weights.
     With 16 bits the quantizer is the identity and `step` is None. Until `initialized`, the step is only a placeholder:
@@ -152,7 +152,9 @@ class _Lsq(torch.autograd.Function):
         for_step = None
         if ctx.needs_input_grad[1]:
             slope = scaled.clamp(quant_min, quant_max).round_().sub_(scaled.mul_(inside)).mul_(gradient)
-            for_step = slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape) * ctx.gradient_scale
+            for_step = (
+                slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape).mul_(ctx.gradient_scale).to(step.dtype)
+            )
         return for_values, for_step, None, None, None
 
 
