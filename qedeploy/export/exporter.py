@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import onnx
+import torch
 from torch import Tensor
 
 from qedeploy import __version__
@@ -25,10 +27,11 @@ from qedeploy.export.lowering import lower
 from qedeploy.export.metadata import ModelMetadata, to_properties
 from qedeploy.export.plan import LoweringPlan, StepSource
 from qedeploy.export.reading import read_network, training_logits
-from qedeploy.export.verification import Verification, VerificationError, require_passed, verify
+from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
 from qedeploy.export.writer import WrittenModel, write_model
 from qedeploy.files import replacing, sha256, write_text
 from qedeploy.model.checkpoint import load_checkpoint
+from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_names
@@ -37,8 +40,6 @@ from qedeploy.profiles.profile import Profile, Runtime
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
 _RANDOM_IMAGES = 4
-_VERIFIED_IMAGES = 4
-"""Enough for a million values of most layers; float64 PyTorch takes a quarter of a second for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def export_checkpoint(
     report = target.with_suffix(".export.json")
     if target.resolve() == path.resolve():
         raise UserError(f"{target}: is the checkpoint itself; choose another --out")
-    with replacing(target) as temporary:
+    with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint.structure, settings)
         network = lower(
@@ -102,17 +103,9 @@ def export_checkpoint(
             progress=lambda done, total: progress("calibrating", done, total),
         )
         written = _write(network, dialect, settings.batch)
-        sample = images[:_VERIFIED_IMAGES]
-        progress("verifying", 0, 3)
-        expected = reference.logits(network, sample)
-        verification = verify(
-            network, written, sample, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
-        )
-        require_passed(verification)
-        progress("verifying", 1, 3)
-        grids = network.plan.grids()
-        effects = measure_effects(network, sample, training_logits(checkpoint.network, grids, sample), expected)
-        progress("verifying", 3, 3)
+        progress("verifying", 0, 1)
+        verification, effects = _prove(checkpoint.network, network, written, dialect, images)
+        progress("verifying", 1, 1)
         temporary.write_bytes(written.model.SerializeToString())
         result = ExportResult(
             model=target,
@@ -125,6 +118,20 @@ def export_checkpoint(
         )
         write_text(report, json.dumps(_report_document(result, path, temporary), indent=1) + "\n")
     return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread: its threads wait for each other in every small operation.
+
+    On two idle cores that costs a second; on two busy ones the threads took eight times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _dialect(profile: Profile, structure: Structure) -> Dialect:
@@ -171,6 +178,19 @@ def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> Writ
         reason = " ".join(str(error).split())
         raise VerificationError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
     return written
+
+
+def _prove(
+    trained: QuantizedNetwork, network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor
+) -> tuple[Verification, tuple[Effect, ...]]:
+    expected = reference.logits(network, images)
+    verification = verify(
+        network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
+    )
+    require_passed(verification)
+    sample = images[:CHECKED_IMAGES]
+    trained_logits = training_logits(trained, network.plan.grids(), sample)
+    return verification, measure_effects(network, sample, trained_logits, expected[:CHECKED_IMAGES])
 
 
 def _warnings(plan: LoweringPlan, settings: ExportSettings, source: StepSource) -> tuple[str, ...]:
