@@ -54,8 +54,8 @@ def solve(
     on from `checkpoint`, which it keeps up to date and leaves behind. Raises RequestError where a limit cannot be met,
     and where none was found that meets all.
     """
-    require_feasible(space, budgets)
     evolution = Evolution(space, budgets, settings)
+    require_feasible(space, budgets)
     state = checkpoint.load(evolution) if checkpoint else None
     if state is None:
         state = evolution.start(start)

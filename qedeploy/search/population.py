@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qedeploy.errors import RequestError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.search.measures import Measures, Meter, Shapes, block_bits
@@ -41,7 +42,13 @@ class Coding:
         self.per_block = 1 if space.bits_per is BitsPer.BLOCK else 3
         self.genes = 2 + self.stages * (4 + self.blocks * self.per_block)
         self.channels = np.array(space.channels)
-        self.stems = np.array(space.stem_channels)
+        # A wider stem leaves the first stage nothing to choose: channels do not decrease.
+        self.stems = np.array([stem for stem in space.stem_channels if stem <= space.channels[-1]])
+        if not self.stems.size:
+            raise RequestError(
+                f"no structure is in this space: the stem has {space.stem_channels[0]} channels or more, the stages at "
+                f"most {space.channels[-1]}, and channels do not decrease; give the recipe's stem fewer"
+            )
         self.bottlenecks = np.array([[bottleneck_channels(out, r) for r in space.ratios] for out in space.channels])
         longest = max(map(len, space.depths))
         self.depths = np.array([depths + depths[-1:] * (longest - len(depths)) for depths in space.depths])

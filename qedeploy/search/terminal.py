@@ -138,31 +138,30 @@ def _bits(blocks: tuple[Block, ...]) -> str:
 
 def _describe(progress: Progress) -> str:
     use = ", ".join(f"{kind} {share:.1%}" for kind, share in progress.use.items())
-    return f"best score {progress.score:.3f}" + (f"; of the budget {use}" if use else "")
+    return f"best score {progress.score:.3f}" + (f"; used of {use}" if use else "")
 
 
 def _bar(console: Console) -> Iterator[Watch]:
+    from rich.console import Group
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
-    began = time.monotonic()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Bar(*columns, TextColumn("{task.description}"), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, rate="")
-        first: list[int] = []
+    bar = Bar(BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    task = bar.add_task("", total=None, rate="")
+    found = Text("searching")
+    first: dict[str, tuple[float, int]] = {}
 
-        def watch(progress: Progress) -> None:
-            if not first:
-                first.append(progress.evaluations)
-            done, elapsed = progress.evaluations - first[0], time.monotonic() - began
-            bar.update(
-                task,
-                total=progress.total,
-                completed=progress.evaluations,
-                description=_describe(progress),
-                rate=f"{done / elapsed:,.0f}/s" if elapsed > 0 else "",
-            )
+    def watch(progress: Progress) -> None:
+        now = time.monotonic()
+        # Counted from the first report: what a checkpoint brought along was not evaluated here.
+        began, before = first.setdefault("report", (now, progress.evaluations))
+        rate = f"{(progress.evaluations - before) / (now - began):,.0f}/s" if now > began else ""
+        bar.update(task, total=progress.total, completed=progress.evaluations, rate=rate)
+        found.plain = _describe(progress)
 
+    with Live(Group(bar, found), console=console, transient=True):
         yield watch
 
 

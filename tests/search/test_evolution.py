@@ -138,6 +138,13 @@ def test_limits_that_only_exclude_each_other_are_called_so():
     assert "\n" not in str(error.value)
 
 
+def test_a_stem_wider_than_every_stage_leaves_no_structure():
+    with pytest.raises(RequestError, match="no structure is in this space"):
+        solve(make_space(channels=(8, 16), stem_channels=(24, 32)), {}, EvolutionSettings(evaluations=100))
+    result = solve(make_space(channels=(8, 16), stem_channels=(16, 32)), {}, EvolutionSettings(evaluations=2000))
+    assert result.structure.stem.out_channels == 16
+
+
 def test_a_limit_that_is_exactly_the_least_is_kept():
     space = make_space()
     budgets = {BudgetKind.SIZE: minimum_cost(space, BudgetKind.SIZE)}
