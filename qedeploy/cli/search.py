@@ -33,7 +33,7 @@ def search(
         typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
     ] = None,
     method: Annotated[Method, typer.Option(help="How to search.")] = Method.EVOLUTION,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed finds another structure.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed finds another structure.")] = 0,
     evaluations: Annotated[int, typer.Option(min=1, help="Structures to score.")] = 500_000,
     population: Annotated[int, typer.Option(min=2, help="Structures that evolution keeps.")] = 512,
     workers: Annotated[int, typer.Option(min=1, help="Processes, 4 at most of use; the result is the same.")] = 1,
