@@ -10,6 +10,9 @@ from qedeploy.network.costs import convolutions, structure_costs
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import Activation, Block, Structure
 
+REFERENCE_SIZE = "weights, 2 bytes a channel"
+"""The accounting of the reference's model size, with the classifier's weights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
@@ -31,7 +34,7 @@ def size_accountings(structure: Structure, published_megabytes: str) -> tuple[Ac
     classifier_weights = classifier.weight_count * classifier.bits.weight / 8
     values = {
         "weights": weights,
-        "weights, 2 bytes a channel": structure_costs(structure).size_bytes + classifier_weights,
+        REFERENCE_SIZE: structure_costs(structure).size_bytes + classifier_weights,
     }
     return _against(values, published_megabytes, 6)
 

@@ -1,0 +1,162 @@
+"""The published models on this machine's runtime, next to structures found by search under their budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qedeploy.bench.interleave import Ratio, interleave, ratio
+from qedeploy.bench.runner import Runner, RunnerOptions, open_runner
+from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
+from qedeploy.export.exporter import ExportSettings, export_checkpoint
+from qedeploy.model.build import build
+from qedeploy.model.checkpoint import save_checkpoint
+from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.published import PublishedModel
+from qedeploy.network.structure import Structure
+from qedeploy.profiles.loader import load_profile
+from qedeploy.profiles.profile import Profile
+from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.evolution_solver import solve
+from qedeploy.search.request import make_request
+from qedeploy.search.score import qe_score
+from qedeploy.search.space import BudgetKind
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SEARCH_EVALUATIONS = 100_000
+_GIGA = 1e9
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredModel:
+    """One model in a bench of several. `against_first` is its latency over the first model's, in alternation.
+
+    `top1_percent` is the published one, None for a structure that was found here and never trained.
+    """
+
+    name: str
+    top1_percent: str | None
+    score: float
+    bitops: float
+    executed_bitops: float
+    summary: Summary
+    against_first: Ratio
+
+
+def bench_published(
+    models: Sequence[PublishedModel],
+    folder: Path,
+    *,
+    profile_name: str,
+    protocol: TimingProtocol = TimingProtocol(),
+    options: RunnerOptions = RunnerOptions(),
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> tuple[MeasuredModel, ...]:
+    """Return the latency of every model, and of a structure searched under each distinct printed BitOps.
+
+    Each is built with initialised weights (latency does not depend on them), exported for `profile_name` into `folder`
+    and verified; all are then timed in alternation. Raises RequestError where the profile runs none of this.
+    """
+    profile = load_profile(profile_name)
+    profile.require_runtime()
+    candidates: list[tuple[str, str | None, Structure]] = [
+        (model.name, model.top1_percent, model.structure) for model in models
+    ]
+    candidates += [
+        (name, None, structure) for name, structure in searched(models, profile_name, seed=seed, progress=progress)
+    ]
+    with ExitStack() as stack:
+        runners: dict[str, Runner] = {}
+        for name, _, structure in candidates:
+            progress(f"exporting {name}")
+            path = _export(structure, folder / _file_name(name), profile, profile_name, seed)
+            runners[name] = stack.enter_context(open_runner(path, options))
+        progress(f"timing {len(runners)} models in alternation")
+        rounds = interleave(runners, protocol)
+    first = rounds[candidates[0][0]]
+    return tuple(
+        MeasuredModel(
+            name=name,
+            top1_percent=top1,
+            score=qe_score(structure),
+            bitops=structure_costs(structure).bitops,
+            executed_bitops=executed_bitops(structure, profile.executed_bits(expand_layers(structure))),
+            summary=summarize(Samples.joined(rounds[name])),
+            against_first=ratio(rounds[name], first),
+        )
+        for name, top1, structure in candidates
+    )
+
+
+def searched(
+    models: Sequence[PublishedModel],
+    profile_name: str,
+    *,
+    seed: int,
+    evaluations: int = _SEARCH_EVALUATIONS,
+    progress: Progress = lambda _: None,
+) -> Iterator[tuple[str, Structure]]:
+    """Yield `(name, structure)`: what evolution finds for the profile under the printed BitOps of each MobileNetV2."""
+    for printed in dict.fromkeys(model.bitops_giga for model in models if model.name.startswith("MBV2")):
+        progress(f"searching under {printed} GBitOps on {profile_name}")
+        request = make_request(profile_name, None, {BudgetKind.BITOPS: float(printed) * _GIGA})
+        settings = EvolutionSettings(seed=seed, evaluations=evaluations)
+        result = solve(request.space, request.budgets, settings, start=request.recipe.start)
+        yield f"searched {printed}G", result.structure
+
+
+def measured_table(measured: Sequence[MeasuredModel]) -> Table:
+    """Return one row for each model, latencies in milliseconds."""
+    from rich.table import Table
+
+    table = Table(title="Measured on this machine", title_justify="left")
+    table.add_column("model")
+    headings = ("top-1 %\nprinted", "QE-Score", "BitOps G\nnominal", "BitOps G\nexecuted", "p50 ms", "p99 ms")
+    for heading in (*headings, f"times {measured[0].name}"):
+        table.add_column(heading, justify="right")
+    for item in measured:
+        table.add_row(
+            item.name,
+            item.top1_percent or "untrained",
+            f"{item.score:.1f}",
+            f"{item.bitops / _GIGA:.2f}",
+            f"{item.executed_bitops / _GIGA:.2f}",
+            f"{item.summary.median * 1e3:.2f}",
+            f"{item.summary.p99 * 1e3:.2f}",
+            str(item.against_first),
+        )
+    return table
+
+
+def measured_notes(measured: Sequence[MeasuredModel]) -> tuple[str, ...]:
+    """Return what the figures do not say by themselves, and a warning where a run was unstable."""
+    notes = [
+        "One query in flight; all models in alternating rounds; the ratio's interval is of its median at 95 %.",
+        "QE-Score is a proxy: of the searched structures, nobody has trained one.",
+    ]
+    unstable = [item.name for item in measured if not item.summary.stable()]
+    if unstable:
+        notes.append(
+            f"warning: latencies vary by more than {MAX_VARIATION:.1%} in {', '.join(unstable)}; the ratios hold, "
+            "since other programs met all models alike, single figures may not"
+        )
+    return tuple(notes)
+
+
+def _export(structure: Structure, path: Path, profile: Profile, profile_name: str, seed: int) -> Path:
+    network = build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
+    checkpoint = save_checkpoint(path, network, profile=profile_name, recipe={})
+    return export_checkpoint(checkpoint, settings=ExportSettings(calibration="random", seed=seed)).model
+
+
+def _file_name(name: str) -> str:
+    return f"{name.lower().replace(' ', '-')}.pth"
