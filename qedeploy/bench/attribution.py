@@ -22,11 +22,12 @@ class Overhead(StrEnum):
     OTHER = "other nodes"
     BETWEEN = "runtime between nodes"
     CALL = "call into the runtime"
+    INTERRUPTED = "interruptions"
 
 
 _LAYOUT = (
     "Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth", "DepthToSpace", "Pad",
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Reformat", "Shuffle",
 )  # fmt: skip
 _KINDS = {
     **dict.fromkeys(_LAYOUT, Overhead.LAYOUT),
@@ -51,7 +52,7 @@ _OF_ANY_MODEL = {Overhead.LAYOUT, Overhead.QUANTIZATION}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A layer or an overhead with its mean time per query in seconds, its share of the whole, and its nodes' types."""
+    """A layer or an overhead with its time per query in seconds, its share of the whole, and its nodes' types."""
 
     name: str
     seconds: float
@@ -89,9 +90,12 @@ def attribute(profile: Profile, layers: Collection[str] | None) -> Attribution:
         else:
             by_layer.setdefault(owner, []).append(node)
     whole = profile.whole
-    between = profile.inside - sum(node.seconds for node in profile.nodes)
     overheads = [_part(kind, by_overhead[kind], whole) for kind in Overhead if kind in by_overhead]
-    for kind, seconds in ((Overhead.BETWEEN, between), (Overhead.CALL, whole - profile.inside)):
+    for kind, seconds in (
+        (Overhead.BETWEEN, profile.inside - sum(node.seconds for node in profile.nodes)),
+        (Overhead.CALL, whole - profile.inside - profile.interrupted),
+        (Overhead.INTERRUPTED, profile.interrupted),
+    ):
         overheads.append(Part(name=kind, seconds=seconds, share=seconds / whole, nodes=()))
     return Attribution(
         layers=tuple(_part(name, nodes, whole) for name, nodes in by_layer.items()),

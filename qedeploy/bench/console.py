@@ -126,7 +126,7 @@ def _layers(result: BenchResult) -> _Section:
             "",
         )
     title = (
-        f"Layers, mean of {profiled.queries} profiled queries (the fastest quarter); "
+        f"Layers, usual time (mean of the middle half) in {profiled.queries} profiled queries; "
         "GBitOps/s = executed BitOps / time; the classifier counts MACs x widths"
     )
     return title, table
@@ -136,7 +136,7 @@ def _nodes(result: BenchResult) -> _Section:
     table = _table(("node", "runs as", "us", "share"))
     for row in result.profiled.layers:
         table.add_row(row.name, " ".join(row.nodes), formats.microseconds(row.seconds), formats.percent(row.share))
-    return f"Nodes by name, mean of {result.profiled.queries} profiled queries (the fastest quarter)", table
+    return f"Nodes by name, usual time (mean of the middle half) in {result.profiled.queries} profiled queries", table
 
 
 def _parts(result: BenchResult) -> _Section:
@@ -150,7 +150,7 @@ def _parts(result: BenchResult) -> _Section:
     table.add_section()
     total = formats.percent(profiled.total / profiled.whole)
     table.add_row("sum", "", formats.microseconds(profiled.total), total)
-    table.add_row("whole profiled query", "", formats.microseconds(profiled.whole), "")
+    table.add_row("whole profiled query, mean", "", formats.microseconds(profiled.whole), "")
     table.add_row("median without profiler", "", formats.microseconds(result.summary.median), "")
     return "Where the time goes", table
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qedeploy.bench.attribution import Overhead
 from qedeploy.bench.correlation import Correlation
 from qedeploy.bench.document import ComparedModel, LayerRow, ProfiledPass
 from qedeploy.bench.interleave import Ratio
@@ -20,6 +21,7 @@ W8A8_TWIN = "W8A8 twin"
 _INTEGER_NODES = ("QLinear", "QGemm", "Integer")
 _FEW_QUERIES = 100
 _SLOWED_BY_PROFILER = 1.25
+_MUCH_INTERRUPTED = 0.1
 
 
 def compared_findings(
@@ -41,11 +43,11 @@ def compared_findings(
 def profile_findings(profiled: ProfiledPass, correlations: Sequence[Correlation]) -> tuple[str, ...]:
     """Return where the time went, and how well BitOps foretell it."""
     rows = profiled.layers
-    overhead = sum(part.seconds for part in profiled.overheads)
-    largest = max(profiled.overheads, key=lambda part: part.seconds)
+    own = [part for part in profiled.overheads if part.name != Overhead.INTERRUPTED]
+    overhead = sum(part.share for part in own)
+    largest = max(own, key=lambda part: part.seconds)
     found = [
-        f"{overhead / profiled.whole:.0%} of the time is spent outside the layers, "
-        f"most of it on {largest.name} ({largest.share:.0%})."
+        f"{overhead:.0%} of the time is spent outside the layers, most of it on {largest.name} ({largest.share:.0%})."
     ]
     for correlation in correlations:
         if correlation.kendall is not None and correlation.spearman is not None:
@@ -85,7 +87,8 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _governor_warning(seen.machine),
         _threads_warning(seen.machine, seen.runner.threads),
         _profiler_warning(seen.summary, seen.profiled),
-        _fallback_warning(seen.profiled.layers),
+        _interruption_warning(seen.profiled),
+        _fallback_warning(seen) if seen.runner.device == "CPU" else "",
         _instructions_warning(seen),
         _dialect_warning(seen.plan_runtime, seen.runner),
         _metadata_warning(seen.plan_runtime),
@@ -203,21 +206,30 @@ def _threads_warning(machine: Machine, threads: int) -> str:
 
 
 def _profiler_warning(summary: Summary, profiled: ProfiledPass) -> str:
-    times = profiled.whole / summary.median
+    interrupted = sum(part.seconds for part in profiled.overheads if part.name == Overhead.INTERRUPTED)
+    times = (profiled.whole - interrupted) / summary.median
     if times > _SLOWED_BY_PROFILER:
         return (
-            f"The profiled pass took {times:.2f}x the median without a profiler: shares hold, "
+            f"A usual profiled query took {times:.2f}x the median without a profiler: shares hold, "
             "single times are too long, most of all those of short nodes."
         )
     if times < 1 / _SLOWED_BY_PROFILER:
         return (
-            f"The profiled queries that are kept took {times:.2f}x the median: other programs slowed the headline run, "
-            "and layer times are those of queries that they left alone."
+            f"A usual profiled query took {times:.2f}x the median without a profiler: "
+            "other programs slowed the headline run."
         )
     return ""
 
 
-def _fallback_warning(rows: Sequence[LayerRow]) -> str:
+def _interruption_warning(profiled: ProfiledPass) -> str:
+    share = sum(part.share for part in profiled.overheads if part.name == Overhead.INTERRUPTED)
+    if share < _MUCH_INTERRUPTED:
+        return ""
+    return f"{share:.0%} of the profiled time was taken by interruptions: other programs ran on the same cores."
+
+
+def _fallback_warning(seen: Circumstances) -> str:
+    rows = seen.profiled.layers
     names = [
         row.name
         for row in rows

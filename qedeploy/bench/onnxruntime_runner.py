@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.bench.runner import InputTensor, NodeTime, Profile, RunnerDescription, RunnerOptions
 from qedeploy.bench.timing import Samples, TimingProtocol, collect
@@ -163,7 +163,7 @@ def random_values(tensor: InputTensor, generator: np.random.Generator) -> NDArra
 
 
 def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> Profile:
-    """Return the means over the fastest quarter of the profiled runs of a trace in ONNX Runtime's form.
+    """Return the profile in a trace of ONNX Runtime's form.
 
     `whole` (runs,) is what the caller saw of the last runs, in seconds; earlier ones in the trace were warm-up.
     """
@@ -178,18 +178,29 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
         elif event["name"] == "model_run":
             runs.append((event["dur"] * _MICROSECOND, _node_seconds(nodes)))
             nodes = []
-    runs = runs[len(runs) - len(whole) :]
-    fastest = np.argsort(whole, kind="stable")[: math.ceil(len(whole) / 4)]
-    kept = [runs[index] for index in fastest]
-    keys = dict.fromkeys(key for _, times in kept for key in times)
-    inside = float(np.mean([seconds for seconds, _ in kept]))
+    kept = runs[len(runs) - len(whole) :]
+    inside = np.asarray([seconds for seconds, _ in kept])
+    in_nodes = np.asarray([sum(times.values()) for _, times in kept])
+    times_of = {key: [times.get(key, 0.0) for _, times in kept] for key in dict.fromkeys(k for _, t in kept for k in t)}
+    usual = tuple(_node_time(key, _usual(seconds)) for key, seconds in times_of.items())
+    inside_usually = sum(node.seconds for node in usual) + _usual(inside - in_nodes)
+    # The trace counts whole microseconds, so that a tiny model can seem longer inside than its caller saw.
+    whole_usually = inside_usually + max(0.0, _usual(whole - inside))
+    interrupted = max(0.0, float(np.mean(whole)) - whole_usually)
     return Profile(
-        nodes=tuple(_mean_node(key, [times.get(key, 0.0) for _, times in kept]) for key in keys),
-        inside=inside,
-        # The trace counts whole microseconds, so that a tiny model can seem longer inside than its caller saw.
-        whole=max(float(np.mean(whole[fastest])), inside),
-        queries=len(kept),
+        nodes=usual,
+        inside=inside_usually,
+        whole=whole_usually + interrupted,
+        queries=len(whole),
+        interrupted=interrupted,
     )
+
+
+def _usual(seconds: ArrayLike) -> float:
+    """Return the mean of the middle half: finer than the trace's microseconds, which a median is not."""
+    ordered = np.sort(np.asarray(seconds, dtype=np.float64))
+    quarter = len(ordered) // 4
+    return float(ordered[quarter : len(ordered) - quarter].mean())
 
 
 def _node_seconds(events: list[dict[str, Any]]) -> dict[_NodeKey, float]:
@@ -201,9 +212,9 @@ def _node_seconds(events: list[dict[str, Any]]) -> dict[_NodeKey, float]:
     return times
 
 
-def _mean_node(key: _NodeKey, seconds: list[float]) -> NodeTime:
+def _node_time(key: _NodeKey, seconds: float) -> NodeTime:
     name, op_type, index = key
-    return NodeTime(name=name or f"{op_type}_{index}", op_type=op_type, seconds=float(np.mean(seconds)))
+    return NodeTime(name=name or f"{op_type}_{index}", op_type=op_type, seconds=seconds)
 
 
 def _timed_runs(session: InferenceSession, binding: IOBinding, protocol: TimingProtocol) -> NDArray[np.float64]:

@@ -13,12 +13,22 @@ from qedeploy.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How queries of a TensorRT engine are run; the defaults are trtexec 11's (10.16 has the opposite of all three)."""
+
+    cuda_graph: bool = True
+    spin_wait: bool = True
+    transfers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
     """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs."""
 
     threads: int = 1
     batch: int | None = None
     seed: int = 0
+    engine: EngineOptions = EngineOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +62,7 @@ class RunnerDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
-    """Mean time of one executed node per query, in seconds, under the runtime's own name and type for it."""
+    """Usual time of one executed node per query, in seconds, under the runtime's own name and type for it."""
 
     name: str
     op_type: str
@@ -61,17 +71,18 @@ class NodeTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A profiled pass: nodes in execution order, and what the queries took in all (mean, seconds per query).
+    """A profiled pass: nodes in execution order, and what its queries took in all, in seconds per query.
 
-    `inside` is the time the runtime says a query took, `whole` the time its caller saw; what of `inside` is in no
-    node passed between nodes. `queries` are those kept, the fastest quarter: what other programs took from the rest
-    would be counted for whichever node it met.
+    `inside` is the time the runtime says a query takes: what of it is in no node passes between nodes. `whole` is the
+    time its caller saw. Nodes and `inside` are usual times, which a stray interruption does not move; `interrupted` is
+    the part of `whole` that the mean query took more than usual.
     """
 
     nodes: tuple[NodeTime, ...]
     inside: float
     whole: float
     queries: int
+    interrupted: float = 0.0
 
 
 class Runner(Protocol):
@@ -107,10 +118,6 @@ def open_runner(path: Path, options: RunnerOptions) -> Runner:
     if suffix in _RUNNERS:
         return _RUNNERS[suffix](path, options)
     expected = f"expected one of: {', '.join(_RUNNERS)}"
-    if suffix in _PLANS:
-        raise UserError(
-            f"{path}: a TensorRT plan, for which no runner is here: {expected}, such as what it is built of"
-        )
     raise UserError(f"{path}: cannot be measured: {expected}, found {suffix or 'no suffix'}")
 
 
@@ -120,7 +127,17 @@ def _onnxruntime(path: Path, options: RunnerOptions) -> Runner:
     return OnnxRuntimeRunner(path, options)
 
 
-_RUNNERS: Mapping[str, Callable[[Path, RunnerOptions], Runner]] = {".onnx": _onnxruntime}
-"""What measures a file, by its suffix; each entry imports its runtime when it is called."""
+def _tensorrt(path: Path, options: RunnerOptions) -> Runner:
+    from qedeploy.bench.tensorrt.runner import TensorRTRunner
 
-_PLANS = {".plan", ".engine", ".trt"}
+    return TensorRTRunner(path, options)
+
+
+PLANS = (".plan", ".engine", ".trt")
+"""Suffixes of TensorRT plans."""
+
+_RUNNERS: Mapping[str, Callable[[Path, RunnerOptions], Runner]] = {
+    ".onnx": _onnxruntime,
+    **dict.fromkeys(PLANS, _tensorrt),
+}
+"""What measures a file, by its suffix; each entry imports its runtime when it is called."""

@@ -35,14 +35,16 @@ nodes = st.lists(
 ).map(tuple)
 
 
-def profile_of(found: tuple[NodeTime, ...], between: float = 0.1, call: float = 0.05) -> Profile:
+def profile_of(
+    found: tuple[NodeTime, ...], between: float = 0.1, call: float = 0.05, interrupted: float = 0.0
+) -> Profile:
     inside = sum(node.seconds for node in found) + between
-    return Profile(nodes=found, inside=inside, whole=inside + call, queries=10)
+    return Profile(nodes=found, inside=inside, whole=inside + call + interrupted, queries=10, interrupted=interrupted)
 
 
-@given(nodes, times, times, st.booleans())
-def test_the_parts_sum_to_the_whole(found, between, call, known):
-    profile = profile_of(found, between, call + 1e-6)
+@given(nodes, times, times, times, st.booleans())
+def test_the_parts_sum_to_the_whole(found, between, call, interrupted, known):
+    profile = profile_of(found, between, call + 1e-6, interrupted)
     result = attribute(profile, LAYERS if known else None)
     assert result.total == pytest.approx(profile.whole, abs=1e-9)
     assert sum(part.share for part in (*result.layers, *result.overheads)) == pytest.approx(1.0)

@@ -50,7 +50,7 @@ def test_a_profile_holds_every_node_and_no_more_than_the_whole(tmp_path):
     names = [node.name for node in profile.nodes]
     for layer in ("stem", "stage1.block1.depthwise", "head", "classifier"):
         assert any(name.startswith(layer) for name in names)
-    assert sum(node.seconds for node in profile.nodes) <= profile.inside <= profile.whole
+    assert sum(node.seconds for node in profile.nodes) <= profile.inside <= profile.whole - profile.interrupted
 
 
 def test_profiling_leaves_no_file_behind(tmp_path, monkeypatch):
@@ -80,7 +80,23 @@ def test_nodes_without_a_name_and_inside_a_loop_are_counted_once():
         ("loop", 50),
     ]
     assert profile.inside == pytest.approx(70e-6)
-    assert profile.queries == 1
+    assert profile.interrupted == 0
+    assert profile.whole == pytest.approx(75e-6)
+    assert profile.queries == 2
+
+
+def test_an_interruption_is_counted_for_no_node():
+    def run(duration: int) -> list[dict[str, object]]:
+        arguments = {"op_name": "Conv", "node_index": "0"}
+        node = {"cat": "Node", "name": "layer_kernel_time", "ts": 1, "dur": duration, "args": arguments}
+        return [node, {"cat": "Session", "name": "model_run", "ts": 0, "dur": duration + 2}]
+
+    durations = [100, 101, 100, 4100, 100, 101, 100, 100]
+    whole = np.asarray(durations) * 1e-6 + 3e-6
+    profile = reduce_events([event for duration in durations for event in run(duration)], whole)
+    assert profile.nodes[0].seconds == pytest.approx(100.25e-6)
+    assert profile.interrupted == pytest.approx(500e-6, rel=0.01)
+    assert profile.whole == pytest.approx(whole.mean())
 
 
 def text(path: Path) -> Path:
@@ -160,7 +176,7 @@ def test_a_batch_beyond_memory_is_refused_before_it_is_made(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["engine.plan", "model.pth", "model"])
+@pytest.mark.parametrize("name", ["model.txt", "model.pth", "model"])
 def test_other_files_are_refused_with_what_is_expected(name):
     with pytest.raises(UserError, match=r"expected one of: \.onnx"):
         open_runner(Path(name), RunnerOptions())
