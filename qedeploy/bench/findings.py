@@ -44,10 +44,11 @@ def profile_findings(profiled: ProfiledPass, correlations: Sequence[Correlation]
     """Return where the time went, and how well BitOps foretell it."""
     rows = profiled.layers
     own = [part for part in profiled.overheads if part.name != Overhead.INTERRUPTED]
-    overhead = sum(part.share for part in own)
+    usual = profiled.layer_seconds + sum(part.seconds for part in own)
     largest = max(own, key=lambda part: part.seconds)
     found = [
-        f"{overhead:.0%} of the time is spent outside the layers, most of it on {largest.name} ({largest.share:.0%})."
+        f"{1 - profiled.layer_seconds / usual:.0%} of the usual time is spent outside the layers, "
+        f"most of it on {largest.name} ({largest.seconds / usual:.0%})."
     ]
     for correlation in correlations:
         if correlation.kendall is not None and correlation.spearman is not None:

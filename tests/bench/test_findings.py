@@ -133,6 +133,11 @@ def test_rates_and_correlations_are_said():
     assert "Executed BitOps" not in text
 
 
+def test_interruptions_are_no_overhead_of_the_model():
+    found = profile_findings(profiled(row("a", EIGHT), whole=1e-3, interrupted=9.6e-4), ())
+    assert found[0].startswith("75% of the usual time is spent outside the layers, most of it on runtime between nodes")
+
+
 def test_a_good_run_has_no_warnings():
     assert warnings(circumstances()) == ()
 
