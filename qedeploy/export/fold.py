@@ -56,7 +56,9 @@ def normalisation(
     epsilon: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the `(gain, shift)` of a batch normalisation in evaluation, each (out,)."""
-    gain = gamma / np.sqrt(variance + epsilon)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A broken variance gives values that are not finite; the reader names the layer.
+        gain = gamma / np.sqrt(variance + epsilon)
     return gain, beta - gain * mean
 
 

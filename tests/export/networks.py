@@ -6,7 +6,7 @@ import numpy as np
 
 from qedeploy.export.fold import LayerWeights
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import IMAGE, consumers, operations
+from qedeploy.export.topology import Operation, consumers, operations
 from qedeploy.export.trained import TrainedNetwork
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
@@ -47,7 +47,8 @@ def random_trained(structure: Structure, *, seed: int = 0, signed: bool = False)
     generator = np.random.default_rng(seed)
     layers = {layer.name: layer for layer in expand_layers(structure)}
     readers = consumers(operations(structure))
-    grids = {value: random_grid(value, layers[reader], signed) for value, reader in readers.items()}
+    made = {step.name: step for step in operations(structure)}
+    grids = {value: random_grid(made.get(value), layers[reader], signed) for value, reader in readers.items()}
     return TrainedNetwork(
         structure=structure,
         layers={name: random_weights(layer, generator) for name, layer in layers.items()},
@@ -55,13 +56,15 @@ def random_trained(structure: Structure, *, seed: int = 0, signed: bool = False)
     )
 
 
-def random_grid(value: str, layer: Layer, signed: bool) -> Grid | None:
+def random_grid(made: Operation | None, layer: Layer, signed: bool) -> Grid | None:
     bits = layer.bits.activation
     if bits == 16:
         return None
-    signed = signed or value == IMAGE
+    nonnegative = made is not None and made.nonnegative
+    signed = signed or not nonnegative
     levels = 2 ** (bits - 1 if signed else bits)
-    return Grid.of(bits=bits, signed=signed, step=2.7 / levels, nonnegative=value != IMAGE)
+    ceiling = made.ceiling if made is not None else None
+    return Grid.of(bits=bits, signed=signed, step=2.7 / levels, nonnegative=nonnegative, ceiling=ceiling)
 
 
 def random_weights(layer: Layer, generator: np.random.Generator) -> LayerWeights:

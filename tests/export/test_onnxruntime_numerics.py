@@ -14,12 +14,12 @@ from qedeploy.export.dialects import dialect_for
 from qedeploy.export.images import random_images
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.lowering import lower
-from qedeploy.export.plan import StepSource
+from qedeploy.export.plan import Grid, StepSource
 from qedeploy.export.session import open_session
 from qedeploy.export.trained import TrainedNetwork
 from qedeploy.export.verification import VerificationError, require_passed, verify
 from qedeploy.export.writer import write_model
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Runtime
 from tests.export.networks import random_trained, small_structure
@@ -68,6 +68,44 @@ def test_kernels_on_even_and_odd_sizes(kernel, resolution):
 def test_channels_that_are_padded(channels, bottleneck):
     network, _, _ = exported(small_structure(channels=channels, bottleneck=bottleneck, pooled=False), seed=3)
     assert network.layers["stage1.block1.depthwise"].weight.shape[0] % 16 == 0
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("width", [4, 8])
+def test_linear_bottlenecks_relu6_and_blocks_without_expand(width, signed):
+    """MobileNetV2's kind: what blocks read and add is signed, and activations have a ceiling."""
+    bits = Bits(weight=width, activation=width)
+    structure = small_structure(bits, channels=16, bottleneck=16)
+    direct = Block(expand=None, depthwise=bits, project=bits)
+    stages = (dataclasses.replace(structure.stages[0], blocks=(direct, *structure.stages[0].blocks)),)
+    structure = dataclasses.replace(
+        structure,
+        stages=(*stages, *structure.stages[1:]),
+        activation=Activation.RELU6,
+        linear_bottlenecks=True,
+    )
+    network, _, _ = exported(structure, seed=width, signed=signed)
+    grids = network.plan.grids()
+    assert grids["stage1.block1.add"].low < 0
+    assert grids["stage2.block1.shortcut"].low < 0
+    assert grids["stem"].low == 0
+
+
+def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
+    structure = dataclasses.replace(small_structure(Bits(weight=8, activation=8)), activation=Activation.RELU6)
+    trained = random_trained(structure)
+    grids = {
+        name: Grid.of(bits=8, signed=grid.signed, step=grid.step * 9, nonnegative=True, ceiling=6.0)
+        if grid is not None and grid.low == 0
+        else grid
+        for name, grid in trained.grids.items()
+    }
+    sample = random_images(structure, 3, 0)
+    network = lowered(dataclasses.replace(trained, grids=grids), sample)
+    written = write_model(network, DIALECT)
+    assert network.plan.grids()["stem"].high < 255
+    verification = verify(network, written, sample, reference.logits(network, sample), float_tolerance=1e-4)
+    require_passed(verification)
 
 
 def test_layer_inputs_lie_on_the_grids_that_training_had():

@@ -1,0 +1,94 @@
+"""`qedeploy export` through the console script: what it prints, what it leaves, and how it refuses."""
+
+from __future__ import annotations
+
+import os
+
+import onnx
+import pytest
+
+from qedeploy.model.build import build
+from qedeploy.model.checkpoint import save_checkpoint
+from tests.cli.console import qedeploy
+from tests.export.networks import small_structure
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_checkpoint(tmp_path / "model.pth", build(small_structure(), seed=0), profile="cpu-int8", recipe={})
+    return tmp_path
+
+
+def refused(done, code: int, *parts: str) -> None:
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_export_right_behind_a_search(folder):
+    done = qedeploy("export", "model.pth", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx" in done.stdout
+    assert "integers differ" in done.stdout
+    assert "never trained" in done.stdout
+    assert "shortcuts read on the next" in done.stdout
+    assert {path.name for path in folder.iterdir()} == {"model.pth", "model.onnx", "model.export.json"}
+    onnx.checker.check_model(onnx.load(folder / "model.onnx"), full_check=True)
+
+
+def test_options(folder):
+    done = qedeploy(
+        "export", "model.pth", "--out", "a/net.onnx", "--profile", "cpu-int8", "--batch", 2, "--images", 3,
+        "--seed", 5, "--calibrate", "random", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    model = onnx.load(folder / "a" / "net.onnx")
+    assert [item.dim_value for item in model.graph.input[0].type.tensor_type.shape.dim] == [2, 3, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("missing.pth", None, "missing.pth"),
+        ("truncated.pth", "half", "truncated.pth"),
+    ],
+)
+def test_what_is_no_checkpoint(folder, name, content, part):
+    if content == "half":
+        whole = (folder / "model.pth").read_bytes()
+        content = whole[: len(whole) // 2]
+    if content is not None:
+        (folder / name).write_bytes(content)
+    refused(qedeploy("export", name, cwd=folder), 2, part)
+    assert not list(folder.glob("*.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "part"),
+    [
+        (["--profile", "any-bits"], 3, "--profile cpu-int8"),
+        (["--profile", "no-such"], 2, "no-such"),
+        (["--calibrate", "no-such-folder"], 2, "no-such-folder"),
+        (["--out", "/dev/null/model.onnx"], 2, "cannot be written"),
+        (["--mean", "1,2"], 2, "--mean: expected three numbers"),
+    ],
+)
+def test_what_cannot_be_done(folder, options, code, part):
+    refused(qedeploy("export", "model.pth", *options, cwd=folder), code, part)
+    assert {path.name for path in folder.iterdir()} == {"model.pth"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(folder):
+    locked = folder / "locked"
+    locked.mkdir(mode=0o500)
+    refused(qedeploy("export", "model.pth", "--out", locked / "model.onnx", cwd=folder), 2, "Permission denied")
+
+
+def test_an_unreadable_image_is_named(folder):
+    (folder / "images" / "deep").mkdir(parents=True)
+    (folder / "images" / "deep" / "cat.jpg").write_text("not a picture")
+    refused(qedeploy("export", "model.pth", "--calibrate", "images", cwd=folder), 2, "cat.jpg: not a readable image")
