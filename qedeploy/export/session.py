@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits, which 8-bit weights saturate.

@@ -254,6 +254,6 @@ def _merged(checks: Sequence[ValueCheck]) -> ValueCheck:
 
 
 def _runtime_version() -> str:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     return str(onnxruntime.__version__)
