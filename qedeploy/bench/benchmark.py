@@ -26,7 +26,8 @@ from qedeploy.bench.findings import (
 )
 from qedeploy.bench.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.runner import Profile, Runner, RunnerDescription, RunnerOptions, open_runner
+from qedeploy.bench.runner import PLANS, Profile, Runner, RunnerDescription, RunnerOptions, open_runner
+from qedeploy.bench.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative
 from qedeploy.errors import UserError
@@ -54,7 +55,7 @@ class BenchOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
+class Measured:
     """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone."""
 
     machine: Machine
@@ -64,6 +65,7 @@ class _Measured:
     samples: Samples
     rounds: Mapping[str, tuple[Samples, ...]]
     profile: Profile
+    engine: EngineReport | None = None
 
 
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
@@ -76,17 +78,18 @@ def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: 
     relative = next((gate for gate in options.gates if gate.relative), None)
     if relative is not None and options.against is None:
         raise UserError(f"--fail-if {relative.text!r}: x compares with another model: expected --against FILE as well")
-    return _result(path, options, _measure(path, options, progress))
+    return result_of(path, options, _measure(path, options, progress))
 
 
-def _measure(path: Path, options: BenchOptions, progress: Progress) -> _Measured:
+def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
     machine = describe_machine()
     with ExitStack() as stack:
         progress(f"loading {path.name}")
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
         metadata = _metadata(path)
-        if metadata is not None and options.twins and planned_for(metadata.plan.runtime, runner.description):
+        twins = options.twins and path.suffix.lower() not in PLANS
+        if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress("writing the float32 and W8A8 twins")
             others |= _open_twins(stack, metadata, options.runner)
         progress(f"timing {path.name}")
@@ -94,7 +97,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> _Measured
         rounds = _alternate(runner, others, options.protocol, progress)
         progress("profiling node by node")
         profile = runner.profile(replace(options.protocol, duration=options.protocol.duration * _PROFILED_SHARE))
-        return _Measured(
+        return Measured(
             machine=machine,
             description=runner.description,
             metadata=metadata,
@@ -102,10 +105,12 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> _Measured
             samples=samples,
             rounds=rounds,
             profile=profile,
+            engine=runner.report() if isinstance(runner, EngineReporter) else None,
         )
 
 
-def _result(path: Path, options: BenchOptions, measured: _Measured) -> BenchResult:
+def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchResult:
+    """Return what `measured` says of the model in `path`."""
     summary, metadata = summarize(measured.samples), measured.metadata
     estimates = _estimates(metadata, measured.description.batch)
     attribution = attribute(measured.profile, [item.name for item in estimates] if metadata else None)
@@ -144,13 +149,23 @@ def _result(path: Path, options: BenchOptions, measured: _Measured) -> BenchResu
         findings=(
             *compared_findings(compared, profiled.layers, options.variation_limit),
             *profile_findings(profiled, correlations),
+            *(engine_findings(measured.engine) if measured.engine else ()),
         ),
-        warnings=warnings(circumstances),
+        warnings=(
+            *warnings(circumstances),
+            *(engine_warnings(measured.engine, measured.description.settings) if measured.engine else ()),
+        ),
         verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
+        engine=measured.engine,
     )
 
 
 def _metadata(path: Path) -> ModelMetadata | None:
+    if path.suffix.lower() in PLANS:
+        from qedeploy.export.tensorrt.record import read_record
+
+        record = read_record(path)
+        return record.metadata if record is not None else None
     from qedeploy.export.metadata import read_metadata
 
     return read_metadata(path)
@@ -263,7 +278,7 @@ def _row(part: Part, item: LayerEstimate | None, lowering: str | None, modelled:
     )
 
 
-def _compared(measured: _Measured, options: BenchOptions) -> tuple[ComparedModel, ...]:
+def _compared(measured: Measured, options: BenchOptions) -> tuple[ComparedModel, ...]:
     if not measured.rounds:
         return ()
     batch = measured.description.batch
@@ -284,7 +299,7 @@ def _compared(measured: _Measured, options: BenchOptions) -> tuple[ComparedModel
     )
 
 
-def _judge(gate: Gate, measured: _Measured, summary: Summary, options: BenchOptions) -> Verdict:
+def _judge(gate: Gate, measured: Measured, summary: Summary, options: BenchOptions) -> Verdict:
     if not gate.relative or options.against is None:
         return judge_absolute(gate, summary, options.variation_limit)
     own, other = measured.rounds[THIS_MODEL], measured.rounds[options.against.name]

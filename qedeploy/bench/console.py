@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench import formats
 from qedeploy.bench.document import BenchResult
+from qedeploy.bench.tensorrt.console import engine_blocks
 from qedeploy.bench.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _blocks(result: BenchResult) -> Iterator[_Section]:
     yield "", _headline(result)
     if result.compared:
         yield _comparison(result)
+    if result.engine:
+        yield from engine_blocks(result.engine)
     yield _layers(result) if result.totals else _nodes(result)
     yield _parts(result)
     if result.correlations:
@@ -63,6 +66,8 @@ def _headline(result: BenchResult) -> RenderableType:
 
     summary, runner = result.summary, result.runner
     state = "stable" if result.stable else "unstable"
+    # A recording may have kept several in flight; what is measured here has one.
+    flight = "" if runner.settings.get("source") else ", one in flight"
     settings = ", ".join(f"{key}={value}" for key, value in runner.settings.items())
     lines = (
         f"{formats.milliseconds(summary.median)} median on {runner.runtime} {runner.version} ({runner.device}), "
@@ -70,7 +75,7 @@ def _headline(result: BenchResult) -> RenderableType:
         f"mean {formats.milliseconds(summary.mean)}, p90 {formats.milliseconds(summary.p90)}, "
         f"p95 {formats.milliseconds(summary.p95)}, p99 {formats.milliseconds(summary.p99)}, "
         f"min {formats.milliseconds(summary.minimum)}",
-        f"{summary.throughput:.1f} queries/s over {summary.queries} queries, one in flight; "
+        f"{summary.throughput:.1f} queries/s over {summary.queries} queries{flight}; "
         f"coefficient of variation {formats.percent(summary.variation)} ({state}, limit "
         f"{formats.percent(result.variation_limit)})",
         f"machine: {result.machine.cpu}, {result.machine.usable_cores} usable cores, "

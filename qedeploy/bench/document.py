@@ -13,6 +13,7 @@ from qedeploy.bench.correlation import Correlation, TimeModel
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
 from qedeploy.bench.runner import NodeTime, RunnerDescription
+from qedeploy.bench.tensorrt.report import EngineReport
 from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
 from qedeploy.errors import UserError
@@ -52,7 +53,7 @@ class ComparedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRow:
-    """One layer: what it is estimated to cost, and the mean time it took per query in seconds.
+    """One layer: what it is estimated to cost, and the time it usually took per query in seconds.
 
     Estimates are None where the file says nothing of its structure. `rate` is executed BitOps per second, `modelled`
     the time model's time. `nodes` are the types of the nodes that ran for it.
@@ -100,7 +101,10 @@ class ProfiledPass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """Everything a benchmark found. `compared` is empty, or starts with the measured model itself."""
+    """Everything a benchmark found. `compared` is empty, or starts with the measured model itself.
+
+    `engine` is what only a TensorRT engine has to tell.
+    """
 
     model: ModelFile
     created: str
@@ -118,6 +122,7 @@ class BenchResult:
     findings: tuple[str, ...]
     warnings: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
+    engine: EngineReport | None = None
 
     @property
     def stable(self) -> bool:

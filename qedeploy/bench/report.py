@@ -7,6 +7,7 @@ from pathlib import Path
 from qedeploy.bench import formats, plots
 from qedeploy.bench.document import BenchResult
 from qedeploy.bench.findings import FLOAT_TWIN, W8A8_TWIN
+from qedeploy.bench.tensorrt.console import runs_as
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -23,6 +24,7 @@ def render(result: BenchResult) -> str:
         lstrip_blocks=True,
     )
     environment.globals["formats"] = formats
+    environment.globals["runs_as"] = runs_as
     return environment.get_template("report.html").render(
         result=result,
         summary=result.summary,

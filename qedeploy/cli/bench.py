@@ -9,7 +9,7 @@ import typer
 
 
 def bench(
-    model: Annotated[Path, typer.Argument(help="Model to measure: an .onnx file.")],
+    model: Annotated[Path | None, typer.Argument(help="Model to measure: an .onnx file or an engine.plan.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")] = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
@@ -25,6 +25,12 @@ def bench(
         float, typer.Option(min=0.0, help="Percent of variation over which a run is unstable, its verdict withheld.")
     ] = 2.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
+    from_trtexec: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Report what trtexec exported to a folder, instead of measuring.")
+    ] = None,
+    cuda_graph: Annotated[bool, typer.Option(help="Launch an engine as one CUDA graph.")] = True,
+    spin_wait: Annotated[bool, typer.Option(help="Wait for the GPU by spinning, which is quicker.")] = True,
+    transfers: Annotated[bool, typer.Option(help="Count the copies to and from the GPU.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
@@ -34,16 +40,22 @@ def bench(
     """
     from rich.console import Console
 
-    from qedeploy.bench.benchmark import BenchOptions, benchmark
+    from qedeploy.bench.benchmark import BenchOptions
     from qedeploy.bench.console import print_result, stdout_console
     from qedeploy.bench.document import to_text
-    from qedeploy.bench.output import output_folder, write_results
-    from qedeploy.bench.runner import RunnerOptions
+    from qedeploy.bench.output import write_results
+    from qedeploy.bench.runner import EngineOptions, RunnerOptions
+    from qedeploy.bench.source import Source
     from qedeploy.bench.timing import TimingProtocol, parse_seconds
     from qedeploy.bench.verdict import enforce, parse_gate
 
     options = BenchOptions(
-        runner=RunnerOptions(threads=threads, batch=batch, seed=seed),
+        runner=RunnerOptions(
+            threads=threads,
+            batch=batch,
+            seed=seed,
+            engine=EngineOptions(cuda_graph=cuda_graph, spin_wait=spin_wait, transfers=transfers),
+        ),
         protocol=TimingProtocol(
             warm_up=parse_seconds(warm_up, "--warm-up"),
             duration=parse_seconds(duration, "--duration"),
@@ -54,9 +66,10 @@ def bench(
         gates=tuple(map(parse_gate, fail_if or ())),
         variation_limit=max_variation / 100,
     )
-    folder = output_folder(model, out)
+    source = Source(model=model, recording=from_trtexec)
+    folder = source.folder(out)
     with Console(stderr=True).status("") as status:
-        result = benchmark(model, options, status.update)
+        result = source.result(options, status.update)
     written = write_results(result, folder)
     if json:
         typer.echo(to_text(result), nl=False)

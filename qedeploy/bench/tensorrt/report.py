@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from qedeploy.bench.tensorrt.join import EngineRow, rows_of_layer
 from qedeploy.bench.tensorrt.lints import lint, why_not_int8
@@ -43,6 +44,15 @@ class EngineReport:
     def profiled_seconds(self) -> float:
         """Return the sum of all layers' times."""
         return sum(row.seconds or 0.0 for row in self.rows)
+
+
+@runtime_checkable
+class EngineReporter(Protocol):
+    """A runner that has more to tell than its samples, once it has measured and profiled."""
+
+    def report(self) -> EngineReport:
+        """Return the report of the engine."""
+        ...
 
 
 def assemble(
@@ -88,8 +98,9 @@ def engine_findings(report: EngineReport) -> tuple[str, ...]:
     if report.missed:
         named = "; ".join(f"{item.name}: {item.reason}" for item in report.missed[:3])
         more = f"; and {len(report.missed) - 3} more" if len(report.missed) > 3 else ""
-        found.append(f"{len(report.missed)} layers planned as INT8 run otherwise: {named}{more}.")
-    return (*found, *(f"{text}." for text in report.lints))
+        count = f"{len(report.missed)} layer{'s' if len(report.missed) > 1 else ''}"
+        found.append(f"{count} planned as INT8 and not running so: {named}{more}.")
+    return (*found, *(text if text.endswith("?") else f"{text}." for text in report.lints))
 
 
 def engine_warnings(report: EngineReport, settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +15,7 @@ from qedeploy.bench.tensorrt.nvml import GpuConditions, GpuSampler
 from qedeploy.bench.tensorrt.report import EngineReport, assemble
 from qedeploy.bench.tensorrt.times import EngineTimes, summarize
 from qedeploy.bench.timing import Samples, TimingProtocol
-from qedeploy.errors import UserError
+from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.child import Child, ChildCrashedError
 from qedeploy.export.tensorrt.inspector import EngineDescription, read_description
@@ -32,15 +31,6 @@ LATENCY = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    """How queries are run; the defaults are those of trtexec 11 (10.16 has the opposite of all three)."""
-
-    cuda_graph: bool = True
-    spin_wait: bool = True
-    transfers: bool = False
-
-
 class TensorRTRunner:
     """Measures a `.plan` on this machine's first GPU."""
 
@@ -48,13 +38,12 @@ class TensorRTRunner:
         self,
         path: Path,
         options: RunnerOptions,
-        engine: EngineOptions = EngineOptions(),
         *,
         look: Callable[[], Machine] = probe,
     ) -> None:
         self._path = path
         self._options = options
-        self._engine = engine
+        self._engine = options.engine
         self._look = look
         self._child: Child | None = None
         self._gpu: Gpu | None = None
@@ -68,7 +57,7 @@ class TensorRTRunner:
     def __enter__(self) -> Self:
         _require_plan_file(self._path)
         self.record = read_record(self._path)
-        version, self._gpu = self._look().require()
+        version, self._gpu = self._machine()
         if self.record is not None:
             require_same_machine(self.record, self._path, version, self._gpu)
         else:
@@ -155,6 +144,12 @@ class TensorRTRunner:
             notes=self._notes,
         )
 
+    def _machine(self) -> tuple[str, Gpu]:
+        try:
+            return self._look().require()
+        except MissingRuntimeError as error:
+            raise MissingRuntimeError(f"{self._path}: cannot be measured here: {error}") from error
+
     def _inspect(self) -> EngineDescription | None:
         try:
             document = self._ask("inspect", doing="inspecting the engine")["document"]
@@ -199,14 +194,12 @@ def profile_of(
     layers = expand_layers(metadata.structure) if metadata is not None else ()
     rows = join(description, seconds, [layer.name for layer in layers])
     nodes = node_times(rows, {layer.name: layer.macs for layer in layers})
-    # Events around a profiled query and its layers are timed by different means: neither part may be negative.
-    inside = max(float(np.mean(np.asarray(found["inside"])[kept])) * 1e-3, _total(nodes))
-    outside = max(float(np.mean(whole[kept])) * 1e-3, inside)
-    return Profile(nodes=nodes, inside=inside, whole=outside, queries=len(kept)), rows
-
-
-def _total(nodes: Sequence[Any]) -> float:
-    return float(sum(node.seconds for node in nodes))
+    inside, usual = (float(np.mean(np.asarray(found[name])[kept])) * 1e-3 for name in ("inside", "whole"))
+    # Events around a query and the profiler around its layers are two clocks: no part may come out negative.
+    inside = max(inside, sum(node.seconds for node in nodes))
+    usual = max(usual, inside)
+    mean = max(float(np.mean(whole)) * 1e-3, usual)
+    return Profile(nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual), rows
 
 
 def _protocol(protocol: TimingProtocol) -> dict[str, Any]:

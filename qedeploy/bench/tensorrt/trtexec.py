@@ -48,10 +48,11 @@ def read_recording(folder: Path) -> Recording:
     profile = _one(folder, files, _is_profile, "a profile (--exportProfile)")
     layers = _one(folder, files, _is_layers, "layer information (--exportLayerInfo)")
     record = _one(folder, files, _is_record, "an engine.json")
-    if times is None:
-        raise UserError(f"{folder}: expected query times among its JSON files, found none; write them with {_HOW}")
+    if times is None or profile is None:
+        missing = "query times" if times is None else "a profile"
+        raise UserError(f"{folder}: expected {missing} among its JSON files, found none; write them with {_HOW}")
     found = parse_record(files[record], record) if record is not None else None
-    seconds, queries = _profile(files[profile], profile) if profile is not None else ({}, 0)
+    seconds, queries = _profile(files[profile], profile)
     return Recording(
         source=times,
         times=_times(files[times], times),
