@@ -24,7 +24,8 @@ class Certificate:
     """No structure of the space within the budgets scores more than `upper_bound`.
 
     `multipliers` price a unit of each budget (an operation, a byte, a layer, a millisecond) in score; at these prices
-    alone the bound is `relaxed_bound`. `labels` counts the partial structures that were looked at to close the rest.
+    alone the bound is `relaxed_bound`. `labels` counts the partial structures that were kept to close the rest, and
+    `prices` are all those their bounds were taken at, the multipliers first.
     """
 
     score: float
@@ -33,6 +34,7 @@ class Certificate:
     multipliers: Mapping[str, float]
     relaxed_bound: float
     labels: int
+    prices: tuple[Mapping[str, float], ...]
 
     @property
     def gap(self) -> float:
@@ -41,4 +43,4 @@ class Certificate:
 
     def document(self) -> dict[str, Any]:
         """Return the certificate as JSON-ready data."""
-        return {**asdict(self), "multipliers": dict(self.multipliers), "gap": self.gap}
+        return {**asdict(self), "gap": self.gap}

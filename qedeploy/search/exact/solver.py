@@ -16,7 +16,7 @@ from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, ref
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.walk import Walk
-from qedeploy.search.score import qe_score
+from qedeploy.search.score import qe_score, require_additive
 
 FIRST_DEPTH = 0.05
 FIRST_WIDTH = 2000
@@ -77,6 +77,7 @@ def solve(problem: Problem, *, count: int = 1, effort: int = EFFORT, progress: P
     Raises RequestError, with the proof in the message, where nothing fits; KeyboardInterrupt where Ctrl-C came
     before anything was found.
     """
+    require_additive(problem.space.score, "exact")
     search = Search(problem, count, effort, progress)
     status = Status.FEASIBLE
     try:
@@ -165,14 +166,14 @@ class Search:
         score = found[0].score
         upper = max(self.upper_bound, score + ROUNDING)
         main = self.completions[0]
-        prices = {
-            cost.name: float(price) for cost, price in zip(self.problem.costs, main.prices.multipliers, strict=True)
-        }
+        names = [cost.name for cost in self.problem.costs]
+        prices = [dict(zip(names, c.prices.multipliers.tolist(), strict=True)) for c in self.completions]
         certificate = Certificate(
             score=score,
             upper_bound=upper,
             status=Status.OPTIMAL if upper - score <= CLOSED else status,
-            multipliers=prices,
+            multipliers=prices[0],
+            prices=tuple(prices),
             relaxed_bound=main.bound,
             labels=self.labels,
         )
