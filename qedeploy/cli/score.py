@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qedeploy.search.score import ScoreKind
+
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
     from qedeploy.search.score_report import ScoreReport
@@ -19,6 +21,9 @@ def score(
     sigma_weight: Annotated[float, typer.Option(help="Deviation of weights, in quantization steps.")] = 4.0,
     sigma_activation: Annotated[float, typer.Option(help="Deviation of activations, in quantization steps.")] = 5.0,
     stage_ratios: Annotated[str, typer.Option(help="Weight of each score stage.")] = "0,0,1,1,6",
+    kind: Annotated[ScoreKind, typer.Option(help="QE-Score, or the score of DeepMAD.")] = ScoreKind.MADNAS,
+    alpha1: Annotated[float, typer.Option(help="Weight of channels in DeepMAD's entropy.")] = 1.0,
+    alpha2: Annotated[float, typer.Option(help="Weight of kernels in DeepMAD's entropy.")] = 1.0,
     profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Layers too, in JSON or for many structures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
@@ -30,7 +35,14 @@ def score(
     from qedeploy.search.score_report import report_document, score_report
     from qedeploy.search.score_settings import score_settings
 
-    settings = score_settings(sigma_weight=sigma_weight, sigma_activation=sigma_activation, stage_ratios=stage_ratios)
+    settings = score_settings(
+        sigma_weight=sigma_weight,
+        sigma_activation=sigma_activation,
+        stage_ratios=stage_ratios,
+        kind=kind,
+        alpha1=alpha1,
+        alpha2=alpha2,
+    )
     device = load_profile(profile) if profile is not None else None
     reports: list[ScoreReport] = []
     for where, found in _structures(files):

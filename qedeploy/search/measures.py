@@ -5,7 +5,7 @@ The sums are those of `search.terms`; tests hold them equal to `network.costs` a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
-from qedeploy.search.score import score_stages
+from qedeploy.search.score import ScoreKind, feature_sizes, score_stages
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
 from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
 
@@ -66,21 +66,24 @@ class Meter:
         """Return the score of N structures and their costs of `kinds`."""
         kinds = set(kinds)
         sums = _Sums(shapes.stem.size)
+        outs = [shapes.stem, *shapes.channels, np.array(self.space.head_channels)]
+        weights = self._weights_of_entropy(outs)
         size = float(self.space.resolution)
-        stem = convolution_terms(3, shapes.stem, self.space.stem_kernel, self.space.stem_stride, size)
+        stem = convolution_terms(3, shapes.stem, self.space.stem_kernel, self.space.stem_stride, size, self.space.score)
         sums.add(stem, _Factors.of(self._stem_pair, np.zeros(shapes.stem.size, np.intp), 1, kinds), kinds)
-        sums.score += self._entropy_weights[0] * (stem.entropy + self._stem_pair.entropy[0])
+        sums.score += weights[0] * (stem.entropy + self._stem_pair.entropy[0])
         size /= self.space.stem_stride
         before = shapes.stem
         for stage, stride in enumerate(self.space.strides):
-            self._add_stage(sums, shapes, stage, before, size, kinds)
+            entropy = self._add_stage(sums, shapes, stage, before, size, kinds)
+            if self._entropy_weights[stage + 1]:
+                sums.score += weights[stage + 1] * entropy
             before, size = shapes.channels[stage], size / stride
-        head = convolution_terms(before, self.space.head_channels, 1, 1, size)
+        head = convolution_terms(before, self.space.head_channels, 1, 1, size, self.space.score)
         sums.add(head, _Factors.of(self._head_pairs, shapes.head, 1, kinds), kinds)
-        sums.score += self._entropy_weights[-1] * (head.entropy + self._head_pairs.entropy[shapes.head])
-        outs = [shapes.stem, *shapes.channels, np.array(self.space.head_channels)]
+        sums.score += weights[-1] * (head.entropy + self._head_pairs.entropy[shapes.head])
         for weight, out in zip(self._channel_weights, outs, strict=True):
-            if weight:
+            if weight and self.space.score.kind is ScoreKind.MADNAS:
                 sums.score += weight * np.log(out)
         costs = {kind: sums.cost(kind) for kind in kinds - {BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}}
         if BudgetKind.LAYERS in kinds:
@@ -97,11 +100,12 @@ class Meter:
 
     def _add_stage(
         self, sums: _Sums, shapes: Shapes, stage: int, before: Array, size: float, kinds: set[BudgetKind]
-    ) -> None:
+    ) -> Array:
+        """Add the costs of a stage, and return its entropy, [N], or zeros where the score does not count it."""
         stride, depth = self.space.strides[stage], shapes.depths[stage]
         out, bottleneck, kernel = shapes.channels[stage], shapes.bottlenecks[stage], shapes.kernels[stage]
-        first = block_terms(before, bottleneck, out, kernel, stride, size)
-        rest = block_terms(out, bottleneck, out, kernel, 1, size / stride)
+        first = block_terms(before, bottleneck, out, kernel, stride, size, self.space.score)
+        rest = block_terms(out, bottleneck, out, kernel, 1, size / stride, self.space.score)
         entropy = np.zeros(depth.size)
         for position, (one, other) in enumerate(zip(first, rest, strict=True)):
             live, pairs = self._live(shapes, stage, position), self._pairs[position]
@@ -110,7 +114,19 @@ class Meter:
                 sums.add(other, _Factors.of(pairs, live[1:], depth - 1, kinds), kinds)
             if self._entropy_weights[stage + 1]:
                 entropy += one.entropy + (depth - 1) * other.entropy + pairs.entropy[live].sum(axis=0)
-        sums.score += self._entropy_weights[stage + 1] * entropy
+        return entropy
+
+    def _weights_of_entropy(self, outs: Sequence[Array]) -> Sequence[Array | float]:
+        if self.space.score.kind is ScoreKind.MADNAS:
+            return self._entropy_weights
+        # DeepMAD multiplies a stage's entropy by what its end puts out, so each block counts with every end behind it.
+        strides = (self.space.stem_stride, *self.space.strides, 1)
+        sizes = feature_sizes(self.space.resolution, strides)
+        weighted = [
+            weight * (np.log(out) + np.log(size**2)) if weight else np.zeros(1)
+            for weight, out, size in zip(self._channel_weights, outs, sizes, strict=True)
+        ]
+        return [np.sum(np.broadcast_arrays(*weighted[block:]), axis=0) for block in range(len(weighted))]
 
     def _peak_memory(self, shapes: Shapes) -> Array:
         space = self.space

@@ -13,7 +13,7 @@ from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Sta
 from qedeploy.schema import validate
 from qedeploy.search.budgets import budget_quantity
 from qedeploy.search.recipe import Recipe
-from qedeploy.search.score import ScoreSettings, score_stages
+from qedeploy.search.score import ScoreKind, ScoreSettings, score_stages
 from qedeploy.search.space import ROUND_CHANNELS, BitsPer, BudgetKind
 from qedeploy.units import parse_quantity
 
@@ -143,6 +143,9 @@ class _Score(_Table):
     sigma_activation: Positive = 5.0
     sigma_weight: Positive = 4.0
     stage_ratios: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [0.0, 0.0, 1.0, 1.0, 6.0]
+    kind: ScoreKind = ScoreKind.MADNAS
+    alpha1: Positive = 1.0
+    alpha2: Positive = 1.0
 
 
 class _StartStage(_Table):
@@ -215,6 +218,9 @@ def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str)
             sigma_activation=table.score.sigma_activation,
             sigma_weight=table.score.sigma_weight,
             stage_ratios=tuple(table.score.stage_ratios),
+            kind=table.score.kind,
+            alpha1=table.score.alpha1,
+            alpha2=table.score.alpha2,
         ),
         start=tuple(_structure(start, table) for start in table.start),
     )
@@ -247,6 +253,9 @@ def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
             "sigma_activation": recipe.score.sigma_activation,
             "sigma_weight": recipe.score.sigma_weight,
             "stage_ratios": list(recipe.score.stage_ratios),
+            "kind": str(recipe.score.kind),
+            "alpha1": recipe.score.alpha1,
+            "alpha2": recipe.score.alpha2,
         },
         "start": [_start_document(structure) for structure in recipe.start],
     }

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
-from qedeploy.errors import UserError
+from qedeploy.errors import RequestError, UserError
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Convolution, Stage, Structure
 from qedeploy.search.entropy import quantized_deviation
 
 
+class ScoreKind(StrEnum):
+    """Which of the reference's scores: QE-Score, or DeepMAD's (arXiv 2303.02165), which knows no widths."""
+
+    MADNAS = "madnas"
+    DEEPMAD = "deepmad"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSettings:
-    """What the quantization recipes of the reference use: deviations in quantization steps, one ratio per stage."""
+    """What the quantization recipes of the reference use: deviations in quantization steps, one ratio per stage.
+
+    `alpha1` and `alpha2` weigh channels and kernels in DeepMAD's entropy; QE-Score is that with 1 and 1, plus widths.
+    """
 
     sigma_activation: float = 5.0
     sigma_weight: float = 4.0
     stage_ratios: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0, 6.0)
+    kind: ScoreKind = ScoreKind.MADNAS
+    alpha1: float = 1.0
+    alpha2: float = 1.0
 
 
 def bit_entropy(bits: Bits, settings: ScoreSettings) -> float:
     """Return what the widths of one layer add to its entropy: ln S(sigma_A, b_A) + ln S(sigma_W, b_W) - ln sigma_A.
 
-    Raises UserError where a sigma is not positive, or so small that every value rounds to zero.
+    DeepMAD's score has no such part. Raises UserError where a sigma is not positive, or so small that every value
+    rounds to zero.
     """
+    if settings.kind is ScoreKind.DEEPMAD:
+        return 0.0
     activation = _log_deviation("sigma_activation", settings.sigma_activation, bits.activation)
     weight = _log_deviation("sigma_weight", settings.sigma_weight, bits.weight)
     return activation + weight - math.log(settings.sigma_activation)
@@ -38,9 +55,14 @@ def _log_deviation(name: str, sigma: float, bits: int) -> float:
 
 
 def layer_entropy(layer: Layer, settings: ScoreSettings) -> float:
-    """Return the entropy of a convolution: 1/2 ln(C_in k^2) plus what its widths add; C_in is 1 for a depthwise one."""
-    fan_in = layer.in_channels // layer.groups * layer.kernel**2
-    return 0.5 * math.log(fan_in) + bit_entropy(layer.bits, settings)
+    """Return the entropy of one convolution: 1/2 ln(C_in k^2) plus what its widths add; C_in is 1 for a depthwise one.
+
+    For DeepMAD it is 1/2 ln(C_in^alpha1 k^(2 alpha2)).
+    """
+    channels = layer.in_channels // layer.groups
+    if settings.kind is ScoreKind.DEEPMAD:
+        return 0.5 * (settings.alpha1 * math.log(channels) + 2 * settings.alpha2 * math.log(layer.kernel))
+    return 0.5 * math.log(channels * layer.kernel**2) + bit_entropy(layer.bits, settings)
 
 
 def score_stages(strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -66,15 +88,46 @@ def stage_scores(structure: Structure, settings: ScoreSettings = ScoreSettings()
     for layer in expand_layers(structure):
         if layer.kind is not LayerKind.CLASSIFIER:
             entropies[_block_index(layer, len(blocks))] += layer_entropy(layer, settings)
+    sizes = feature_sizes(structure.resolution, tuple(block.stride for block in blocks))
     return tuple(
-        ratio * (sum(entropies[: end + 1]) + math.log(blocks[end].out_channels)) if ratio else 0.0
+        ratio * _composed(settings.kind, sum(entropies[: end + 1]), blocks[end].out_channels, sizes[end])
+        if ratio
+        else 0.0
         for ratio, end in zip(settings.stage_ratios, ends, strict=True)
     )
 
 
+def _composed(kind: ScoreKind, entropy: float, channels: int, size: int) -> float:
+    if kind is ScoreKind.DEEPMAD:
+        return entropy * (math.log(channels) + math.log(size**2))
+    return entropy + math.log(channels)
+
+
+def feature_sizes(resolution: int, strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the square size in pixels behind each reference block, halved rounding down as the reference does."""
+    sizes = []
+    for stride in strides:
+        # Never below a pixel, where the reference would take the logarithm of zero.
+        resolution = max(1, resolution // stride)
+        sizes.append(resolution)
+    return tuple(sizes)
+
+
 def qe_score(structure: Structure, settings: ScoreSettings = ScoreSettings()) -> float:
-    """Return the QE-Score of `structure` (Sun et al., NeurIPS 2022), in nats weighted by the stage ratios."""
+    """Return the score of `structure`: the QE-Score (Sun et al., NeurIPS 2022), in nats weighted by the stage ratios.
+
+    With settings of another kind it is that score.
+    """
     return sum(stage_scores(structure, settings))
+
+
+def require_additive(settings: ScoreSettings, method: str) -> None:
+    """Raise RequestError where the score is no sum over layers, which `method` needs."""
+    if settings.kind is ScoreKind.DEEPMAD:
+        raise RequestError(
+            f"score {settings.kind}: the {method} method needs a score that is a sum over layers, and this one "
+            "multiplies entropy by feature size: search with --method evolution, or take kind = 'madnas' in [score]"
+        )
 
 
 def _block_index(layer: Layer, blocks: int) -> int:

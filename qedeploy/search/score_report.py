@@ -19,6 +19,7 @@ from qedeploy.network.costs import (
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import MAX_BITS, Structure
 from qedeploy.profiles.profile import Profile
+from qedeploy.search.efficiency import efficient_score
 from qedeploy.search.entropy import quantized_deviation
 from qedeploy.search.score import ScoreSettings, layer_entropy, qe_score
 
@@ -94,7 +95,12 @@ def score_report(
 
 def report_document(report: ScoreReport, *, per_layer: bool = False) -> dict[str, Any]:
     """Return `report` as JSON-ready data; costs in operations and bytes, the score in nats."""
-    document: dict[str, Any] = {"file": report.source, "score": report.score, **asdict(report.costs)}
+    document: dict[str, Any] = {
+        "file": report.source,
+        "score": report.score,
+        **asdict(report.costs),
+        "efficient_score": efficient_score(report.structure),
+    }
     if report.executed_bitops is not None:
         document["executed_bitops"] = report.executed_bitops
     if per_layer:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from qedeploy.network.layers import Layer
+from qedeploy.search.score import ScoreKind, ScoreSettings
 from qedeploy.search.score_report import BLIND_BELOW, LayerReport, ScoreReport, blind_above, blind_layers
 from qedeploy.units import format_bytes, format_count
 
@@ -24,7 +25,7 @@ def totals_table(report: ScoreReport) -> Table:
     table.add_row(
         "score",
         f"{report.score:.4f}",
-        f"QE-Score in nats; sigma {settings.sigma_weight:g} (W), {settings.sigma_activation:g} (A); ratios {ratios}",
+        f"{_score_text(settings)}; ratios {ratios}",
     )
     table.add_row("BitOps", format_count(costs.bitops), "nominal, from the widths; with normalisation and ReLU")
     if report.executed_bitops is not None:
@@ -34,6 +35,12 @@ def totals_table(report: ScoreReport) -> Table:
     table.add_row("peak memory", format_bytes(costs.peak_memory_bytes), f"activations, in {peak.layer.name}")
     table.add_row("layers", str(costs.layers), "convolutions")
     return table
+
+
+def _score_text(settings: ScoreSettings) -> str:
+    if settings.kind is ScoreKind.DEEPMAD:
+        return f"DeepMAD's score, blind to widths; alpha {settings.alpha1:g} (channels), {settings.alpha2:g} (kernels)"
+    return f"QE-Score in nats; sigma {settings.sigma_weight:g} (W), {settings.sigma_activation:g} (A)"
 
 
 def layer_table(report: ScoreReport) -> Table:
@@ -78,13 +85,16 @@ def summary_table(reports: Sequence[ScoreReport]) -> Table:
 def notes(reports: Sequence[ScoreReport]) -> tuple[str, ...]:
     """Return what a reader of the tables should know: where the score is blind, and what is not counted."""
     settings = reports[0].settings
+    counted = "Costs are computed, nothing is measured. The classifier is counted in none of the totals."
+    if settings.kind is ScoreKind.DEEPMAD:
+        return ("This score knows no widths: it is the same for any of them.", counted)
     blind = sum(len(blind_layers(report)) for report in reports)
     layers = sum(report.costs.layers for report in reports)
     return (
         f"The score is blind above {blind_above(settings.sigma_weight)} weight bits and "
         f"{blind_above(settings.sigma_activation)} activation bits (wider adds under {BLIND_BELOW:g} nats a layer): "
         f"{blind} of {layers} layers are wider.",
-        "Costs are computed, nothing is measured. The classifier is counted in none of the totals.",
+        counted,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.network.structure import Bits
-from qedeploy.search.score import ScoreSettings, bit_entropy
+from qedeploy.search.score import ScoreKind, ScoreSettings, bit_entropy
 
 Array = NDArray[Any]
 
@@ -23,8 +23,8 @@ Array = NDArray[Any]
 class LayerTerms:
     """What the shapes of a layer decide, as arrays that broadcast together.
 
-    `entropy` is 1/2 ln(C_in k^2); `products` multiply-accumulates; `fixed_flops` normalisation, ReLU and pooling;
-    `weights` a count; `scale_bytes` two bytes an output channel.
+    `entropy` is 1/2 ln(C_in k^2), or DeepMAD's; `products` multiply-accumulates; `fixed_flops` normalisation, ReLU and
+    pooling; `weights` a count; `scale_bytes` two bytes an output channel.
     """
 
     entropy: Array
@@ -61,14 +61,19 @@ def pair_terms(pairs: tuple[Bits, ...], executed: tuple[Bits, ...], settings: Sc
 
 
 def convolution_terms(
-    in_channels: Array | int, out_channels: Array | int, kernel: Array | int, stride: int, size: float
+    in_channels: Array | int,
+    out_channels: Array | int,
+    kernel: Array | int,
+    stride: int,
+    size: float,
+    settings: ScoreSettings = ScoreSettings(),
 ) -> LayerTerms:
     """Return the terms of a full convolution with normalisation and ReLU; `size` is its square input in pixels."""
     taps = np.multiply(in_channels, np.square(kernel))
     area = (size / stride) ** 2
     weights = taps * out_channels
     return LayerTerms(
-        entropy=0.5 * np.log(taps),
+        entropy=_shape_entropy(in_channels, kernel, settings),
         products=weights * area,
         fixed_flops=np.multiply(out_channels, 3 * area),
         weights=weights,
@@ -77,16 +82,22 @@ def convolution_terms(
 
 
 def block_terms(
-    in_channels: Array | int, bottleneck: Array | int, out_channels: Array | int, kernel: Array | int, stride: int, size: float
+    in_channels: Array | int,
+    bottleneck: Array | int,
+    out_channels: Array | int,
+    kernel: Array | int,
+    stride: int,
+    size: float,
+    settings: ScoreSettings = ScoreSettings(),
 ) -> tuple[LayerTerms, LayerTerms, LayerTerms]:
     """Return the terms of an inverted bottleneck's three layers; `size` is the block's square input in pixels.
 
     Where in and out channels agree there is a shortcut, and with stride 2 its average pooling is counted with the
     last layer.
     """
-    expand = convolution_terms(in_channels, bottleneck, 1, 1, size)
-    depthwise = convolution_terms(1, bottleneck, kernel, stride, size)
-    project = convolution_terms(bottleneck, out_channels, 1, 1, size / stride)
+    expand = convolution_terms(in_channels, bottleneck, 1, 1, size, settings)
+    depthwise = convolution_terms(1, bottleneck, kernel, stride, size, settings)
+    project = convolution_terms(bottleneck, out_channels, 1, 1, size / stride, settings)
     if stride == 2:
         pooling = np.where(np.equal(in_channels, out_channels), np.multiply(in_channels, size**2), 0.0)
         project = LayerTerms(
@@ -97,3 +108,9 @@ def block_terms(
             scale_bytes=project.scale_bytes,
         )
     return expand, depthwise, project
+
+
+def _shape_entropy(in_channels: Array | int, kernel: Array | int, settings: ScoreSettings) -> Array:
+    if settings.kind is ScoreKind.DEEPMAD:
+        return np.asarray(0.5 * settings.alpha1 * np.log(in_channels) + settings.alpha2 * np.log(kernel))
+    return np.asarray(0.5 * np.log(np.multiply(in_channels, np.square(kernel))))
