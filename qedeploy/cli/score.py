@@ -27,6 +27,9 @@ def score(
     profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Layers too, in JSON or for many structures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    lightnas: Annotated[
+        bool, typer.Option("--lightnas", help="Print the structures as LightNAS text, and nothing else.")
+    ] = False,
 ) -> None:
     """Print the score, BitOps, size and peak memory of structures, and each layer's part."""
     from dataclasses import replace
@@ -35,6 +38,11 @@ def score(
     from qedeploy.search.score_report import report_document, score_report
     from qedeploy.search.score_settings import score_settings
 
+    if lightnas:
+        from qedeploy.network.lightnas import to_text
+
+        print(to_text(*(structure for _, structure in _structures(files))), end="")
+        return
     settings = score_settings(
         sigma_weight=sigma_weight,
         sigma_activation=sigma_activation,

@@ -25,6 +25,13 @@ class Method(StrEnum):
     EVOLUTION = "evolution"
 
 
+class Format(StrEnum):
+    """What to write the structure as."""
+
+    JSON = "json"
+    LIGHTNAS = "lightnas"
+
+
 def search(
     profile: Annotated[str, typer.Option(help="Device: a name that `qedeploy profiles` lists, or a TOML file.")],
     recipe: Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")] = None,
@@ -38,6 +45,9 @@ def search(
     population: Annotated[int, typer.Option(min=2, help="Structures that evolution keeps.")] = 512,
     workers: Annotated[int, typer.Option(min=1, help="Processes, 4 at most of use; the result is the same.")] = 1,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="Structure as structure.json, or as LightNAS's best_structure.txt too.")
+    ] = Format.JSON,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")] = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -48,7 +58,12 @@ def search(
 
     request = make_request(profile, recipe, parse_overrides(budget or ()), resolution)
     settings = EvolutionSettings(seed=seed, evaluations=evaluations, population=population)
-    return search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
+    folder = search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
+    if form is Format.LIGHTNAS:
+        from qedeploy.search.result import write_lightnas
+
+        write_lightnas(folder)
+    return folder
 
 
 def search_into(

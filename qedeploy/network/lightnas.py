@@ -110,9 +110,13 @@ def to_blocks(structure: Structure) -> list[dict[str, Any]]:
     return blocks
 
 
-def to_text(structure: Structure) -> str:
-    """Return LightNAS structure text that the reference's own tools read."""
-    return f"{ {'space_arch': 'CnnNet', 'best_structures': [to_blocks(structure)]} }\n"
+def to_text(*structures: Structure) -> str:
+    """Return LightNAS structure text of one or more structures, which the reference's own tools read.
+
+    Raises StructureError where the reference has no blocks for one of them.
+    """
+    found = [to_blocks(structure) for structure in structures]
+    return f"{ {'space_arch': 'CnnNet', 'best_structures': found} }\n"
 
 
 def _require_expressible(structure: Structure) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from qedeploy.errors import UserError
 from qedeploy.files import write_text
 from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.document import to_document
+from qedeploy.network.document import read_structures, to_document
 from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
 from qedeploy.search.request import Request
 from qedeploy.search.score import bit_entropy, qe_score
@@ -21,6 +22,7 @@ from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
 
 FORMAT = "qedeploy-search/1"
 STRUCTURE_FILE = "structure.json"
+LIGHTNAS_FILE = "best_structure.txt"
 SEARCH_FILE = "search.json"
 
 _BLIND_BELOW = 0.005
@@ -118,3 +120,9 @@ def write_result(folder: Path, request: Request, result: SearchResult) -> None:
     """Write structure.json and search.json into `folder`; raises UserError where it does not take them."""
     write_text(folder / STRUCTURE_FILE, json.dumps(to_document(result.structure), indent=1) + "\n")
     write_text(folder / SEARCH_FILE, json.dumps(search_document(request, result), indent=1) + "\n")
+
+
+def write_lightnas(folder: Path) -> Path:
+    """Write the structure in `folder` once more, as the reference's structure text; returns the file."""
+    ((_, structure),) = read_structures(folder / STRUCTURE_FILE)
+    return write_text(folder / LIGHTNAS_FILE, to_text(structure))

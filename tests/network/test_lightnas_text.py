@@ -102,3 +102,9 @@ def test_the_stride_of_a_block_is_1_where_it_is_not_given(named_golden):
     written = blocks(named_golden)
     del written[6]["s"]
     assert from_blocks(written) == from_blocks(blocks(named_golden))
+
+
+def test_several_structures_share_a_text(named_golden):
+    first, second = (from_blocks(named_golden[name]["structure"]) for name in ("mixed7d0G", "mixed19d2G"))
+    assert parse_text(to_text(first, second)) == first
+    assert parse_text(to_text(second, first)) == second
