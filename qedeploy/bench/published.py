@@ -118,15 +118,15 @@ def measured_table(measured: Sequence[MeasuredModel]) -> Table:
     """Return one row for each model, latencies in milliseconds."""
     from rich.table import Table
 
-    table = Table(title="Measured on this machine", title_justify="left")
-    table.add_column("model")
-    headings = ("top-1 %\nprinted", "QE-Score", "BitOps G\nnominal", "BitOps G\nexecuted", "p50 ms", "p99 ms")
-    for heading in (*headings, f"times {measured[0].name}"):
-        table.add_column(heading, justify="right")
+    table = Table(title="Measured on this machine", title_justify="left", box=None, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    headings = ("top-1 %\nprinted", "QE-\nScore", "BitOps G\nnominal", "\nexecuted", "p50 ms", "p99 ms")
+    for heading in (*headings, f"latency against\n{measured[0].name}"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for item in measured:
         table.add_row(
             item.name,
-            item.top1_percent or "untrained",
+            item.top1_percent or "-",
             f"{item.score:.1f}",
             f"{item.bitops / _GIGA:.2f}",
             f"{item.executed_bitops / _GIGA:.2f}",

@@ -10,12 +10,14 @@ import typer
 
 def import_(
     structure: Annotated[Path, typer.Argument(help="best_structure.txt or .json of LightNAS, or structure.json.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Its .pth.tar [default: initialised weights].")] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write [default: the structure's, with .pth].")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Its .pth.tar; without one, initialised weights.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default the structure's, with .pth.")] = None,
     profile: Annotated[str, typer.Option(help="Device: a name or a TOML file.")] = "cpu-int8",
-    resolution: Annotated[int | None, typer.Option(min=1, help="Square input in pixels [default: 224].")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Square input in pixels; LightNAS text means 224.")
+    ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help="Classes, where no checkpoint says them [default: 1000].")
+        int | None, typer.Option(min=1, help="Classes, where no checkpoint says; 1000 if nobody does.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of initialised weights.")] = 0,
 ) -> None:

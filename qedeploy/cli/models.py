@@ -25,9 +25,7 @@ def models(
     profile: Annotated[str, typer.Option(help="Device to export for, with --bench.")] = "cpu-int8",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, with --bench.")] = 1,
     duration: Annotated[str, typer.Option(help="Least time to measure each, with --bench.")] = "3s",
-    out: Annotated[
-        Path | None, typer.Option(help="Folder that keeps what --bench exports [default: none, a temporary one].")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to keep what --bench exports.")] = None,
 ) -> None:
     """List the published models: printed figures beside recomputed ones, and which accounting gives which."""
     if context.invoked_subcommand is not None:
@@ -68,10 +66,10 @@ def models(
 @app.command("build")
 def build(
     name: Annotated[str, typer.Argument(help="Name of a published model, such as mixed7d0g.")],
-    out: Annotated[Path | None, typer.Option(help="File to write [default: NAME.pth].")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default NAME.pth.")] = None,
     profile: Annotated[str, typer.Option(help="Device: a name or a TOML file.")] = "cpu-int8",
-    classes: Annotated[int | None, typer.Option(min=1, help="Classes [default: 1000].")] = None,
-    resolution: Annotated[int | None, typer.Option(min=1, help="Square input in pixels [default: 224].")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Classes instead of 1000.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="Square input in pixels instead of 224.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights.")] = 0,
 ) -> None:
     """Write a published model as model.pth, with initialised weights to train."""
