@@ -106,6 +106,7 @@ def _layer_plan(layer: Layer, precision: Precision, grid: Grid | None, folded: F
         input=grid,
         weight_low=low,
         weight_high=high,
+        weight_multiple=folded.weight_multiple,
         clipped_weights=folded.clipped_weights,
         dead_channels=folded.dead_channels,
         rescaled_channels=folded.rescaled_channels,

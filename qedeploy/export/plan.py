@@ -71,7 +71,8 @@ class LayerPlan:
     """One layer: its nominal and executed widths, its lowering, its input grid and what folding changed.
 
     `input` is None where the layer reads floating point; `weight_low` and `weight_high` are the range of its weight
-    integers, None where weights stay floating point. Counts: `clipped_weights` integers at -2^(b-1) whose sign a
+    integers, None where weights stay floating point. `weight_multiple` is the largest power of two that a channel's are
+    held in multiples of, under a scale finer by as much. Counts: `clipped_weights` integers at -2^(b-1) whose sign a
     negative normalisation turned and that have no positive twin, `dead_channels` output channels whose normalisation
     multiplies by zero, `rescaled_channels` output channels whose bias needed a coarser weight scale to fit 32 bits.
     """
@@ -84,6 +85,7 @@ class LayerPlan:
     input: Grid | None
     weight_low: int | None
     weight_high: int | None
+    weight_multiple: int = 1
     clipped_weights: int = 0
     dead_channels: int = 0
     rescaled_channels: int = 0

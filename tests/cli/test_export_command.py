@@ -69,7 +69,7 @@ def test_what_is_no_checkpoint(folder, name, content, part):
 @pytest.mark.parametrize(
     ("options", "code", "part"),
     [
-        (["--profile", "any-bits"], 3, "--profile cpu-int8"),
+        (["--profile", "any-bits"], 3, "cpu-int8"),
         (["--profile", "no-such"], 2, "no-such"),
         (["--calibrate", "no-such-folder"], 2, "no-such-folder"),
         (["--out", "/dev/null/model.onnx"], 2, "cannot be written"),

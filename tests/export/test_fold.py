@@ -83,7 +83,21 @@ def test_a_bias_that_32_bits_do_not_hold_makes_its_channel_coarser():
     assert folded.rescaled_channels == 1
     assert abs(bias_integers(folded, 0.05).astype(np.int64)).max() <= 2**30 + 2**7
     assert folded.bias == pytest.approx([3.0, 3.0], rel=1e-2)
-    assert folded.scale[1] == pytest.approx(0.1)
+    assert folded.scale[1] == pytest.approx(0.1 / 16)
+    assert folded.weight[1].tolist() == [16, -32, 48]
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_narrow_weights_are_held_in_multiples_so_that_biases_round_finely(bits):
+    highest = 2 ** (bits - 1)
+    weight = np.array([[float(-highest), highest - 1.0, 1.0]])
+    before = fold(layer([1.0], [0.3], weight, step=0.1, channels=1))
+    after = with_integer_bias(before, 0.5)
+    # The same weights, to the bit: a power of two moves only the exponent of the scale.
+    assert (after.weight * after.scale.astype(float) == before.weight * before.scale.astype(float)).all()
+    assert after.weight_multiple == max(64 // highest, 1)
+    assert np.abs(after.weight.astype(int)).max() <= 128
+    assert after.bias[0] == pytest.approx(0.3, abs=0.5 * 0.1 / after.weight_multiple / 2)
 
 
 def test_floating_point_weights_take_the_gain_themselves():
