@@ -29,6 +29,8 @@ _KEYS = {"structure": dict, "profile": str, "recipe": dict, "signed_activations"
 _MEND = "write one with `qedeploy search`, or with save_checkpoint after training"
 _ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE_MAGIC = b"\x80"
+_FOLDER = 0x10
+"""The bit of a zip entry's attributes that marks a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,7 +156,7 @@ def _checked_names(content: bytes) -> list[str]:
     """Return the names in a zip archive; raises an exception of some kind where a byte of it changed."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # PyTorch checks no sums, and leaves the memory of what claims to be a folder as it found it.
-        if archive.testzip() is not None or any(entry.external_attr for entry in archive.infolist()):
+        if archive.testzip() is not None or any(entry.external_attr & _FOLDER for entry in archive.infolist()):
             raise zipfile.BadZipFile
         return archive.namelist()
 

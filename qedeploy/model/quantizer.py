@@ -17,7 +17,10 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.network.structure import MAX_BITS
 
 SMALLEST_STEP = 1e-8
-"""Steps are kept at or above this: far below any step that training finds, and x / step stays finite in float32."""
+"""Least step of all, for channels of zeros: far below any that training finds, and x / step stays finite in float32."""
+
+SMALLEST_RANGE = 0.5
+"""Training keeps quant_max * step above this share of the mean magnitude: beneath it nearly all values clip."""
 
 
 class LsqQuantizer(nn.Module):
@@ -29,9 +32,13 @@ class LsqQuantizer(nn.Module):
 
     `step_shape` is (1,) for activations, (out, 1, 1, 1) for convolution weights, (out, 1) for linear weights.
     With 16 bits the quantizer is the identity and `step` is None. Until `initialized`, the step is only a placeholder:
-    the first training batch that is not all zeros sets it. Each training forward first lifts steps that the optimizer
-    pushed to zero or below back to SMALLEST_STEP, and the gradient still reaches them there, so that they can grow
-    again. A gradient that is not finite is not hidden: it makes the step NaN like any other weight.
+    the first training batch that is not all zeros sets it.
+
+    Steps stay positive: each training forward first lifts a step, where the optimizer pushed it to zero or made it so
+    small that nearly all values clip, until the largest integer stands for SMALLEST_RANGE of the mean magnitude. The
+    gradient still reaches it there, so that it can grow again. (Without this a high learning rate sends steps to zero,
+    batch normalisation blows their layers up again, and training diverges.) They stay finite as long as gradients are:
+    a NaN is not hidden, it makes the step NaN like any other weight. Evaluation changes no step.
     """
 
     step: Tensor | None
@@ -70,9 +77,8 @@ class LsqQuantizer(nn.Module):
         if not self._is_initialized() and not self._initialize_from(values):
             return values
         if self.training:
-            # .data, because a second forward before the backward pass may find nothing to change but must not
-            # invalidate what the first one saved.
-            self.step.data.clamp_(min=SMALLEST_STEP)
+            # Past autograd: a projection, not a part of the function that is differentiated.
+            self.step.data.copy_(torch.maximum(self.step.data, self._smallest_step(values)))
         gradient_scale = 1 / math.sqrt(self.quant_max * max(values.numel(), 1))
         return _quantize(values, self.step, self.quant_min, self.quant_max, gradient_scale)
 
@@ -107,10 +113,17 @@ class LsqQuantizer(nn.Module):
         return f"bits={self.bits}, signed={self.signed}" if self.quantized else "not quantized"
 
     def _initial_step(self, values: Tensor) -> Tensor:
+        return self._mean_magnitude(values.detach()) * (2 / math.sqrt(self.quant_max))
+
+    def _smallest_step(self, values: Tensor) -> Tensor:
+        smallest = self._mean_magnitude(values.detach()) * (SMALLEST_RANGE / self.quant_max)
+        return smallest.clamp_(min=SMALLEST_STEP)
+
+    def _mean_magnitude(self, values: Tensor) -> Tensor:
         assert self.step is not None
-        channels = self.step.numel()
-        mean = values.detach().abs().reshape(channels, -1).mean(dim=1).reshape(self.step.shape)
-        return 2 * mean / math.sqrt(self.quant_max)
+        channels = values.reshape(self.step.numel(), -1)
+        total: Tensor = torch.linalg.vector_norm(channels, ord=1, dim=1, dtype=self.step.dtype)
+        return (total / channels.shape[1]).reshape(self.step.shape)
 
     def _is_initialized(self) -> bool:
         if not self._known_initialized:
@@ -152,9 +165,8 @@ class _Lsq(torch.autograd.Function):
         for_step = None
         if ctx.needs_input_grad[1]:
             slope = scaled.clamp(quant_min, quant_max).round_().sub_(scaled.mul_(inside)).mul_(gradient)
-            for_step = (
-                slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape).mul_(ctx.gradient_scale).to(step.dtype)
-            )
+            total = slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape)
+            for_step = (total * ctx.gradient_scale).to(step.dtype)
         return for_values, for_step, None, None, None
 
 
