@@ -57,17 +57,35 @@ class ExportSettings:
     normalisation: Normalisation = Normalisation()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """A checkpoint lowered for a profile, with the images it was calibrated on and is verified on."""
+
+    checkpoint: Path
+    trained: QuantizedNetwork
+    network: LoweredNetwork
+    dialect: Dialect
+    images: Tensor
+    source: StepSource
+    settings: ExportSettings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What was written, what was decided, and what was measured of it. `report` is the JSON beside the model."""
+    """What was written, what was decided, and what was measured of it. `report` is the JSON beside the model.
+
+    `exact` is the verification of the same graph in float32, where the dialect writes a narrower type.
+    """
 
     model: Path
     report: Path
     plan: LoweringPlan
     verification: Verification
+    exact: Verification | None
     effects: tuple[Effect, ...]
     warnings: tuple[str, ...]
     seconds: float
+    prepared: Prepared
 
 
 def export_checkpoint(
@@ -88,7 +106,6 @@ def export_checkpoint(
     profile = load_profile(settings.profile or checkpoint.profile)
     dialect = _dialect(profile, checkpoint.structure)
     target = out or path.with_suffix(".onnx")
-    report = target.with_suffix(".export.json")
     if target.resolve() == path.resolve():
         raise UserError(f"{target}: is the checkpoint itself; choose another --out")
     with replacing(target) as temporary, _one_thread():
@@ -102,21 +119,46 @@ def export_checkpoint(
             source,
             progress=lambda done, total: progress("calibrating", done, total),
         )
-        written = _write(network, dialect, settings.batch)
-        progress("verifying", 0, 1)
-        verification, effects = _prove(checkpoint.network, network, written, dialect, images)
-        progress("verifying", 1, 1)
-        temporary.write_bytes(written.model.SerializeToString())
-        result = ExportResult(
-            model=target,
-            report=report,
-            plan=network.plan,
-            verification=verification,
-            effects=effects,
-            warnings=_warnings(network.plan, settings, source),
-            seconds=time.monotonic() - started,
+        prepared = Prepared(
+            checkpoint=path,
+            trained=checkpoint.network,
+            network=network,
+            dialect=dialect,
+            images=images,
+            source=source,
+            settings=settings,
         )
-        write_text(report, json.dumps(_report_document(result, path, temporary), indent=1) + "\n")
+        progress("verifying", 0, 1)
+        result = _publish(prepared, target, temporary, started)
+        progress("verifying", 1, 1)
+    return result
+
+
+def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
+    """Write and verify `result` once more with another lowering of its network, in place of the first."""
+    with replacing(result.model) as temporary, _one_thread():
+        prepared = dataclasses.replace(result.prepared, network=network)
+        return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
+
+
+def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) -> ExportResult:
+    """Write the graph to `temporary` and its report beside `target`, once it is proven."""
+    plan, settings = prepared.network.plan, prepared.settings
+    written = _write(prepared.network, prepared.dialect, settings.batch)
+    verification, exact, effects = _prove(prepared, written)
+    temporary.write_bytes(written.model.SerializeToString())
+    result = ExportResult(
+        model=target,
+        report=target.with_suffix(".export.json"),
+        plan=plan,
+        verification=verification,
+        exact=exact,
+        effects=effects,
+        warnings=_warnings(plan, settings, prepared.source),
+        seconds=time.monotonic() - started,
+        prepared=prepared,
+    )
+    write_text(result.report, json.dumps(_report_document(result, prepared.checkpoint, temporary), indent=1) + "\n")
     return result
 
 
@@ -180,17 +222,26 @@ def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> Writ
     return written
 
 
-def _prove(
-    trained: QuantizedNetwork, network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor
-) -> tuple[Verification, tuple[Effect, ...]]:
+def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Verification | None, tuple[Effect, ...]]:
+    network, images = prepared.network, prepared.images
     expected = reference.logits(network, images)
+    exact_form, exact = prepared.dialect.exact_form(), None
+    if exact_form is not None:
+        exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)
+    verification = _verified(network, written, prepared.dialect, images, expected)
+    sample = images[:CHECKED_IMAGES]
+    trained_logits = training_logits(prepared.trained, network.plan.grids(), sample)
+    return verification, exact, measure_effects(network, sample, trained_logits, expected[:CHECKED_IMAGES])
+
+
+def _verified(
+    network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor, expected: Tensor
+) -> Verification:
     verification = verify(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )
     require_passed(verification)
-    sample = images[:CHECKED_IMAGES]
-    trained_logits = training_logits(trained, network.plan.grids(), sample)
-    return verification, measure_effects(network, sample, trained_logits, expected[:CHECKED_IMAGES])
+    return verification
 
 
 def _warnings(plan: LoweringPlan, settings: ExportSettings, source: StepSource) -> tuple[str, ...]:
@@ -222,6 +273,7 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)},
         "profile": result.plan.profile,
         "verification": dataclasses.asdict(result.verification),
+        "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
         "effects": [dataclasses.asdict(effect) for effect in result.effects],
         "warnings": list(result.warnings),
         "seconds": round(result.seconds, 3),

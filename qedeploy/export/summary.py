@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from qedeploy.export.exporter import ExportResult
+    from qedeploy.export.tensorrt.choice import EngineOutcome
 
 _SHOWN = 3
 
@@ -30,6 +31,12 @@ def print_summary(result: ExportResult, console: Console) -> None:
         f"top-1 the same on {verification.top1_agreement:.0%}",
         soft_wrap=True,
     )
+    if result.exact is not None:
+        console.print(
+            f"the same graph in float32: {result.exact.differing} of {result.exact.values:,} integers differ; what "
+            "differs above is float16 around the integers, which INT8 kernels do not round to",
+            soft_wrap=True,
+        )
     worst = sorted(
         (check for check in verification.checks if check.quantized and check.differing),
         key=lambda check: check.differing / check.values,
@@ -49,3 +56,20 @@ def print_summary(result: ExportResult, console: Console) -> None:
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"{result.seconds:.1f} s")
+
+
+def print_engine(outcome: EngineOutcome, console: Console) -> None:
+    """Print the engine that was built, or why there is none; nothing where the runtime has no engines."""
+    built = outcome.engine
+    if built is not None:
+        gpu = built.record.gpu
+        console.print(
+            f"[bold]{escape(str(built.plan))}[/bold]: {built.plan_bytes / 1e6:.2f} MB, TensorRT "
+            f"{built.record.tensorrt} for {gpu or 'no GPU'}, batch {built.record.settings.batch}, built in "
+            f"{built.seconds:.1f} s",
+            soft_wrap=True,
+        )
+        for name in built.record.dropped:
+            console.print(f"[yellow]warning:[/yellow] {name}: no INT8 kernel on this GPU, runs in float16")
+    elif outcome.reason:
+        console.print(f"no engine.plan: {escape(outcome.reason)}", soft_wrap=True)

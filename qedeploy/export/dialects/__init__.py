@@ -5,9 +5,10 @@ from __future__ import annotations
 from qedeploy.errors import RequestError
 from qedeploy.export.dialects.base import Dialect
 from qedeploy.export.dialects.onnxruntime import OnnxRuntimeDialect
+from qedeploy.export.dialects.tensorrt import TensorRTDialect
 from qedeploy.profiles.profile import Runtime
 
-DIALECTS: dict[Runtime, Dialect] = {Runtime.ONNXRUNTIME: OnnxRuntimeDialect()}
+DIALECTS: dict[Runtime, Dialect] = {Runtime.ONNXRUNTIME: OnnxRuntimeDialect(), Runtime.TENSORRT: TensorRTDialect()}
 
 
 def dialect_for(runtime: Runtime) -> Dialect:

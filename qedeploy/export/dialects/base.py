@@ -103,6 +103,10 @@ class Dialect(Protocol):
         """What the graph's own floating-point type does between integers when ONNX Runtime runs it."""
         ...
 
+    def exact_form(self) -> Dialect | None:
+        """Return the dialect with float32 in place of a narrower type, to be verified as well; None where it has it."""
+        ...
+
     def highest_weight(self, lowering: Lowering) -> int:
         """Return the largest weight integer that the type of `lowering` holds."""
         ...

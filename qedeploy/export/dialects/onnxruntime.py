@@ -41,6 +41,9 @@ class OnnxRuntimeDialect:
     rounding: ClassVar[Rounding] = EXACT
     float_tolerance: ClassVar[float] = 1e-4
 
+    def exact_form(self) -> None:
+        """Return None: around its integers the graph is float32."""
+
     def highest_weight(self, lowering: Lowering) -> int:
         """Return 127, int8 weights being the only ones."""
         del lowering

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from qedeploy.export.tensorrt.child import Emit
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SECONDS_BETWEEN_STEPS = 0.05
 
@@ -37,30 +39,12 @@ def monitor(trt: Any, emit: Emit) -> Any:
 
 
 class BuildProgress:
-    """Rich progress bars of a build: use as a context manager and pass `show` as the build's `on_event`."""
+    """Shows a build in Rich progress bars: pass `show` as the build's `on_event`."""
 
-    def __init__(self, console: Any = None) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._tasks: dict[str, Any] = {}
         self._depth: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Show one event of a build: a phase that starts, advances or ends, or a warning above the bars."""

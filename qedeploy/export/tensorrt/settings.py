@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qedeploy.errors import UserError
+from qedeploy.units import Quantity, QuantityError, parse_quantity
 
 DEFAULT_OPTIMIZATION_LEVEL = 3
 """TensorRT's own default of its levels 0 (quick build) to 5 (compares most kernels)."""
@@ -62,3 +63,28 @@ class EngineSettings:
             raise UserError(f"optimization level: expected 0 to 5, found {self.optimization_level}")
         if self.workspace_bytes is not None and self.workspace_bytes < 1:
             raise UserError(f"workspace: expected a positive number of bytes, found {self.workspace_bytes}")
+
+
+def parse_settings(
+    *,
+    batch: int | None,
+    engine_batch: str | None,
+    workspace: str | None,
+    optimization_level: int = DEFAULT_OPTIMIZATION_LEVEL,
+    timing_cache: bool = True,
+) -> EngineSettings:
+    """Return the settings of command line options; raises UserError naming the option that cannot be read.
+
+    `batch` is what the ONNX file was fixed to, None where it was left open.
+    """
+    fixed = BatchRange.parse(str(batch or 1))
+    found = fixed if engine_batch is None else BatchRange.parse(engine_batch)
+    if batch is not None and found != fixed:
+        raise UserError(f"--engine-batch {engine_batch}: the file's batch is fixed by --batch {batch}: leave one out")
+    try:
+        limit = None if workspace is None else int(parse_quantity(workspace, Quantity.BYTES))
+    except QuantityError as error:
+        raise UserError(f"--workspace: {error}") from error
+    return EngineSettings(
+        batch=found, workspace_bytes=limit, optimization_level=optimization_level, timing_cache=timing_cache
+    )
