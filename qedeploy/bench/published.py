@@ -20,8 +20,7 @@ from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.evolution import EvolutionSettings
-from qedeploy.search.evolution_solver import solve
+from qedeploy.search.exact.result import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.score import qe_score
 from qedeploy.search.space import BudgetKind
@@ -29,7 +28,6 @@ from qedeploy.search.space import BudgetKind
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SEARCH_EVALUATIONS = 100_000
 _GIGA = 1e9
 
 Progress = Callable[[str], None]
@@ -71,9 +69,7 @@ def bench_published(
     candidates: list[tuple[str, str | None, Structure]] = [
         (model.name, model.top1_percent, model.structure) for model in models
     ]
-    candidates += [
-        (name, None, structure) for name, structure in searched(models, profile_name, seed=seed, progress=progress)
-    ]
+    candidates += [(name, None, structure) for name, structure in searched(models, profile_name, progress=progress)]
     with ExitStack() as stack:
         runners: dict[str, Runner] = {}
         for name, _, structure in candidates:
@@ -98,19 +94,13 @@ def bench_published(
 
 
 def searched(
-    models: Sequence[PublishedModel],
-    profile_name: str,
-    *,
-    seed: int,
-    evaluations: int = _SEARCH_EVALUATIONS,
-    progress: Progress = lambda _: None,
+    models: Sequence[PublishedModel], profile_name: str, *, progress: Progress = lambda _: None
 ) -> Iterator[tuple[str, Structure]]:
-    """Yield `(name, structure)`: what evolution finds for the profile under the printed BitOps of each MobileNetV2."""
+    """Yield `(name, structure)`: the best for the profile under the printed BitOps of each MobileNetV2."""
     for printed in dict.fromkeys(model.bitops_giga for model in models if model.name.startswith("MBV2")):
         progress(f"searching under {printed} GBitOps on {profile_name}")
         request = make_request(profile_name, None, {BudgetKind.BITOPS: float(printed) * _GIGA})
-        settings = EvolutionSettings(seed=seed, evaluations=evaluations)
-        result = solve(request.space, request.budgets, settings, start=request.recipe.start)
+        result, _ = search_exactly(request)
         yield f"searched {printed}G", result.structure
 
 

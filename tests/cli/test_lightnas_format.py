@@ -9,7 +9,8 @@ from tests.cli.console import qedeploy
 
 
 def test_a_search_result_goes_back_to_lightnas(tmp_path):
-    arguments = ["--profile", "any-bits", "--recipe", "mixed-7d0g", "--evaluations", 2000, "--no-model", "--out", "a"]
+    arguments = ["--profile", "any-bits", "--recipe", "mixed-7d0g", "--no-model", "--out", "a"]
+    arguments += ["--method", "evolution", "--evaluations", 2000]
     done = qedeploy("search", *arguments, "--format", "lightnas", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     ((_, found),) = read_structures(tmp_path / "a" / "structure.json")

@@ -79,11 +79,9 @@ def test_models_are_measured_side_by_side(tmp_path):
 
 
 def test_a_structure_is_searched_under_each_printed_budget():
-    models = [find_published("MBV2-8bit"), find_published("MBV2-4bit")]
-    found = dict(published.searched(models, "cpu-int8", seed=0, evaluations=2000))
-    assert list(found) == ["searched 19.2G", "searched 7G"]
-    assert structure_costs(found["searched 19.2G"]).bitops <= 19.2e9
-    assert structure_costs(found["searched 7G"]).bitops <= 7e9
+    found = dict(published.searched([find_published("MBV2-4bit"), find_published("Mixed7d0G")], "cpu-int8"))
+    assert list(found) == ["searched 7G"]
+    assert 6.9e9 < structure_costs(found["searched 7G"]).bitops <= 7e9
 
 
 def test_a_device_that_only_searches_measures_nothing(tmp_path):
