@@ -14,7 +14,7 @@ from qedeploy.search.budgets import format_budget
 from qedeploy.search.evolution_solver import Progress, Watch
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
-from qedeploy.search.score import qe_score
+from qedeploy.search.score import ScoreKind, qe_score
 from qedeploy.search.space import BudgetKind
 from qedeploy.units import format_count
 
@@ -49,8 +49,11 @@ def print_summary(request: Request, result: SearchResult, *, seconds: float, wri
     console.print(_stages(result.structure))
     for text in warnings(request, result.structure):
         console.print(Text(f"warning: {text}", style="yellow"))
-    rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
-    console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
+    if result.evidence is not None and "certificate" in result.evidence:
+        console.print(f"{result.method}: {result.evaluations:,} labels (partial structures) kept in {seconds:.1f} s")
+    else:
+        rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
+        console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
     console.print(
         f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
     )
@@ -69,7 +72,8 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
     table = Table(title=f"{request.recipe.name} on {request.profile.name}", title_justify="left")
     for heading in ("computed", "value", "limit", "used", "set by"):
         table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
-    table.add_row("QE-Score", f"{qe_score(structure, request.recipe.score):.3f}")
+    name = "QE-Score" if request.recipe.score.kind is ScoreKind.MADNAS else f"score ({request.recipe.score.kind})"
+    table.add_row(name, f"{qe_score(structure, request.recipe.score):.3f}")
     for kind in BudgetKind:
         cells = [_NAMES[kind], format_budget(kind, costs[kind])]
         limit = request.budgets.get(kind)
