@@ -22,6 +22,7 @@ CHECKPOINT_FILE = "search.checkpoint.npz"
 class Method(StrEnum):
     """How to search."""
 
+    EXACT = "exact"
     EVOLUTION = "evolution"
 
 
@@ -39,11 +40,21 @@ def search(
         list[str] | None,
         typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
     ] = None,
-    method: Annotated[Method, typer.Option(help="How to search.")] = Method.EVOLUTION,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed finds another structure.")] = 0,
-    evaluations: Annotated[int, typer.Option(min=1, help="Structures to score.")] = 500_000,
-    population: Annotated[int, typer.Option(min=2, help="Structures that evolution keeps.")] = 512,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, 4 at most of use; the result is the same.")] = 1,
+    method: Annotated[Method, typer.Option(help="With a proof, or by mutation.")] = Method.EXACT,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="List that many shapes (exact).")] = 1,
+    pareto: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Also the front of score against this budget (exact).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the weights; and of evolution.")] = 0,
+    evaluations: Annotated[
+        int | None, typer.Option(min=1, help="Structures to score (evolution) [default: 500000].")
+    ] = None,
+    population: Annotated[
+        int | None, typer.Option(min=2, help="Structures to keep (evolution) [default: 512].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, 4 at most of use (evolution) [default: 1].")
+    ] = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Structure as structure.json, or as LightNAS's best_structure.txt too.")
@@ -53,17 +64,83 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> Path:
     """Search for the network with the best QE-Score on a device under a budget."""
-    from qedeploy.search.evolution import EvolutionSettings
     from qedeploy.search.request import make_request, parse_overrides
 
+    _refuse_mixed(method, {"--evaluations": evaluations, "--population": population, "--workers": workers}, top, pareto)
     request = make_request(profile, recipe, parse_overrides(budget or ()), resolution)
-    settings = EvolutionSettings(seed=seed, evaluations=evaluations, population=population)
-    folder = search_into(request, settings, out=out, workers=workers, model=model, quiet=quiet)
+    if method is Method.EXACT:
+        folder = search_exactly_into(request, top=top, pareto=pareto, seed=seed, out=out, model=model, quiet=quiet)
+    else:
+        from qedeploy.search.evolution import EvolutionSettings
+
+        settings = EvolutionSettings(seed=seed, evaluations=evaluations or 500_000, population=population or 512)
+        folder = search_into(request, settings, out=out, workers=workers or 1, model=model, quiet=quiet)
     if form is Format.LIGHTNAS:
         from qedeploy.search.result import write_lightnas
 
         write_lightnas(folder)
     return folder
+
+
+def _refuse_mixed(method: Method, evolution: dict[str, int | None], top: int, pareto: str | None) -> None:
+    from qedeploy.errors import UserError
+
+    given = [name for name, value in evolution.items() if value is not None]
+    if method is Method.EXACT and given:
+        raise UserError(f"{given[0]}: the exact search has no such setting; add --method evolution, or leave it out")
+    if method is Method.EVOLUTION and (top > 1 or pareto):
+        raise UserError(f"{'--top' if top > 1 else '--pareto'}: only with --method exact; evolution proves no order")
+
+
+def search_exactly_into(
+    request: Request,
+    *,
+    top: int = 1,
+    pareto: str | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    model: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Find the best structure, write it with its certificate, print both, and return the folder they are in."""
+    from rich.console import Console
+
+    from qedeploy.search.exact import terminal
+    from qedeploy.search.exact.certificate import Status
+    from qedeploy.search.exact.result import METHOD, front_kind, method_settings, search_exactly
+    from qedeploy.search.result import STRUCTURE_FILE, result_folder, settings_document, write_result
+    from qedeploy.search.terminal import print_summary
+
+    kind = None if pareto is None else front_kind(pareto)
+    folder = result_folder(request, settings_document(request, METHOD, method_settings(top)), out)
+    if model:
+        _import_ahead()
+    began = time.monotonic()
+    with terminal.bounds_shown(Console(stderr=True), quiet=quiet) as progress:
+        result, solution = search_exactly(request, count=top, progress=progress)
+    seconds = time.monotonic() - began
+    if model:
+        write_model(folder / MODEL_FILE, request, result.structure, seed)
+    write_result(folder, request, result)
+    if not quiet:
+        console = Console(highlight=False)
+        if top > 1:
+            terminal.print_alternatives(console, request, solution.found)
+        terminal.print_certificate(console, solution.certificate)
+        print_summary(request, result, seconds=seconds, written=folder / (MODEL_FILE if model else STRUCTURE_FILE))
+    if solution.certificate.status is Status.INTERRUPTED:
+        raise typer.Exit(130)
+    if kind is not None:
+        terminal.write_front(folder, request, kind, quiet=quiet)
+    return folder
+
+
+def _import_ahead() -> None:
+    # torch takes longer to import than the search takes to search: it comes in while the solver's arrays are busy.
+    from importlib import import_module
+    from threading import Thread
+
+    Thread(target=import_module, args=("qedeploy.model.build",), daemon=True).start()
 
 
 def search_into(

@@ -11,7 +11,19 @@ import pytest
 
 from tests.cli.console import SCRIPT, qedeploy
 
-SEARCH = ("search", "--profile", "any-bits", "--recipe", "mixed-7d0g", "--no-model", "--seed", "4")
+SEARCH = (
+    "search",
+    "--profile",
+    "any-bits",
+    "--recipe",
+    "mixed-7d0g",
+    "--no-model",
+    "--seed",
+    "4",
+    "--method",
+    "evolution",
+)
+EVOLVE = ("--method", "evolution", "--evaluations")
 LONG = (*SEARCH, "--evaluations", "800000", "--out", "out")
 FILES = ("structure.json", "search.json")
 
@@ -70,7 +82,7 @@ def test_ctrl_c_keeps_the_search_and_says_how_to_go_on(tmp_path, uninterrupted):
 
 
 def test_default_folder_model_and_summary(tmp_path):
-    done = qedeploy("search", "--profile", "cpu-int8", "--budget", "size=1.5MB", "--evaluations", "3000", cwd=tmp_path)
+    done = qedeploy("search", "--profile", "cpu-int8", "--budget", "size=1.5MB", *EVOLVE, "3000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (folder,) = (tmp_path / "runs").iterdir()
@@ -111,8 +123,9 @@ def test_quiet_prints_nothing(tmp_path):
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, arguments, code, message):
     (tmp_path / "file").write_text("")
-    done = qedeploy("search", *arguments, "--evaluations", "2000", "--no-model", cwd=tmp_path)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    for method in ((*EVOLVE, "2000"), ("--method", "exact")):
+        done = qedeploy("search", *arguments, *method, "--no-model", cwd=tmp_path)
+        assert done.returncode == code
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == [tmp_path / "file"]

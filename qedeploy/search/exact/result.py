@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from qedeploy.errors import UserError
 from qedeploy.network.document import to_document
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
 from qedeploy.search.request import Request
 from qedeploy.search.result import SearchResult
+from qedeploy.search.space import BudgetKind
 
 METHOD = "exact"
 
@@ -35,6 +37,13 @@ def search_exactly(
         evidence=evidence,
     )
     return result, solution
+
+
+def front_kind(text: str) -> BudgetKind:
+    """Return the budget that a front is asked for; raises UserError naming those there are."""
+    if text not in set(BudgetKind):
+        raise UserError(f"--pareto {text}: expected one of {', '.join(BudgetKind)}")
+    return BudgetKind(text)
 
 
 def method_settings(count: int) -> dict[str, Any]:

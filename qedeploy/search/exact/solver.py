@@ -20,7 +20,7 @@ from qedeploy.search.score import qe_score, require_additive
 
 FIRST_DEPTH = 0.05
 FIRST_WIDTH = 2000
-EFFORT = 60_000_000
+EFFORT = 15_000_000
 """Extensions of labels after which the search leaves a gap open: some twenty seconds."""
 
 COARSE = (16, 4)

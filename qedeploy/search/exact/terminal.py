@@ -1,0 +1,173 @@
+"""What the exact search shows: the bounds closing in, the certificate, the best shapes, the front."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qedeploy.errors import UserError
+from qedeploy.files import write_text, write_with
+from qedeploy.network.costs import convolutions, structure_costs
+from qedeploy.network.layers import expand_layers
+from qedeploy.network.published import published_models
+from qedeploy.network.structure import Structure
+from qedeploy.search.budgets import format_budget
+from qedeploy.search.exact.certificate import Certificate, Status
+from qedeploy.search.exact.pareto import Front, front
+from qedeploy.search.exact.solver import Found, Progress
+from qedeploy.search.request import Request
+from qedeploy.search.result import budget_costs
+from qedeploy.search.score import qe_score
+from qedeploy.search.space import BudgetKind, SearchSpace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FRONT_POINTS = 24
+
+_STEPS = {
+    "bitops": (1e6, "a million BitOps"),
+    "executed-bitops": (1e6, "a million executed BitOps"),
+    "flops": (1e6, "a million flops"),
+    "size": (1024.0, "a KiB of weights"),
+    "layers": (1.0, "a convolution"),
+    "latency": (1.0, "a millisecond"),
+}
+"""Per budget, the step whose worth in score a person can grasp, and its name."""
+
+
+@contextmanager
+def bounds_shown(console: Console, *, quiet: bool) -> Iterator[Progress | None]:
+    """Yield what the solver reports to: a line that changes on a terminal, nothing elsewhere or if `quiet`."""
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    with console.status("multipliers") as status:
+
+        def show(score: float, bound: float, labels: int) -> None:
+            best = f"best score {score:.4f}" if score > float("-inf") else "nothing yet"
+            status.update(f"{best}, none above {bound:.4f}; {labels:,} labels")
+
+        yield show
+
+
+def print_certificate(console: Console, certificate: Certificate) -> None:
+    """Print what is proven, and what a little more of each budget would be worth."""
+    closed = certificate.status is Status.OPTIMAL
+    verdict = "optimal, proven" if closed else f"{certificate.status}, gap {certificate.gap:.4g}"
+    console.print(
+        f"{verdict}: score {certificate.score:.6f}; no structure within the budgets scores above "
+        f"{certificate.upper_bound:.6f}"
+    )
+    console.print(
+        f"  the multipliers alone prove {certificate.relaxed_bound:.6f}, {certificate.labels:,} labels close the rest"
+    )
+    for name, price in certificate.multipliers.items():
+        step, unit = _STEPS.get(name, (1.0, f"a unit of {name}"))
+        worth = f"{price * step:.4g} score for {unit} more" if price else "not binding"
+        console.print(f"  shadow price of {name}: {worth}")
+
+
+def print_alternatives(console: Console, request: Request, found: tuple[Found, ...]) -> None:
+    """Print the best shapes, each at its best widths, as a table."""
+    from rich.table import Table
+
+    title = "best shapes, each at its best widths" + (" (there are no others)" if len(found) < 2 else "")
+    table = Table(title=title, title_justify="left")
+    kinds = list(request.budgets)
+    for heading in ("", "score", "channels", "bottlenecks", "kernels", "blocks", *map(str, kinds)):
+        figure = heading in {"", "score"}
+        table.add_column(heading, justify="right" if figure else "left", no_wrap=figure)
+    for number, item in enumerate(found, start=1):
+        structure = item.structure
+        costs = budget_costs(structure, request.space)
+        rows = zip(
+            *((s.out_channels, s.bottleneck_channels, s.kernel, len(s.blocks)) for s in structure.stages), strict=True
+        )
+        cells = [" ".join(map(str, row)) for row in rows]
+        cells[0] = f"{structure.stem.out_channels} {cells[0]}"
+        table.add_row(str(number), f"{item.score:.4f}", *cells, *(format_budget(kind, costs[kind]) for kind in kinds))
+    console.print(table)
+
+
+def write_front(folder: Path, request: Request, kind: BudgetKind, *, quiet: bool) -> None:
+    """Find the front of score against `kind`, and write it as front.json and front.svg into `folder`."""
+    from rich.console import Console
+
+    found = front(request.space, request.budgets, kind, points=FRONT_POINTS)
+    write_text(folder / "front.json", json.dumps(found.document(), indent=1) + "\n")
+    draw_front(folder / "front.svg", found, request)
+    if not quiet:
+        console = Console(highlight=False)
+        print_front(console, found)
+        console.print(f"written to {folder / 'front.json'} and {folder / 'front.svg'}", soft_wrap=True)
+
+
+def print_front(console: Console, found: Front) -> None:
+    """Print the front as a table."""
+    from rich.table import Table
+
+    title = f"score against {found.kind}: " + ("the whole front" if found.whole else "points of the front")
+    table = Table(title=title, title_justify="left")
+    for heading in (found.kind.value, "score", "at most"):
+        table.add_column(heading, justify="right")
+    for point in found.points:
+        table.add_row(format_budget(found.kind, point.cost), f"{point.score:.4f}", f"{point.upper_bound:.4f}")
+    console.print(table)
+
+
+def draw_front(path: Path, found: Front, request: Request) -> Path:
+    """Draw the front with the published models on it as an SVG; returns its path."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    costs, scores = [point.cost for point in found.points], [point.score for point in found.points]
+    axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
+    axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
+    axes.plot(costs, scores, "o", color="tab:blue", markersize=4, label="proven optimal")
+    for name, cost, score in published_points(found.kind, request):
+        axes.plot([cost], [score], "x", color="tab:red")
+        axes.annotate(name, (cost, score), textcoords="offset points", xytext=(5, -10), fontsize=8, color="tab:red")
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{found.kind} ({'bytes' if found.kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else 'count'})")
+    axes.set_ylabel("QE-Score")
+    axes.set_title(f"{request.recipe.name} on {request.profile.name}; crosses: published models, other spaces")
+    axes.legend(loc="lower right")
+    axes.grid(visible=True, alpha=0.3)
+    # Without a date the same front makes the same bytes.
+    return write_with(path, lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+
+
+def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, float, float]]:
+    """Return name, cost and score of the published models that the recipe's score and the budget's cost apply to."""
+    space, found = request.space, []
+    for model in published_models():
+        layers = convolutions(expand_layers(model.structure))
+        known = kind is not BudgetKind.EXECUTED_BITOPS or all((x.kind, x.bits) in space.executed for x in layers)
+        if not known or model.structure.resolution != space.resolution:
+            continue
+        with suppress(UserError):
+            # Raised where the recipe has another number of stage ratios: its score says nothing of this model.
+            score = qe_score(model.structure, space.score)
+            found.append((model.name, _cost(model.structure, kind, space), score))
+    return found
+
+
+def _cost(structure: Structure, kind: BudgetKind, space: SearchSpace) -> float:
+    costs = structure_costs(structure)
+    match kind:
+        case BudgetKind.EXECUTED_BITOPS:
+            return budget_costs(structure, space)[kind]
+        case BudgetKind.BITOPS:
+            return costs.bitops
+        case BudgetKind.FLOPS:
+            return costs.flops
+        case BudgetKind.SIZE:
+            return costs.size_bytes
+        case BudgetKind.PEAK_MEMORY:
+            return costs.peak_memory_bytes
+    return float(costs.layers)
