@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from qedeploy.export.images import Normalisation, load_images, random_images
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.lowering import lower
 from qedeploy.export.metadata import ModelMetadata, to_properties
-from qedeploy.export.plan import LoweringPlan, StepSource
+from qedeploy.export.plan import Grid, LoweringPlan, StepSource
 from qedeploy.export.reading import read_network, training_logits
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
 from qedeploy.export.writer import WrittenModel, write_model
@@ -59,11 +59,15 @@ class ExportSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """A checkpoint lowered for a profile, with the images it was calibrated on and is verified on."""
+    """A checkpoint lowered for a profile, with the images it was calibrated on and is verified on.
+
+    `grids` are those of the first lowering, every one that training has a quantizer for.
+    """
 
     checkpoint: Path
     trained: QuantizedNetwork
     network: LoweredNetwork
+    grids: Mapping[str, Grid]
     dialect: Dialect
     images: Tensor
     source: StepSource
@@ -123,6 +127,7 @@ def export_checkpoint(
             checkpoint=path,
             trained=checkpoint.network,
             network=network,
+            grids=network.plan.grids(),
             dialect=dialect,
             images=images,
             source=source,
@@ -230,7 +235,7 @@ def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Ver
         exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)
     verification = _verified(network, written, prepared.dialect, images, expected)
     sample = images[:CHECKED_IMAGES]
-    trained_logits = training_logits(prepared.trained, network.plan.grids(), sample)
+    trained_logits = training_logits(prepared.trained, prepared.grids, sample)
     return verification, exact, measure_effects(network, sample, trained_logits, expected[:CHECKED_IMAGES])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.tensorrt_cpu.environment import TensorRTOnCpu, UnavailableError, prepare
@@ -20,3 +22,9 @@ def _tensorrt_in_children(tensorrt_on_cpu: TensorRTOnCpu, monkeypatch: pytest.Mo
     """Child processes inherit it; this process must not import tensorrt, since its libraries are looked up at start."""
     for name, value in tensorrt_on_cpu.variables().items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def older_bindings(tensorrt_on_cpu: TensorRTOnCpu) -> Path:
+    """The folder with the Python bindings of TensorRT 10.16, for looking at and not for building."""
+    return tensorrt_on_cpu.older

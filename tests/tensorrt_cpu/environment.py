@@ -21,11 +21,16 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 WHEELS = ("tensorrt-cu13-bindings==11.4.0.106", "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0")
+OLDER = "tensorrt-cu13-bindings==10.16.1.11"
+"""The oldest TensorRT that qedeploy supports: its bindings alone, to look calls up in."""
+
 CACHE_VARIABLE = "QEDEPLOY_TENSORRT_CPU"
 """Names the folder to install into; without it, the user's cache folder."""
 
 _SHIM = Path(__file__).with_name("shim.c")
-_SHIMMED = ("libnvinfer.so.11", "libnvonnxparser.so.11", "libnvinfer_plugin.so.11")
+_SHIMMED = tuple(
+    f"{name}.so.{major}" for name in ("libnvinfer", "libnvonnxparser", "libnvinfer_plugin") for major in (10, 11)
+)
 _RTX = {"libtensorrt_rtx.so.1": "libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1": "*onnxparser_rtx.so.1.*"}
 
 
@@ -39,6 +44,7 @@ class TensorRTOnCpu:
 
     modules: Path
     libraries: Path
+    older: Path
 
     def variables(self) -> dict[str, str]:
         """Return what a process that may `import tensorrt` needs in its environment before its Python starts."""
@@ -56,7 +62,7 @@ def prepare() -> TensorRTOnCpu:
     if compiler is None:
         raise UnavailableError("no C compiler (cc) to build the shim with")
     root = Path(os.environ.get(CACHE_VARIABLE) or user_cache_path("qedeploy") / "tensorrt-cpu")
-    recipe = _SHIM.read_bytes() + "".join(WHEELS).encode() + str(sys.version_info[:2]).encode()
+    recipe = _SHIM.read_bytes() + "".join((*WHEELS, OLDER)).encode() + str(sys.version_info[:2]).encode()
     folder = root / hashlib.sha256(recipe).hexdigest()[:16]
     root.mkdir(parents=True, exist_ok=True)
     # Several test processes prepare at once; one downloads and the others wait for it.
@@ -66,13 +72,15 @@ def prepare() -> TensorRTOnCpu:
             with tempfile.TemporaryDirectory(dir=root) as temporary:
                 _install(Path(temporary) / "new", compiler)
                 (Path(temporary) / "new").rename(folder)
-    return TensorRTOnCpu(modules=folder / "modules", libraries=folder / "libraries")
+    return TensorRTOnCpu(modules=folder / "modules", libraries=folder / "libraries", older=folder / "older")
 
 
 def _install(folder: Path, compiler: str) -> None:
     modules, libraries = folder / "modules", folder / "libraries"
     folder.mkdir()
-    _run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(modules), *WHEELS], "wheels")
+    for target, wheels in ((modules, WHEELS), (folder / "older", (OLDER,))):
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), *wheels]
+        _run(pip, "wheels")
     libraries.mkdir()
     source = modules / "onnxruntime_ep_nv_tensorrt_rtx"
     for name, pattern in _RTX.items():
