@@ -74,7 +74,7 @@ def _layer_lints(row: EngineRow, layer: Layer, *, reader_is_quantized: bool) -> 
     dense = layer.kind is not LayerKind.DEPTHWISE
     if dense and row.tactic and not row.tactic.startswith("0x") and not _TENSOR_CORE.search(row.tactic):
         found.append(f"{layer.name}: its kernel ({row.tactic}) uses no tensor cores")
-    if dense and row.int8 and layer.kind is not LayerKind.STEM:
+    if dense and row.int8 and layer.kind not in {LayerKind.STEM, LayerKind.CLASSIFIER}:
         narrow = [count for count in (layer.in_channels, layer.out_channels) if count % _WHOLE_CHANNELS]
         if narrow:
             found.append(
