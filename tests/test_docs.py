@@ -1,0 +1,46 @@
+"""The documents keep to the program: every command and option in them exists, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from qedeploy.cli.main import app
+from qedeploy.profiles.document import profile_from_document
+
+DOCS = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+
+
+def commands(document: Path) -> list[str]:
+    fences = re.findall(r"^```\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for fence in fences for line in fence.splitlines() if line.startswith("qedeploy ")]
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.stem)
+def test_every_command_and_option_exists(document):
+    for line in commands(document):
+        command = typer.main.get_command(app)
+        words = shlex.split(line)[1:]
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        assert command.name != "qedeploy", line
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.stem)
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        assert target.startswith("https://") or (document.parent / target).exists(), target
+
+
+def test_the_profile_in_the_documents_is_one(tmp_path):
+    import tomllib
+
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (DOCS[0].parent / "profiles.md").read_text(), re.MULTILINE | re.DOTALL)
+    profile = profile_from_document(tomllib.loads(text), name="my-board", source="my-board.toml")
+    assert profile.memory.weight_bytes == 1 << 20
