@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from qedeploy.cli.model_writer import ModelOrder, ModelWriter
     from qedeploy.network.structure import Structure
     from qedeploy.search.evolution import EvolutionSettings
     from qedeploy.search.request import Request
@@ -64,13 +65,17 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> Path:
     """Search for the network with the best QE-Score on a device under a budget."""
-    from qedeploy.search.request import make_request, parse_overrides
+    from contextlib import nullcontext
 
     _refuse_mixed(method, {"--evaluations": evaluations, "--population": population, "--workers": workers}, top, pareto)
-    request = make_request(profile, recipe, parse_overrides(budget or ()), resolution)
     if method is Method.EXACT:
-        folder = search_exactly_into(request, top=top, pareto=pareto, seed=seed, out=out, model=model, quiet=quiet)
+        from qedeploy.cli.model_writer import ModelWriter
+
+        with ModelWriter() if model else nullcontext() as writer:
+            request = _request(profile, recipe, budget, resolution)
+            folder = search_exactly_into(request, writer, top=top, pareto=pareto, seed=seed, out=out, quiet=quiet)
     else:
+        request = _request(profile, recipe, budget, resolution)
         from qedeploy.search.evolution import EvolutionSettings
 
         settings = EvolutionSettings(seed=seed, evaluations=evaluations or 500_000, population=population or 512)
@@ -80,6 +85,12 @@ def search(
 
         write_lightnas(folder)
     return folder
+
+
+def _request(profile: str, recipe: str | None, budget: list[str] | None, resolution: int | None) -> Request:
+    from qedeploy.search.request import make_request, parse_overrides
+
+    return make_request(profile, recipe, parse_overrides(budget or ()), resolution)
 
 
 def _refuse_mixed(method: Method, evolution: dict[str, int | None], top: int, pareto: str | None) -> None:
@@ -94,15 +105,18 @@ def _refuse_mixed(method: Method, evolution: dict[str, int | None], top: int, pa
 
 def search_exactly_into(
     request: Request,
+    writer: ModelWriter | None,
     *,
     top: int = 1,
     pareto: str | None = None,
     seed: int = 0,
     out: Path | None = None,
-    model: bool = True,
     quiet: bool = False,
 ) -> Path:
-    """Find the best structure, write it with its certificate, print both, and return the folder they are in."""
+    """Find the best structure, write it with its certificate, print both, and return the folder they are in.
+
+    Without a `writer` no model is written.
+    """
     from rich.console import Console
 
     from qedeploy.search.exact import terminal
@@ -113,34 +127,24 @@ def search_exactly_into(
 
     kind = None if pareto is None else front_kind(pareto)
     folder = result_folder(request, settings_document(request, METHOD, method_settings(top)), out)
-    if model:
-        _import_ahead()
     began = time.monotonic()
     with terminal.bounds_shown(Console(stderr=True), quiet=quiet) as progress:
         result, solution = search_exactly(request, count=top, progress=progress)
     seconds = time.monotonic() - began
-    if model:
-        write_model(folder / MODEL_FILE, request, result.structure, seed)
+    if writer is not None:
+        writer.write(model_order(folder / MODEL_FILE, request, result.structure, seed))
     write_result(folder, request, result)
     if not quiet:
         console = Console(highlight=False)
         if top > 1:
             terminal.print_alternatives(console, request, solution.found)
         terminal.print_certificate(console, solution.certificate)
-        print_summary(request, result, seconds=seconds, written=folder / (MODEL_FILE if model else STRUCTURE_FILE))
+        print_summary(request, result, seconds=seconds, written=folder / (MODEL_FILE if writer else STRUCTURE_FILE))
     if solution.certificate.status is Status.INTERRUPTED:
         raise typer.Exit(130)
     if kind is not None:
         terminal.write_front(folder, request, kind, quiet=quiet)
     return folder
-
-
-def _import_ahead() -> None:
-    # torch takes longer to import than the search takes to search: it comes in while the solver's arrays are busy.
-    from importlib import import_module
-    from threading import Thread
-
-    Thread(target=import_module, args=("qedeploy.model.build",), daemon=True).start()
 
 
 def search_into(
@@ -195,9 +199,18 @@ def search_into(
 
 def write_model(path: Path, request: Request, structure: Structure, seed: int) -> None:
     """Write a network of `structure` with initialised weights, the same ones for the same seed."""
-    from qedeploy.model.build import build
-    from qedeploy.model.checkpoint import save_checkpoint
+    model_order(path, request, structure, seed).fulfil()
 
-    network = build(structure, unsigned_activation_bits=request.profile.unsigned_activation_bits, seed=seed)
-    recipe = request.document()["recipe"]
-    save_checkpoint(path, network, profile=request.profile_argument, recipe=recipe)
+
+def model_order(path: Path, request: Request, structure: Structure, seed: int) -> ModelOrder:
+    """Return what it takes to write the network of a search."""
+    from qedeploy.cli.model_writer import ModelOrder
+
+    return ModelOrder(
+        path=path,
+        structure=structure,
+        unsigned_activation_bits=request.profile.unsigned_activation_bits,
+        seed=seed,
+        profile=request.profile_argument,
+        recipe=request.document()["recipe"],
+    )
