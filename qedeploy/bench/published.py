@@ -12,6 +12,9 @@ from qedeploy.bench.interleave import Ratio, interleave, ratio
 from qedeploy.bench.runner import Runner, RunnerOptions, open_runner
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
+from qedeploy.export.tensorrt.choice import EngineChoice, engine_path, export_engine
+from qedeploy.export.tensorrt.machine import probe
+from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.costs import executed_bitops, structure_costs
@@ -19,7 +22,7 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Profile
+from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.exact.result import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.score import qe_score
@@ -62,10 +65,13 @@ def bench_published(
     """Return the latency of every model, and of a structure searched under each distinct printed BitOps.
 
     Each is built with initialised weights (latency does not depend on them), exported for `profile_name` into `folder`
-    and verified; all are then timed in alternation. Raises RequestError where the profile runs none of this.
+    and verified, for TensorRT also built; all are then timed in alternation. Raises RequestError where the profile runs
+    none of this, MissingRuntimeError where this machine has no TensorRT or GPU for it.
     """
     profile = load_profile(profile_name)
     profile.require_runtime()
+    if profile.runtime is Runtime.TENSORRT:
+        probe().require()
     candidates: list[tuple[str, str | None, Structure]] = [
         (model.name, model.top1_percent, model.structure) for model in models
     ]
@@ -146,7 +152,11 @@ def measured_notes(measured: Sequence[MeasuredModel]) -> tuple[str, ...]:
 def _export(structure: Structure, path: Path, profile: Profile, profile_name: str, seed: int) -> Path:
     network = build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
     checkpoint = save_checkpoint(path, network, profile=profile_name, recipe={})
-    return export_checkpoint(checkpoint, settings=ExportSettings(calibration="random", seed=seed)).model
+    result = export_checkpoint(checkpoint, settings=ExportSettings(calibration="random", seed=seed))
+    if profile.runtime is not Runtime.TENSORRT:
+        return result.model
+    export_engine(result, EngineChoice.REQUIRED, EngineSettings())
+    return engine_path(result.model)
 
 
 def _file_name(name: str) -> str:
