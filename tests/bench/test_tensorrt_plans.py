@@ -13,9 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qedeploy.bench.document import read_result
+from qedeploy.bench.runner import RunnerOptions
+from qedeploy.bench.tensorrt.runner import TensorRTRunner
 from qedeploy.export.tensorrt.machine import Gpu
 from qedeploy.export.tensorrt.record import EngineRecord, write_record
 from qedeploy.export.tensorrt.settings import EngineSettings
@@ -116,6 +119,12 @@ def test_a_range_of_batches(batch, code, tmp_path):
         assert "runs batches of 1 to 8" in done.stderr
     else:
         assert json.loads(done.stdout)["runner"]["batch"] == batch
+
+
+def test_a_query_goes_in_and_its_answer_comes_out(tmp_path):
+    plan = make_plan(tmp_path, batch=(1, 2, 2))
+    with TensorRTRunner(plan, RunnerOptions(batch=2)) as runner:
+        assert runner.infer(np.ones((2, 3, 16, 16))).shape == (2, 10)
 
 
 def test_two_plans_are_compared_in_alternation(tmp_path):

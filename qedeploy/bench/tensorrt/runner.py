@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qedeploy.bench.runner import InputTensor, Profile, RunnerDescription, RunnerOptions
 from qedeploy.bench.tensorrt.join import EngineRow, join, node_times
@@ -132,6 +134,16 @@ class TensorRTRunner:
         description = self._inspect()
         profile, self._rows = profile_of(found, description, self.metadata)
         return profile
+
+    def infer(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the engine's first output for `values`, its first input, of the shape that it was loaded for."""
+        inputs = self.description.inputs
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "input.npy"
+            np.save(path, values.astype(np.float32).reshape(inputs[0].shape))
+            written = self._ask("infer", doing="running one query", inputs={inputs[0].name: str(path)}, folder=folder)
+            output: NDArray[Any] = np.load(next(iter(written.values())), allow_pickle=False)
+        return output
 
     def report(self) -> EngineReport:
         """Return the engine's report; after `measure` and `profile`."""

@@ -1,7 +1,7 @@
 """The measured process: times queries and profiles layers of a plan. It alone touches TensorRT and the GPU.
 
-Answers the requests of `runner.py`: `load`, `measure`, `profile` and `inspect`. Only calls that TensorRT 10.16 and 11
-share are made. Written from documentation and headers: where this was written, no GPU was at hand to run it on.
+Answers the requests of `runner.py`: `load`, `measure`, `profile`, `inspect` and `infer`. Only calls that TensorRT 10.16
+and 11 share are made. Written from documentation and headers: no GPU was at hand to run it on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class Worker:
                 return profile(self._loaded, request)
             case "inspect":
                 return {"document": inspect(self._loaded)}
+            case "infer":
+                return infer(self._loaded, request)
             case unknown:
                 raise ValueError(f"no such command: {unknown}")
 
@@ -107,6 +110,24 @@ def inspect(loaded: Loaded) -> Any:
     inspector = loaded.engine.create_engine_inspector()
     inspector.execution_context = loaded.context
     return json.loads(inspector.get_engine_information(loaded.trt.LayerInformationFormat.JSON))
+
+
+def infer(loaded: Loaded, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Run the one query of `inputs`, .npy files by tensor name; returns where the outputs were written likewise."""
+    cuda, written = loaded.cuda, {}
+    for name, path in request["inputs"].items():
+        values = np.load(path, allow_pickle=False)
+        loaded.inputs[name].host[:] = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+    loaded.upload()
+    loaded.launch()
+    loaded.download()
+    cuda.synchronize()
+    for name, buffer in loaded.outputs.items():
+        dtype = np.dtype(loaded.trt.nptype(loaded.engine.get_tensor_dtype(name)))
+        values = np.frombuffer(buffer.host.tobytes(), dtype).reshape(loaded.shapes[name])
+        written[name] = str(Path(request["folder"]) / f"{name}.npy")
+        np.save(written[name], values)
+    return written
 
 
 def _query(loaded: Loaded) -> Callable[[], tuple[float, ...]]:

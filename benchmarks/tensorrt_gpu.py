@@ -1,0 +1,263 @@
+"""Runs the whole TensorRT path on this machine's GPU and writes what it found to docs/measured/<gpu>.md.
+
+The golden structures in float16, INT8 (as searched, and uniform W8A8) and INT4 (W4A16 pointwise layers), built, checked
+against PyTorch's run of their plan, timed and profiled; then the questions that only a GPU answers.
+
+Run on a machine with a GPU: pip install '.[tensorrt]' && python benchmarks/tensorrt_gpu.py [--batches 1,8,32]
+With --rtx, TensorRT for RTX as the tests set it up takes its place (Ampere and later; pip install cuda-bindings).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qedeploy.bench.benchmark import BenchOptions, benchmark
+from qedeploy.bench.document import BenchResult
+from qedeploy.bench.runner import RunnerOptions
+from qedeploy.bench.tensorrt.runner import TensorRTRunner
+from qedeploy.bench.timing import TimingProtocol, parse_seconds
+from qedeploy.errors import UserError
+from qedeploy.export import reference
+from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
+from qedeploy.export.tensorrt.choice import EngineChoice, EngineOutcome, export_engine
+from qedeploy.export.tensorrt.fallback import without_quantization
+from qedeploy.export.tensorrt.machine import Gpu, probe
+from qedeploy.export.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.export.twins import uniform
+from qedeploy.model.build import build
+from qedeploy.model.checkpoint import save_checkpoint
+from qedeploy.network.lightnas import from_blocks
+from qedeploy.network.structure import Bits, Block, Structure
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden" / "named_structures.json"
+NAMES = ("mixed7d0G", "mixed19d2G")
+W8A8, W4A16 = Bits(weight=8, activation=8), Bits(weight=4, activation=16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One engine to measure. `change` makes its structure of the golden one; `half` takes all quantization out."""
+
+    name: str
+    profile: str
+    change: Callable[[Structure], Structure]
+    half: bool = False
+
+
+def weight_only(structure: Structure) -> Structure:
+    """Return `structure` with W4A16 pointwise layers, head and classifier, W8A8 depthwise layers and stem."""
+    block = Block(expand=W4A16, depthwise=W8A8, project=W4A16)
+    return dataclasses.replace(
+        uniform(structure, 8),
+        stages=tuple(dataclasses.replace(stage, blocks=(block,) * len(stage.blocks)) for stage in structure.stages),
+        head=dataclasses.replace(structure.head, bits=W4A16),
+        classifier=dataclasses.replace(structure.classifier, bits=W4A16),
+    )
+
+
+CASES = (
+    Case("float16", "t4-int8", lambda structure: uniform(structure, 8), half=True),
+    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform(structure, 8)),
+    Case("INT8, searched widths carried", "t4-int8", lambda structure: structure),
+    Case("INT4, pointwise W4A16", "t4-int4", weight_only),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one engine gave; `error` in place of figures where it could not be had."""
+
+    structure: str
+    case: str
+    batch: int
+    error: str = ""
+    result: BenchResult | None = None
+    outcome: EngineOutcome | None = None
+    logit_error: float = 0.0
+
+
+def measure_case(name: str, case: Case, batches: list[int], duration: float) -> Iterator[Row]:
+    """Export a case once, and build, check and time its engine for each batch."""
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        result = exported(name, case, folder)
+        for batch in batches:
+            yield measure(name, case, result, batch, duration)
+
+
+def measure(name: str, case: Case, result: ExportResult, batch: int, duration: float) -> Row:
+    """Build, check and time one engine."""
+    try:
+        settings = EngineSettings(batch=BatchRange(minimum=batch, optimum=batch, maximum=batch))
+        outcome = export_engine(result, EngineChoice.REQUIRED, settings, on_event=show)
+        if outcome.engine is None:
+            raise UserError(outcome.reason)
+        options = BenchOptions(
+            runner=RunnerOptions(batch=batch), protocol=TimingProtocol(duration=duration), twins=False
+        )
+        found = benchmark(outcome.engine.plan, options)
+        error = logit_error(outcome, batch)
+    except UserError as failure:
+        said = str(failure).replace(f"{result.model.parent}/", "")
+        return Row(structure=name, case=case.name, batch=batch, error=said)
+    return Row(structure=name, case=case.name, batch=batch, result=found, outcome=outcome, logit_error=error)
+
+
+def exported(name: str, case: Case, folder: Path) -> ExportResult:
+    """Return the verified ONNX file of one case, with random weights."""
+    record = next(item for item in json.loads(GOLDEN.read_text()) if item["name"] == name)
+    structure = case.change(from_blocks(record["structure"]))
+    checkpoint = folder / "model.pth"
+    network = build(structure, unsigned_activation_bits=7, seed=0)
+    save_checkpoint(checkpoint, network, profile=case.profile, recipe={})
+    result = export_checkpoint(checkpoint, settings=ExportSettings(profile=case.profile))
+    if not case.half:
+        return result
+    names = [layer.name for layer in result.plan.layers]
+    lowered = without_quantization(result.prepared.network, names)
+    # Nothing reads the shortcuts' rounding any more.
+    plan = dataclasses.replace(lowered.plan, values=(), quantized_shortcuts=(), notes=())
+    return export_again(result, dataclasses.replace(lowered, plan=plan))
+
+
+def logit_error(outcome: EngineOutcome, batch: int) -> float:
+    """Return the engine's largest logit difference to PyTorch's run of its plan, as a share of the largest logit."""
+    if outcome.engine is None:
+        raise ValueError("there is no engine")
+    prepared = outcome.export.prepared
+    images = prepared.images[:1].repeat(batch, 1, 1, 1)
+    expected = reference.logits(prepared.network, images[:1]).numpy()
+    with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=batch)) as runner:
+        found = runner.infer(images.numpy())[:1]
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def show(event: object) -> None:
+    """Print what TensorRT says while it builds, without its phases."""
+    if isinstance(event, dict) and "text" in event:
+        print(f"    {event['text']}", flush=True)
+
+
+def report(rows: list[Row], version: str, gpu: Gpu, rtx: bool) -> Iterator[str]:
+    """Yield the lines of the report."""
+    first = next((row.result for row in rows if row.result is not None), None)
+    yield f"# {gpu.name}"
+    yield ""
+    kind = "TensorRT for RTX 1.7.1 behind TensorRT's Python API" if rtx else "TensorRT"
+    yield f"- {kind} {version}, compute capability {gpu.capability}, {gpu.multiprocessors} multiprocessors, "
+    yield f"  {gpu.memory_bytes / 2**30:.0f} GiB, CUDA {gpu.cuda} (driver); {platform.platform()}"
+    if first is not None and first.engine is not None and first.engine.conditions is not None:
+        seen = first.engine.conditions
+        yield f"- driver {seen.driver}, SM clock up to {seen.sm_clock_limit} MHz, power limit {seen.power_limit} W"
+    if first is not None:
+        yield f"- settings: {', '.join(f'{key}={value}' for key, value in first.runner.settings.items())}"
+        yield f"- latency: {first.runner.latency}"
+    yield "- random weights and inputs: times hold, accuracies mean nothing"
+    yield ""
+    yield "| structure | engine | batch | GPU ms | p99 | end to end ms | INT8 of MACs | of time | reformats | plan MB |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield from (figures(row) for row in rows if row.result is not None)
+    yield ""
+    yield from notes(rows)
+
+
+def figures(row: Row) -> str:
+    """Return a row of the table."""
+    result, outcome = row.result, row.outcome
+    if result is None or result.engine is None or outcome is None or outcome.engine is None:
+        raise ValueError("the row has no figures")
+    engine = result.engine
+    reformats = engine.reformat_seconds / engine.profiled_seconds if engine.profiled_seconds else 0.0
+    unsure = "" if result.stable else " (unstable)"
+    return (
+        f"| {row.structure} | {row.case} | {row.batch} | {engine.times.gpu.median * 1e3:.4f}{unsure} "
+        f"| {engine.times.gpu.p99 * 1e3:.4f} | {engine.times.latency.median * 1e3:.4f} "
+        f"| {share(engine.int8_mac_share)} | {share(engine.int8_time_share)} | {reformats:.0%} "
+        f"| {outcome.engine.plan_bytes / 1e6:.2f} |"
+    )
+
+
+def share(value: float | None) -> str:
+    """Return a share as text, `?` where it is unknown."""
+    return "?" if value is None else f"{value:.0%}"
+
+
+def notes(rows: list[Row]) -> Iterator[str]:
+    """Yield what each engine had to tell beside its figures, errors first."""
+    for row in rows:
+        where = f"{row.structure}, {row.case}, batch {row.batch}"
+        if row.error:
+            yield f"- **{where}: not measured**: {row.error}"
+            continue
+        if row.outcome is None or row.outcome.engine is None or row.result is None or row.result.engine is None:
+            continue
+        yield f"- {where}: largest logit difference to PyTorch {row.logit_error:.2%} of the largest logit"
+        dropped = row.outcome.engine.record.dropped
+        if dropped:
+            yield f"  - without INT8 kernel, in float16: {', '.join(dropped)}"
+        missed = row.result.engine.missed
+        if missed:
+            named = "; ".join(f"{item.name} ({item.reason})" for item in missed)
+            yield f"  - planned as INT8, running otherwise: {named}"
+        yield from (f"  - {warning}" for warning in row.result.warnings)
+
+
+def under_rtx() -> None:
+    """Start this script again with TensorRT for RTX in TensorRT's place: its libraries are looked up at start."""
+    sys.path.insert(0, str(ROOT))
+    from tests.tensorrt_cpu.environment import prepare
+
+    if "QEDEPLOY_RTX" not in os.environ:
+        environment = {**os.environ, **prepare().variables(), "QEDEPLOY_RTX": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--duration", default="3s")
+    parser.add_argument("--structures", default=",".join(NAMES))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "measured")
+    parser.add_argument("--rtx", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.rtx:
+        under_rtx()
+    try:
+        version, gpu = probe().require()
+        duration = parse_seconds(arguments.duration, "--duration")
+        batches = [BatchRange.parse(text).optimum for text in arguments.batches.split(",")]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    rows = []
+    for name in arguments.structures.split(","):
+        for case in CASES:
+            for row in measure_case(name, case, batches, duration):
+                rows.append(row)
+                print(f"{name}, {case.name}, batch {row.batch}: {row.error or figures(row)}", flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    slug = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-") + ("-rtx" if arguments.rtx else "")
+    (arguments.out / f"{slug}.md").write_text("\n".join(report(rows, version, gpu, arguments.rtx)) + "\n")
+    inspected = next(
+        (row.outcome.engine.record.engine_layers for row in rows if row.outcome and row.outcome.engine), None
+    )
+    if inspected is not None:
+        (arguments.out / f"{slug}-inspector.json").write_text(json.dumps(inspected, indent=1) + "\n")
+    print(f"wrote {arguments.out / slug}.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Tests that need a GPU with TensorRT; elsewhere they are skipped with what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from qedeploy.errors import UserError
+from qedeploy.export.tensorrt.machine import Machine, probe
+
+
+@pytest.fixture(scope="session")
+def gpu_machine() -> Machine:
+    machine = probe()
+    try:
+        machine.require()
+    except UserError as error:
+        pytest.skip(str(error))
+    return machine
