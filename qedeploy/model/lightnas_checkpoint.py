@@ -55,13 +55,14 @@ def network_from_reference(structure: Structure, state: Mapping[str, Tensor], so
     """Return `structure` with the weights, statistics and steps of `state`, in evaluation mode.
 
     The classifier has as many classes as `state` says. Raises UserError, naming `source`, with every key that is
-    missing, unexpected or wrongly shaped, or whose values no training leaves.
+    missing, unexpected or wrongly shaped, or whose values no network of ours can hold.
     """
     structure = _with_reference_classifier(structure, state)
     network = QuantizedNetwork(structure, signed_activations=[layer.name for layer in expand_layers(structure)])
     _require_quantized(structure, source)
     keys = dict(_targets(network))
     _require_agreement(keys, state, source)
+    state = _with_positive_steps(state, structure)
     _require_sound_values(keys, state, source)
     with torch.no_grad():
         for key, target in keys.items():
@@ -160,6 +161,23 @@ def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tenso
         faults.append(f"wrong shape: {_named(shapes)}")
     if faults:
         raise UserError(f"{source}: does not fit the structure: {'; '.join(faults)}; is it the checkpoint of another?")
+
+
+def _with_positive_steps(state: Mapping[str, Tensor], structure: Structure) -> dict[str, Tensor]:
+    # The reference does not keep steps positive. A negative one rounds the weights of a channel as its opposite would
+    # round their opposites, and the normalisation behind it takes the sign back: the same network, to the last bit.
+    turned = dict(state)
+    for layer in expand_layers(structure):
+        convolution, normalisation = reference_prefix(layer, len(structure.stages))
+        step = state[f"{convolution}.weight_quan.s"]
+        if normalisation is None or not bool((step < 0).any()):
+            continue
+        sign = torch.where(step < 0, -1.0, 1.0).to(step.dtype)
+        for key in ("weight", "weight_quan.s"):
+            turned[f"{convolution}.{key}"] = state[f"{convolution}.{key}"] * sign
+        for key in ("weight", "running_mean"):
+            turned[f"{normalisation}.{key}"] = state[f"{normalisation}.{key}"] * sign.flatten()
+    return turned
 
 
 def _is_derived(key: str, expected: Mapping[str, Tensor]) -> bool:

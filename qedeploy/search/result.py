@@ -12,10 +12,11 @@ from typing import Any
 from qedeploy.errors import UserError
 from qedeploy.files import write_text
 from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.document import read_structures, to_document
+from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
+from qedeploy.schema import read_json
 from qedeploy.search.request import Request
 from qedeploy.search.score import bit_entropy, qe_score
 from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
@@ -123,6 +124,11 @@ def write_result(folder: Path, request: Request, result: SearchResult) -> None:
 
 
 def write_lightnas(folder: Path) -> Path:
-    """Write the structure in `folder` once more, as the reference's structure text; returns the file."""
-    ((_, structure),) = read_structures(folder / STRUCTURE_FILE)
-    return write_text(folder / LIGHTNAS_FILE, to_text(structure))
+    """Write the structures of `folder` once more, as the reference's structure text; returns the file.
+
+    The best comes first, then the alternatives where the search listed some, as the reference's num_network does.
+    """
+    document = read_json(folder / SEARCH_FILE)
+    alternatives = (document.get("evidence") or {}).get("alternatives", [])
+    found = [from_document(item["structure"], folder / SEARCH_FILE) for item in (document, *alternatives)]
+    return write_text(folder / LIGHTNAS_FILE, to_text(*found))

@@ -81,6 +81,22 @@ def test_every_activation_is_signed_and_every_step_trained():
     assert not network.training
 
 
+@torch.no_grad()
+def test_negative_weight_steps_are_taken_over_exactly():
+    ours = reference(SMALL, dtype=torch.float64)
+    for name, module in ours.named_modules():
+        if hasattr(module, "weight_quan") and "fc_linear" not in name:
+            module.weight_quan.s[::3] *= -1
+            # Both ends of the range, which a negative step swaps and which are not each other's opposites.
+            module.weight[::3].mul_(4.0)
+    network = network_from_reference(from_blocks(SMALL), ours.state_dict(), "test")
+    batch = images(SMALL, 32, torch.float64)
+    ours = ours.float().double()
+    expected, found = ours(batch), network.double()(batch)
+    assert float((found - expected).abs().max()) <= 1e-9 * float(expected.abs().max())
+    assert all(bool((value > 0).all()) for name, value in network.state_dict().items() if name.endswith(".step"))
+
+
 @pytest.mark.parametrize("classes", [1, 7, 1000])
 def test_the_classifier_has_the_checkpoint_s_classes_and_8_bits(classes):
     network = network_from_reference(from_blocks(PLAIN), reference(PLAIN, classes).state_dict(), "test")
@@ -219,6 +235,7 @@ def test_derived_buffers_may_hold_anything_or_be_missing():
         ("block_list.0.conv1.weight", float("nan"), "holds NaN or infinity"),
         ("block_list.2.conv1.act_quan.s", -0.5, "holds a step of -0.5"),
         ("block_list.1.block_list.0.conv1.conv1.weight_quan.s", 0.0, "holds a step of 0"),
+        ("fc_linear.weight_quan.s", -0.25, "holds a step of -0.25"),
         ("block_list.1.block_list.0.conv3.bn1.running_var", -1.0, "holds a variance of -1"),
     ],
 )
