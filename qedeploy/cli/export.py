@@ -39,7 +39,7 @@ def export(
     ] = 3,
     timing_cache: Annotated[bool, typer.Option(help="Keep the kernels' timings for the next build.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the random data.")] = 0,
-) -> None:
+) -> Path:
     """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and TensorRT's engine.plan.
 
     Exit code 1 where the runtime's numbers are not PyTorch's: nothing is written then. An engine that TensorRT cannot
@@ -82,3 +82,4 @@ def export(
         print_summary(result, Console())
         outcome = export_engine(result, EngineChoice(engine), engine_settings, on_event=BuildProgress(bar).show)
     print_engine(outcome, Console())
+    return outcome.path

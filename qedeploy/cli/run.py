@@ -33,9 +33,9 @@ def run(
     _title("search")
     folder = search.search(profile=profile, recipe=recipe, budget=budget, seed=seed, out=out)
     _title("export")
-    export.export(folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
+    exported = export.export(folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
     _title("bench")
-    bench.bench(folder / "model.onnx", threads=threads, duration=duration, seed=seed)
+    bench.bench(exported, threads=threads, duration=duration, seed=seed)
 
 
 def _title(step: str) -> None:

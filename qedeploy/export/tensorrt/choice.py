@@ -34,6 +34,11 @@ class EngineOutcome:
     engine: BuiltEngine | None = None
     reason: str = ""
 
+    @property
+    def path(self) -> Path:
+        """Return what is to be run: the engine's plan, or the ONNX file where there is none."""
+        return self.export.model if self.engine is None else self.engine.plan
+
 
 def export_engine(
     result: ExportResult,
