@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio, interleave, ratio
-from qedeploy.bench.runner import Runner, RunnerOptions, open_runner
+from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.runner import Runner, RunnerDescription, RunnerOptions, open_runner
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, engine_path, export_engine
@@ -52,6 +53,16 @@ class MeasuredModel:
     against_first: Ratio
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedBench:
+    """What was measured, on what and how: the first entry of `models` is the one the others are compared with."""
+
+    machine: Machine
+    runner: RunnerDescription
+    protocol: TimingProtocol
+    models: tuple[MeasuredModel, ...]
+
+
 def bench_published(
     models: Sequence[PublishedModel],
     folder: Path,
@@ -61,7 +72,7 @@ def bench_published(
     options: RunnerOptions = RunnerOptions(),
     seed: int = 0,
     progress: Progress = lambda _: None,
-) -> tuple[MeasuredModel, ...]:
+) -> PublishedBench:
     """Return the latency of every model, and of a structure searched under each distinct printed BitOps.
 
     Each is built with initialised weights (latency does not depend on them), exported for `profile_name` into `folder`
@@ -83,9 +94,10 @@ def bench_published(
             path = _export(structure, folder / _file_name(name), profile, profile_name, seed)
             runners[name] = stack.enter_context(open_runner(path, options))
         progress(f"timing {len(runners)} models in alternation")
+        machine, description = describe_machine(), runners[candidates[0][0]].description
         rounds = interleave(runners, protocol)
     first = rounds[candidates[0][0]]
-    return tuple(
+    measured = tuple(
         MeasuredModel(
             name=name,
             top1_percent=top1,
@@ -97,6 +109,7 @@ def bench_published(
         )
         for name, top1, structure in candidates
     )
+    return PublishedBench(machine=machine, runner=description, protocol=protocol, models=measured)
 
 
 def searched(
@@ -110,9 +123,11 @@ def searched(
         yield f"searched {printed}G", result.structure
 
 
-def measured_table(measured: Sequence[MeasuredModel]) -> Table:
+def measured_table(bench: PublishedBench) -> Table:
     """Return one row for each model, latencies in milliseconds."""
     from rich.table import Table
+
+    measured = bench.models
 
     table = Table(title="Measured on this machine", title_justify="left", box=None, header_style="bold")
     table.padding = (0, 1, 0, 0)
@@ -133,14 +148,18 @@ def measured_table(measured: Sequence[MeasuredModel]) -> Table:
     return table
 
 
-def measured_notes(measured: Sequence[MeasuredModel]) -> tuple[str, ...]:
+def measured_notes(bench: PublishedBench) -> tuple[str, ...]:
     """Return what the figures do not say by themselves, and a warning where a run was unstable."""
+    runner = bench.runner
+    threads = f"{runner.threads} thread{'' if runner.threads == 1 else 's'}"
     notes = [
+        f"{runner.runtime} {runner.version} ({runner.device}) on {bench.machine.cpu}, {threads}, "
+        f"batch {runner.batch}; {runner.latency}; at least {bench.protocol.duration:g} s each.",
         "One query in flight; all models in alternating rounds; the ratio's interval is of its median at 95 %.",
         "top-1 as printed, - for structures searched here that nobody trained. A BitOp is counted at 64 a "
         "multiply-accumulate of 8 by 8 bits.",
     ]
-    unstable = [item.name for item in measured if not item.summary.stable()]
+    unstable = [item.name for item in bench.models if not item.summary.stable()]
     if unstable:
         notes.append(
             f"warning: latencies vary by more than {MAX_VARIATION:.1%} in {', '.join(unstable)}; the ratios hold, "

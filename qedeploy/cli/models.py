@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from qedeploy.bench.published import MeasuredModel
+    from qedeploy.bench.published import PublishedBench
 
 app = typer.Typer(
     help="List the published models with figures recomputed; build or measure them.",
@@ -39,12 +39,12 @@ def models(
     )
 
     found = published_models()
-    measured = _measure(profile, threads, duration, out) if bench else ()
+    measured = _measure(profile, threads, duration, out) if bench else None
     if as_json:
         import json
         from dataclasses import asdict
 
-        document = {"models": published_document(found), "measured": [asdict(item) for item in measured]}
+        document = {"models": published_document(found), "measured": asdict(measured) if measured else None}
         print(json.dumps(document, indent=2))
         return
     from rich.console import Console
@@ -54,7 +54,7 @@ def models(
         console.print(table)
     for note in accounting_notes(found):
         console.print(note, style="dim")
-    if measured:
+    if measured is not None:
         from qedeploy.bench.published import measured_notes, measured_table
 
         console.print(measured_table(measured))
@@ -90,7 +90,7 @@ def build(
         console.print(line, soft_wrap=True)
 
 
-def _measure(profile: str, threads: int, duration: str, out: Path | None) -> tuple[MeasuredModel, ...]:
+def _measure(profile: str, threads: int, duration: str, out: Path | None) -> PublishedBench:
     from contextlib import ExitStack
     from tempfile import TemporaryDirectory
 

@@ -70,12 +70,14 @@ def test_models_are_measured_side_by_side(tmp_path):
         dataclasses.replace(model, structure=dataclasses.replace(model.structure, resolution=32)) for model in models
     ]
     protocol = TimingProtocol(warm_up=0.01, duration=0.1)
-    measured = published.bench_published(small, tmp_path, profile_name="cpu-int8", protocol=protocol)
+    bench = published.bench_published(small, tmp_path, profile_name="cpu-int8", protocol=protocol)
+    measured = bench.models
     assert [item.name for item in measured] == ["Mixed7d0G", "Mixed19d2G"]
     assert measured[0].against_first.value == 1.0
     assert all(item.executed_bitops > item.bitops for item in measured)
     assert all(item.summary.median > 0 for item in measured)
-    assert published.measured_table(measured).row_count == 2
+    assert published.measured_table(bench).row_count == 2
+    assert "ONNX Runtime" in published.measured_notes(bench)[0]
     assert (tmp_path / "mixed19d2g.onnx").exists()
 
 
