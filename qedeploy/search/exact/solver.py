@@ -38,6 +38,9 @@ NOTHING_YET = (
     "loosen a budget"
 )
 
+QUICK = 1000
+"""Labels up to which a deeper walk costs less than looking for a better threshold first."""
+
 DIVES = ((0.03, 300), (0.3, 300))
 
 EASY = 50_000
@@ -154,7 +157,7 @@ class Search:
                 return
             if selector.made > EASY or not complete_walk:
                 self._spread()
-            if threshold > self.known:
+            if threshold > self.known and (selector.made > QUICK or not complete_walk):
                 self._dive()
             depth, width = (depth * 2, width) if complete_walk else (depth, width * 4)
 

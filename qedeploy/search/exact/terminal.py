@@ -129,13 +129,22 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
     axes.plot(costs, scores, "o", color="tab:blue", markersize=4, label="proven optimal")
-    for name, cost, score in published_points(found.kind, request):
+    for number, (name, cost, score) in enumerate(published_points(found.kind, request)):
         axes.plot([cost], [score], "x", color="tab:red")
-        axes.annotate(name, (cost, score), textcoords="offset points", xytext=(5, -10), fontsize=8, color="tab:red")
+        axes.annotate(
+            f"{name} (published)",
+            (cost, score),
+            textcoords="offset points",
+            xytext=(0, 14 if number % 2 else -24 - 6 * number),
+            ha="right",
+            fontsize=8,
+            color="tab:red",
+            arrowprops={"arrowstyle": "-", "color": "tab:red", "linewidth": 0.5},
+        )
     axes.set_xscale("log")
     axes.set_xlabel(f"{found.kind} ({'bytes' if found.kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else 'count'})")
     axes.set_ylabel("QE-Score")
-    axes.set_title(f"{request.recipe.name} on {request.profile.name}; crosses: published models, other spaces")
+    axes.set_title(f"{request.recipe.name} on {request.profile.name}")
     axes.legend(loc="lower right")
     axes.grid(visible=True, alpha=0.3)
     # Without a date the same front makes the same bytes.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -11,56 +10,11 @@ import numpy as np
 from qedeploy.network.structure import Block, Stage, Structure
 from qedeploy.search.exact.blocks import Choices, best_values, choices_within, head_fits, layer_totals, stem_fits
 from qedeploy.search.exact.completion import Grid, channel_bonus, shapes_of_stage
+from qedeploy.search.exact.extension import Arcs, Candidates, chunks, taken_choices
 from qedeploy.search.exact.labels import Labels, Selector, Trail
-from qedeploy.search.exact.problem import BlockShapes, Problem
+from qedeploy.search.exact.problem import Problem
 from qedeploy.search.space import bottleneck_channels
 from qedeploy.search.terms import Array
-
-CHUNK = 1 << 19
-"""Pairs of a label and a choice that are looked at in one go."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arcs:
-    """Blocks that may come next, one row each: from which of the states in hand, to which node, worth how much.
-
-    `numbers` are the move's channels, kernel and ratio as indices (-1 for a repeat); `shape` numbers them together,
-    below `shapes`. `follow` has one row for each completion. `bonus` is what the width of the stage itself adds to the
-    score; `worth` is that and what the first completion can still add.
-    """
-
-    source: Array
-    node: Array
-    numbers: Array
-    follow: Array
-    blocks: BlockShapes
-    shape: Array
-    shapes: int
-    bonus: Array
-    worth: Array
-    entry: Array
-    following: Array
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """Labels that an extension made, each with its bound and the choice that made it; `ident` is still the parent's."""
-
-    labels: Labels
-    choice: Array
-    bound: Array
-
-    def take(self, rows: Array) -> Candidates:
-        """Return the candidates of `rows`."""
-        return Candidates(labels=self.labels.take(rows), choice=self.choice[rows], bound=self.bound[rows])
-
-    def joined(self, other: Candidates) -> Candidates:
-        """Return these and the others."""
-        return Candidates(
-            labels=Labels.join([self.labels, other.labels]),
-            choice=np.concatenate([self.choice, other.choice]),
-            bound=np.concatenate([self.bound, other.bound]),
-        )
 
 
 @dataclass(slots=True)
@@ -262,8 +216,8 @@ class Walk:
         choices, reach, source = choices.take(order), reach[order], source[order]
         starts = np.searchsorted(source, np.arange(int(state.max(initial=-1)) + 1))
         least = selector.threshold - selector.completions[0].rounding(selector.limits) - value
-        taken = _taken(reach, source, least, state, starts)
-        first, *others = _chunks(taken)
+        taken = taken_choices(reach, source, least, state, starts)
+        first, *others = chunks(taken)
         best = self._best_of(self._candidates(labels, arcs, choices, starts[state], taken, first))
         for rows in others:
             best = self._best_of(best.joined(self._candidates(labels, arcs, choices, starts[state], taken, rows)))
@@ -313,20 +267,3 @@ class Walk:
             return replace(labels, ident=ident)
         # Families are numbered anew, so that the next block's shape still fits beside them in 64 bits.
         return replace(labels, ident=ident, family=np.unique(labels.family, return_inverse=True)[1])
-
-
-def _taken(reach: Array, source: Array, least: Array, state: Array, starts: Array) -> Array:
-    """Return, for each label, how many choices of its state reach more than `least`; both sorted by state."""
-    segment, key = np.concatenate([source, state]), -np.concatenate([reach, least])
-    is_choice = np.arange(segment.size) < source.size
-    order = np.lexsort((is_choice, key, segment))
-    before = np.empty(segment.size, np.int64)
-    before[order] = np.cumsum(is_choice[order])
-    return before[source.size :] - starts[state]
-
-
-def _chunks(taken: Array) -> list[slice]:
-    """Return ranges of labels that take about CHUNK choices together (at least one range)."""
-    part = np.cumsum(taken) // CHUNK
-    edges = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), taken.size]
-    return [slice(begin, end) for begin, end in pairwise(edges)]

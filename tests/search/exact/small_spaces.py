@@ -24,12 +24,12 @@ class Measured:
     costs: dict[BudgetKind, float]
 
 
-def random_space(seed: int) -> SearchSpace:
-    """A random space with 2 to MOST_STRUCTURES structures."""
+def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
+    """A random space with 2 to `most` structures."""
     chance = random.Random(seed)
     while True:
         space = _draw(chance)
-        if 2 <= count(space) <= MOST_STRUCTURES:
+        if 2 <= count(space) <= most:
             return space
 
 

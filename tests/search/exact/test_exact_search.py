@@ -12,7 +12,7 @@ from qedeploy.search.exact.solver import shape_of, solve
 from qedeploy.search.space import BudgetKind, SearchSpace
 from tests.search.exact.small_spaces import Measured, measured, random_space
 
-SPACES = 60
+SPACES = 50
 REQUESTS = 7
 
 

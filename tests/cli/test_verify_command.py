@@ -1,0 +1,199 @@
+"""The exact search from the command line, and `qedeploy verify` on what it writes and on lies about that."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import qedeploy
+from qedeploy.cli.verify import verify
+from qedeploy.errors import UserError
+from qedeploy.network.document import from_document, to_document
+from qedeploy.search.exact.problem import Problem
+from qedeploy.search.exact.solver import solve
+from qedeploy.search.result import budget_costs
+from qedeploy.search.space import BudgetKind
+from qedeploy.search.verification import read_claims
+from tests.cli.console import qedeploy as run
+
+RECIPE = Path(qedeploy.__file__).parent / "search" / "recipes" / "mixed-7d0g.toml"
+
+
+def small_recipe(folder: Path) -> Path:
+    """The mixed-7d0g recipe with narrow channels and a budget to match."""
+    text = RECIPE.read_text().split("[[start]]")[0]
+    text = re.sub(r"max = 1280", "max = 48", text).replace('"109e6"', '"30e6"')
+    path = folder / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def verified(path: Path) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(verify)
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, [str(path)])
+    if isinstance(result.exception, UserError):
+        return result.exception.exit_code, str(result.exception)
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exact")
+    arguments = ("--profile", "any-bits", "--recipe", str(small_recipe(folder)), "--no-model", "--top", "3")
+    done = run("search", *arguments, "--pareto", "flops", "--out", "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "optimal, proven" in done.stdout
+    assert "shadow price of flops" in done.stdout
+    assert "best shapes" in done.stdout
+    return folder / "out"
+
+
+def test_what_is_written_holds(searched: Path) -> None:
+    document = json.loads((searched / "search.json").read_text())
+    certificate = document["evidence"]["certificate"]
+    assert certificate["status"] == "optimal"
+    assert 0 <= certificate["upper_bound"] - document["score"] <= 1e-9
+    assert certificate["multipliers"]["flops"] > 0
+    scores = [document["score"], *(item["score"] for item in document["evidence"]["alternatives"])]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    for path in (searched, searched / "search.json"):
+        code, output = verified(path)
+        assert code == 0, output
+        assert "none can" in output
+
+
+def test_front_ends_at_the_optimum_and_is_drawn(searched: Path) -> None:
+    front = json.loads((searched / "front.json").read_text())
+    points = front["points"]
+    assert points[-1]["score"] == pytest.approx(json.loads((searched / "search.json").read_text())["score"], abs=1e-9)
+    pairs = list(pairwise(points))
+    assert all(low["cost"] < high["cost"] and low["score"] < high["score"] for low, high in pairs)
+    drawn = (searched / "front.svg").read_text()
+    assert drawn.lstrip().startswith("<?xml")
+    assert "Mixed7d0G" in drawn
+
+
+def lied(document: dict, change: str) -> dict:
+    lie = copy.deepcopy(document)
+    certificate = lie["evidence"]["certificate"]
+    match change:
+        case "score":
+            lie["score"] = certificate["score"] = document["score"] + 0.01
+            certificate["upper_bound"] += 0.01
+        case "structure":
+            lie["structure"]["head"]["bits"]["weight"] = 3
+        case "structure outside the space":
+            lie["structure"]["stages"][0]["kernel"] = 7
+        case "budget":
+            lie["budgets"]["flops"]["limit"] *= 1.5
+        case "bound":
+            certificate["upper_bound"] -= 0.2
+            certificate["gap"] -= 0.2
+        case "relaxed bound":
+            certificate["relaxed_bound"] -= 1e-3
+        case "multipliers":
+            certificate["multipliers"]["flops"] *= 1.01
+        case "negative price":
+            certificate["prices"][0]["flops"] = certificate["multipliers"]["flops"] = -1e-6
+        case "no certificate":
+            del lie["evidence"]["certificate"]
+    return lie
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "score",
+        "structure",
+        "structure outside the space",
+        "budget",
+        "bound",
+        "relaxed bound",
+        "multipliers",
+        "negative price",
+        "no certificate",
+    ],
+)
+def test_a_lie_is_refuted(searched: Path, tmp_path: Path, change: str) -> None:
+    document = json.loads((searched / "search.json").read_text())
+    (tmp_path / "search.json").write_text(json.dumps(lied(document, change)))
+    code, output = verified(tmp_path / "search.json")
+    assert code == 3, output
+
+
+def test_a_consistent_claim_of_a_worse_structure_is_refuted(searched: Path, tmp_path: Path) -> None:
+    """Every figure agrees, only that the structure is not the best one."""
+    lie = json.loads((searched / "search.json").read_text())
+    claims = read_claims(searched / "search.json", None)
+    second = lie["evidence"]["alternatives"][0]
+    structure = from_document(second["structure"], "second")
+    costs = budget_costs(structure, claims.space)
+    lie |= {"score": second["score"], "structure": to_document(structure)}
+    names = {"size_bytes": "size", "peak_memory_bytes": "peak-memory", "executed_bitops": "executed-bitops"}
+    for name in ("flops", "bitops", "layers", *names):
+        lie[name] = costs[BudgetKind(names.get(name, name))]
+    for kind, entry in lie["budgets"].items():
+        entry["used"] = costs[BudgetKind(kind)]
+    certificate = lie["evidence"]["certificate"]
+    certificate |= {"score": second["score"], "upper_bound": second["score"] + 5e-10, "gap": 5e-10}
+    (tmp_path / "search.json").write_text(json.dumps(lie))
+    code, output = verified(tmp_path / "search.json")
+    assert code == 3
+    best = solve(Problem.of(claims.space, claims.budgets)).certificate.score
+    assert f"one scores {best:.12g}" in " ".join(output.split())
+
+
+def test_files_of_a_folder_are_checked(searched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched, folder)
+    (folder / "model.onnx").write_bytes(b"graph")
+    digest = "65cfffdc53fd2d8abc4b5fb3ad5c7ac4b9b4d4a8b06ca4b9ba2ddfd7d9e9e51b"
+    (folder / "export.json").write_text(json.dumps({"model": {"file": "model.onnx", "sha256": digest}}))
+    code, output = verified(folder)
+    assert code == 3
+    assert "model.onnx is the file of export.json" in output
+    (folder / "export.json").unlink()
+    other = json.loads((folder / "structure.json").read_text())
+    other["stages"][0]["kernel"] = 3 if other["stages"][0]["kernel"] == 5 else 5
+    (folder / "structure.json").write_text(json.dumps(other))
+    code, output = verified(folder)
+    assert code == 3
+    assert "another structure than search.json has" in output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read"), ("{", "not valid JSON"), ("{}", "qedeploy-search/1"), ("[]", "qedeploy-search/1")],
+)
+def test_what_is_no_search_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "search.json"
+    if content is not None:
+        path.write_text(content)
+    code, output = verified(path)
+    assert code == 2
+    assert message in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--evaluations", "9"), "add --method evolution"),
+        (("--method", "evolution", "--top", "2"), "--top: only with --method exact"),
+        (("--method", "evolution", "--pareto", "bitops"), "--pareto: only with --method exact"),
+        (("--pareto", "bitop"), "expected one of bitops"),
+    ],
+)
+def test_settings_of_the_other_method_are_refused(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = run("search", "--profile", "cpu-int8", "--no-model", *arguments, cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert message in done.stderr

@@ -1,0 +1,179 @@
+"""What the exact search promises beside the optimum: bounds, proofs of infeasibility, interruption, fronts, tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from qedeploy.errors import RequestError
+from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Structure
+from qedeploy.search import evolution_solver
+from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.exact.costs import LayerShapes, Pairs, Part
+from qedeploy.search.exact.master import Master
+from qedeploy.search.exact.pareto import front
+from qedeploy.search.exact.problem import Problem
+from qedeploy.search.exact.solver import solve
+from qedeploy.search.request import make_request
+from qedeploy.search.score import qe_score
+from qedeploy.search.space import BudgetKind
+from tests.search.exact.small_spaces import measured, random_space
+from tests.search.exact.test_exact_search import fitting
+
+REFERENCE = {
+    "mixed-7d0g": (1233.0544192751936, 108989965.0),
+    "mixed-19d2g": (1298.483413510607, 299910465.75),
+}
+
+
+@pytest.mark.parametrize("recipe", REFERENCE)
+def test_reference_optima_and_evolution_below_them(recipe: str) -> None:
+    from dataclasses import replace
+
+    request = make_request("any-bits", recipe)
+    fixed = {**request.space.pairs, LayerKind.HEAD: (Bits(weight=5, activation=5),)}
+    problem = Problem.of(replace(request.space, pairs=fixed), request.budgets)
+    solution = solve(problem)
+    score, flops = REFERENCE[recipe]
+    assert solution.certificate.score == pytest.approx(score, abs=1e-9)
+    assert problem.costs[0].of(solution.found[0].structure) == flops
+    free = solve(Problem.of(request.space, request.budgets)).certificate
+    assert free.status == "optimal"
+    assert free.score >= score
+    settings = EvolutionSettings(evaluations=20_000)
+    evolved = evolution_solver.solve(request.space, request.budgets, settings, start=request.recipe.start)
+    assert qe_score(evolved.structure, request.space.score) <= free.upper_bound <= free.relaxed_bound
+
+
+@pytest.mark.parametrize("profile", ["cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"])
+def test_every_kind_of_profile_is_solved_to_the_end(profile: str) -> None:
+    request = make_request(profile)
+    solution = solve(Problem.of(request.space, request.budgets))
+    assert solution.certificate.status == "optimal"
+    assert solution.certificate.gap <= 1e-9
+
+
+def test_infeasible_budgets_are_refused_with_their_proof() -> None:
+    space = make_request("any-bits", "mixed-7d0g").space
+    with pytest.raises(RequestError, match=r"flops=1M cannot be met: the smallest structure of the space has"):
+        solve(Problem.of(space, {BudgetKind.FLOPS: 1e6}))
+    with pytest.raises(RequestError, match="peak-memory="):
+        solve(Problem.of(space, {BudgetKind.PEAK_MEMORY: 2e4, BudgetKind.FLOPS: 109e6}))
+
+
+def test_budgets_that_only_fail_together_are_refused() -> None:
+    """A pair of limits that each fits some structure, and no structure both."""
+    refused = 0
+    for seed in range(3000, 3040):
+        space = random_space(seed)
+        every = measured(space)
+        kinds = (BudgetKind.BITOPS, BudgetKind.SIZE)
+        limits = {kind: min(item.costs[kind] for item in every) for kind in kinds}
+        fits = fitting(every, limits)
+        if fits:
+            continue
+        with pytest.raises(RequestError, match="cannot be met together"):
+            solve(Problem.of(space, limits))
+        refused += 1
+    assert refused >= 3
+
+
+def test_interruption_returns_the_best_with_its_gap() -> None:
+    request = make_request("any-bits", "mixed-19d2g")
+
+    def interrupt(score: float, bound: float, labels: int) -> None:
+        if labels:
+            raise KeyboardInterrupt
+
+    solution = solve(Problem.of(request.space, request.budgets), progress=interrupt)
+    whole = solve(Problem.of(request.space, request.budgets)).certificate
+    assert solution.certificate.status == "interrupted"
+    assert solution.certificate.score <= whole.score <= solution.certificate.upper_bound
+    assert Problem.of(request.space, request.budgets).satisfied(solution.found[0].structure)
+
+
+def test_spent_effort_leaves_an_honest_gap() -> None:
+    request = make_request("any-bits", "mixed-19d2g")
+    solution = solve(Problem.of(request.space, request.budgets), effort=2000)
+    whole = solve(Problem.of(request.space, request.budgets)).certificate
+    assert solution.certificate.status == "feasible"
+    assert solution.certificate.score <= whole.score <= solution.certificate.upper_bound
+
+
+@pytest.mark.parametrize("seed", range(4000, 4007))
+def test_whole_fronts_equal_brute_force(seed: int) -> None:
+    space = random_space(seed, most=60)
+    best: list[tuple[float, float]] = []
+    for item in sorted(measured(space), key=lambda item: (item.costs[BudgetKind.BITOPS], -item.score)):
+        if not best or item.score > best[-1][1] + 1e-9:
+            best.append((item.costs[BudgetKind.BITOPS], item.score))
+    found = front(space, {}, BudgetKind.BITOPS, points=200)
+    assert found.whole
+    assert [point.cost for point in found.points] == [cost for cost, _ in best]
+    assert [point.score for point in found.points] == pytest.approx([score for _, score in best], abs=1e-9)
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """A made-up latency table: an arbitrary time for each layer and pair, and a constant."""
+
+    limit: float
+    name: str = "latency"
+    constant: float = 0.25
+
+    def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
+        return tuple(
+            (self._time(layers.in_channels, layers.out_channels, layers.kernel, layers.stride, layers.size, bits), one)
+            for bits, one in zip(pairs.bits, np.eye(len(pairs.bits)), strict=True)
+        )
+
+    def of(self, structure: Structure) -> float:
+        layers = [layer for layer in expand_layers(structure) if layer.kind is not LayerKind.CLASSIFIER]
+        return self.constant + sum(
+            float(self._time(x.in_channels, x.out_channels, x.kernel, x.stride, x.nominal_size, x.bits)) for x in layers
+        )
+
+    def _time(self, into, out, kernel, stride, size, bits: Bits):
+        mixed = np.sin(np.multiply(into, 0.37) + np.multiply(out, 0.11) + np.multiply(kernel, size) + 5 * bits.weight)
+        return 1.0 + 0.5 * mixed + 0.05 * bits.activation + 0.01 * stride
+
+
+@pytest.mark.parametrize("seed", range(5000, 5012))
+def test_a_latency_table_is_one_more_budget(seed: int) -> None:
+    space = random_space(seed)
+    every = measured(space)
+    times = [Milliseconds(0.0).of(item.structure) for item in every]
+    limit = float(np.median(times))
+    sizes = {BudgetKind.SIZE: float(np.quantile([item.costs[BudgetKind.SIZE] for item in every], 0.8))}
+    fits = [
+        item.score
+        for item, time in zip(every, times, strict=True)
+        if time <= limit and item.costs[BudgetKind.SIZE] <= sizes[BudgetKind.SIZE]
+    ]
+    problem = Problem.of(space, sizes, (Milliseconds(limit),))
+    if not fits:
+        with pytest.raises(RequestError):
+            solve(problem)
+        return
+    certificate = solve(problem).certificate
+    assert certificate.score == pytest.approx(max(fits), abs=1e-9)
+    assert set(certificate.multipliers) == {"size", "latency"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_master_equals_scipy(seed: int) -> None:
+    from scipy.optimize import linprog
+
+    chance = np.random.default_rng(seed)
+    limits, count = int(chance.integers(1, 5)), int(chance.integers(3, 30))
+    scores, shares = chance.normal(100, 30, count), chance.uniform(0, 3, (count, limits))
+    shares[0] = 0.5
+    master = Master(limits)
+    for score, share in zip(scores, shares, strict=True):
+        master.add(float(score), share)
+    best = linprog(-scores, A_ub=shares.T, b_ub=np.ones(limits), A_eq=np.ones((1, count)), b_eq=[1.0])
+    assert master.value == pytest.approx(-best.fun, rel=1e-9)
+    assert master.multipliers == pytest.approx(-best.ineqlin.marginals, abs=1e-6)
