@@ -16,6 +16,7 @@ from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Block, Stage, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.schema import read_json
+from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.measures import BLOCK_KINDS
@@ -24,7 +25,7 @@ from qedeploy.search.result import FORMAT, SEARCH_FILE, STRUCTURE_FILE, budget_c
 from qedeploy.search.score import qe_score
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
 from qedeploy.search.space_builder import build_space
-from qedeploy.search.verify import ROUNDING, Decisions, Enumeration, TooManyError, relax
+from qedeploy.search.verify import ROUNDING, Enumeration, TooManyError, relax
 
 _COSTS = {
     "flops": BudgetKind.FLOPS,

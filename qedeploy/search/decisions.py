@@ -1,0 +1,150 @@
+"""A structure as a row of decisions, each with what it adds to the score and to every budgeted cost.
+
+Nothing here is pruned or ordered: these are the plain arrays that the second route of `verify` walks through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qedeploy.network.structure import Block, Stage, Structure
+from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.problem import BlockShapes, Problem
+from qedeploy.search.measures import block_memory
+from qedeploy.search.space import bottleneck_channels
+from qedeploy.search.terms import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What each choice adds: score [*states, choices], costs [budgets, *states, choices]; -inf for what cannot be."""
+
+    score: Array
+    costs: Array
+
+    def at(self, prices: Array) -> Array:
+        """Return score less priced costs."""
+        found: Array = self.score - np.tensordot(prices, self.costs, 1)
+        return found
+
+
+class Decisions:
+    """The decisions of a problem. States: channels between stages; (channels, kernel, ratio) inside one."""
+
+    def __init__(self, problem: Problem) -> None:
+        space = problem.space
+        self.problem, self.depths = problem, space.depths
+        self.channels = [np.array(space.stem_channels), *[np.array(space.channels)] * len(space.strides)]
+        self.states = (len(space.channels), len(space.kernels), len(space.ratios))
+        self._weights, self._bonus = problem.score_weights
+
+    def stem(self) -> Decision:
+        """Return the choice of the stem's channels, shape [channels]."""
+        channels = self.channels[0]
+        row = self._layer(self.problem.stem(channels), self.problem.stem_pairs, 0, channels.shape)
+        return Decision(score=row.score[:, 0] + self._bonus[0] * np.log(channels), costs=row.costs[..., 0])
+
+    def head(self) -> Decision:
+        """Return the choice of the head's widths, shape [channels, pairs]."""
+        channels = self.channels[-1]
+        row = self._layer(self.problem.head(channels), self.problem.head_pairs, -1, channels.shape)
+        return Decision(score=row.score + self._bonus[-1] * np.log(self.problem.space.head_channels), costs=row.costs)
+
+    def first_block(self, stage: int, into: int) -> list[Decision]:
+        """Return the decisions of a stage's first block behind `into` channels, shape [*states, choices]."""
+        out = self.channels[stage + 1][:, None, None, None]
+        allowed = np.where(out >= into, self._bonus[stage + 1] * np.log(out), -np.inf)
+        first, *others = self._block(stage, into)
+        return [Decision(score=first.score + allowed, costs=first.costs), *others]
+
+    def repeated_block(self, stage: int) -> list[Decision]:
+        """Return the decisions of a stage's further blocks, shape [*states, choices]."""
+        return self._block(stage, None)
+
+    @property
+    def per_block(self) -> int:
+        """How many decisions a block takes."""
+        return 3 if self.problem.widths_per_layer else 1
+
+    def structure(self, choices: Sequence[int]) -> Structure:
+        """Return the structure of a whole row of choices (see Beginnings)."""
+        space, (stem, *row, head) = self.problem.space, choices
+        stages = []
+        for depths, stride in zip(self.depths, space.strides, strict=True):
+            mine, row = row[: max(depths) * self.per_block], row[max(depths) * self.per_block :]
+            used = [code for code in mine if code >= 0]
+            pairs = self.problem.block_pairs if self.per_block == 3 else self.problem.block_pairs[:1]
+            counts = [len(pair.bits) for pair in pairs]
+            state = np.unravel_index(used[0] // counts[0], self.states)
+            picked = [code % counts[number % self.per_block] for number, code in enumerate(used)]
+            blocks = [
+                picked[start : start + self.per_block] * (3 // self.per_block)
+                for start in range(0, len(picked), self.per_block)
+            ]
+            out = space.channels[state[0]]
+            stages.append(
+                Stage(
+                    out_channels=out,
+                    bottleneck_channels=bottleneck_channels(out, space.ratios[state[2]]),
+                    kernel=space.kernels[state[1]],
+                    stride=stride,
+                    blocks=tuple(self._widths(block) for block in blocks),
+                )
+            )
+        return Structure(
+            stem=space.stem(space.stem_channels[stem]),
+            stages=tuple(stages),
+            head=space.head(self.problem.head_pairs.bits[head % len(self.problem.head_pairs.bits)]),
+            classifier=space.classifier,
+            resolution=space.resolution,
+        )
+
+    def _widths(self, numbers: Sequence[int]) -> Block:
+        expand, depthwise, project = (
+            pairs.bits[number] for pairs, number in zip(self.problem.block_pairs, numbers, strict=True)
+        )
+        return Block(expand=expand, depthwise=depthwise, project=project)
+
+    def _block(self, stage: int, into: int | None) -> list[Decision]:
+        space, out = self.problem.space, self.channels[stage + 1][:, None, None]
+        blocks = self.problem.blocks(
+            stage,
+            first=into is not None,
+            in_channels=out if into is None else np.array(into),
+            out_channels=out,
+            kernel=np.array(space.kernels)[:, None],
+            ratio=np.array(space.ratios),
+        )
+        rows = zip(blocks.layers, self.problem.block_pairs, strict=True)
+        layers = [self._layer(layer, pairs, stage + 1, self.states) for layer, pairs in rows]
+        if self.problem.widths_per_layer:
+            return layers
+        score = layers[0].score + layers[1].score + layers[2].score
+        return [
+            Decision(
+                score=np.where(self._may_fit(blocks), score, -np.inf),
+                costs=layers[0].costs + layers[1].costs + layers[2].costs,
+            )
+        ]
+
+    def _may_fit(self, blocks: BlockShapes) -> Array:
+        if self.problem.peak_memory is None:
+            return np.array(True)
+        widths = [np.array([bits.activation / 8 for bits in pairs.bits]) for pairs in self.problem.block_pairs]
+        into, middle, out = (
+            np.asarray(n)[..., None] for n in (blocks.in_channels, blocks.bottleneck, blocks.out_channels)
+        )
+        least = min(self.problem.entries) / 8
+        held = block_memory(into, middle, out, blocks.stride, blocks.size, (*widths, least))
+        return np.asarray(held <= self.problem.peak_memory)
+
+    def _layer(self, layers: LayerShapes, pairs: Pairs, block: int, states: tuple[int, ...]) -> Decision:
+        entropy = np.broadcast_to(layers.terms.entropy, states)[..., None] + pairs.terms.entropy
+        costs = np.zeros((len(self.problem.costs), *entropy.shape))
+        for number, cost in enumerate(self.problem.costs):
+            for shape, factor in cost.parts(layers, pairs):
+                costs[number] += np.asarray(shape)[..., None] * factor
+        return Decision(score=self._weights[block] * entropy, costs=costs)
