@@ -22,6 +22,7 @@ from qedeploy.export.tensorrt.fallback import without_quantization
 from qedeploy.export.verification import Verification, verify
 from qedeploy.export.writer import write_model
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering
 from tests.tensorrt_cpu.models import W4A16, W8A8, lowered, structure
@@ -77,6 +78,14 @@ def test_4_bit_weights(described):
         four_bits = types[f"{plan.name}.weight"] == onnx.TensorProto.INT4
         assert four_bits == (block_size(layers[plan.name]) is not None)
         assert any(note.startswith(f"{plan.name}: ") for note in network.plan.notes)
+
+
+def test_mobilenetv2_with_its_relu6_and_signed_adds():
+    described = dataclasses.replace(find_published("MBV2-4bit").structure, resolution=32)
+    network = lowered(described)
+    exact = verified(network, TensorRTDialect(exact=True))
+    assert exact.logit_difference < 2e-3 * exact.logit_range
+    verified(network, TensorRTDialect())
 
 
 def test_the_graph_is_what_tensorrt_fuses():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from qedeploy.export.tensorrt.machine import Gpu, probe
 from qedeploy.export.tensorrt.record import read_record, record_path
 from qedeploy.export.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.files import sha256
+from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Runtime
@@ -57,6 +59,13 @@ def test_the_machine_is_found_to_have_tensorrt_and_no_gpu():
 def test_every_profile_builds(profile, name, tmp_path):
     engine = built(lowered(STRUCTURES[name], profile), tmp_path)
     assert engine.plan.stat().st_size == engine.plan_bytes > 100_000
+
+
+@pytest.mark.parametrize("name", ["MBV2-4bit", "Mixed19d2G"])
+def test_published_models_build(name, tmp_path):
+    """MobileNetV2 has what the others have not: ReLU6, blocks without a first layer, adds that can be negative."""
+    described = dataclasses.replace(find_published(name).structure, resolution=32)
+    built(lowered(described), tmp_path)
 
 
 @pytest.mark.parametrize("name", INT4_STRUCTURES)

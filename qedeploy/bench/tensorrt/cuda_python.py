@@ -17,6 +17,8 @@ _SCHEDULE_SPIN, _SCHEDULE_BLOCKING = 1, 4
 _STREAM_NON_BLOCKING = 1
 _EVENT_DEFAULT, _EVENT_BLOCKING = 0, 1
 _OUT_OF_MEMORY = 2
+_ALREADY_ACTIVE = 708
+"""The device is in use already and keeps its way of waiting (CUDA 10 and earlier)."""
 _NO_DEVICE_OR_DRIVER = {3, 34, 35, 36, 100, 101, 803, 804}
 """Initialization, stub library, driver too old, call needs a newer driver, no device, invalid device, mismatches."""
 
@@ -33,11 +35,18 @@ class CudaPython:
     """One stream of the first GPU."""
 
     def __init__(self, *, spin_wait: bool) -> None:
-        self._runtime: Any = importlib.import_module("cuda.bindings.runtime")
+        try:
+            self._runtime: Any = importlib.import_module("cuda.bindings.runtime")
+        except ImportError as error:
+            raise MissingRuntimeError(
+                f"cuda-python is installed and does not load ({error}): pip install --upgrade cuda-python"
+            ) from error
         version = getattr(importlib.import_module("cuda.bindings"), "__version__", "")
         self.name = f"cuda-python {version}".strip()
         self._event_flags = _EVENT_DEFAULT if spin_wait else _EVENT_BLOCKING
-        self._call("cudaSetDeviceFlags", _SCHEDULE_SPIN if spin_wait else _SCHEDULE_BLOCKING)
+        (status,) = self._runtime.cudaSetDeviceFlags(_SCHEDULE_SPIN if spin_wait else _SCHEDULE_BLOCKING)
+        if int(status) not in {0, _ALREADY_ACTIVE}:
+            self._check(status, "cudaSetDeviceFlags")
         self._stream = self._call("cudaStreamCreateWithFlags", _STREAM_NON_BLOCKING)
         kinds = self._runtime.cudaMemcpyKind
         self._to_device, self._to_host = kinds.cudaMemcpyHostToDevice, kinds.cudaMemcpyDeviceToHost

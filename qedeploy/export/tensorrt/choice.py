@@ -13,7 +13,7 @@ from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.child import Emit
 from qedeploy.export.tensorrt.engine import BuiltEngine, build_engine
 from qedeploy.export.tensorrt.fallback import without_quantization
-from qedeploy.export.tensorrt.machine import Machine, probe
+from qedeploy.export.tensorrt.machine import Gpu, Machine, probe
 from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.profiles.profile import Runtime
 
@@ -70,12 +70,16 @@ def export_engine(
                 f"{result.model} is written; {engine_path(result.model)} is not: {error}"
             ) from error
         return EngineOutcome(export=result, reason=str(error))
-    current = [result]
+    return _built(result, version, gpu, settings, on_event)
+
+
+def _built(result: ExportResult, version: str, gpu: Gpu, settings: EngineSettings, on_event: Emit) -> EngineOutcome:
+    current = result
 
     def revise(layers: tuple[str, ...]) -> ModelMetadata:
-        network = without_quantization(current[0].prepared.network, layers)
-        current[0] = export_again(current[0], network)
-        return _metadata(current[0])
+        nonlocal current
+        current = export_again(current, without_quantization(current.prepared.network, layers))
+        return _metadata(current)
 
     engine = build_engine(
         result.model,
@@ -87,7 +91,7 @@ def export_engine(
         settings=settings,
         on_event=on_event,
     )
-    return EngineOutcome(export=current[0], engine=engine)
+    return EngineOutcome(export=current, engine=engine)
 
 
 def engine_path(model: Path) -> Path:

@@ -28,7 +28,7 @@ Revise = Callable[[tuple[str, ...]], ModelMetadata]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltEngine:
-    """A written plan: its size in bytes and what its build took in seconds, all attempts together."""
+    """A written plan: its size in bytes and what its build took in seconds, without attempts that failed."""
 
     plan: Path
     record: EngineRecord
@@ -52,38 +52,54 @@ def build_engine(
     `on_event` receives phases, warnings and notices (see progress.py). `gpu` None builds where the builder needs none.
     Raises RequestError with TensorRT's reason, ChildCrashedError where its builder crashes.
     """
-    dropped: tuple[str, ...] = ()
     cache = cache_path(gpu.name, version) if settings.timing_cache and gpu is not None else None
-    seconds = 0.0
     with replacing(plan) as temporary:
-        while True:
-            request = BuildRequest(onnx=onnx, plan=temporary, cache=cache, settings=settings)
-            result = run_child(
-                _BUILDER, request.to_document(), subject=str(onnx), doing="building the engine", on_event=on_event
-            )
-            if "no_kernel" not in result:
-                seconds += result["seconds"]
-                break
-            layers = _droppable(result, metadata, revise is not None, onnx)
-            on_event({"event": "notice", "text": f"no INT8 kernel for {', '.join(layers)}: building in float16 there"})
-            if revise is not None:
-                metadata = revise(layers)
-            dropped += layers
+        request = BuildRequest(onnx=onnx, plan=temporary, cache=cache, settings=settings)
+        attempt = _build(request, metadata, revise, on_event)
         record = EngineRecord(
-            tensorrt=result["tensorrt"],
+            tensorrt=attempt.result["tensorrt"],
             gpu=gpu,
             plan_sha256=sha256(temporary),
             onnx=onnx.name,
             onnx_sha256=sha256(onnx),
             settings=settings,
-            profile=metadata.profile if metadata else "",
-            structure=metadata.structure if metadata else None,
-            lowering=metadata.plan if metadata else None,
-            dropped=dropped,
+            profile=attempt.metadata.profile if attempt.metadata else "",
+            structure=attempt.metadata.structure if attempt.metadata else None,
+            lowering=attempt.metadata.plan if attempt.metadata else None,
+            dropped=attempt.dropped,
             engine_layers=_engine_layers(temporary, on_event) if gpu is not None else None,
         )
     write_record(record, plan)
-    return BuiltEngine(plan=plan, record=record, plan_bytes=result["bytes"], seconds=seconds)
+    return BuiltEngine(plan=plan, record=record, plan_bytes=attempt.result["bytes"], seconds=attempt.result["seconds"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """The attempt that built a plan: the builder's answer, and what had to be dropped on the way."""
+
+    result: Mapping[str, Any]
+    metadata: ModelMetadata | None
+    dropped: tuple[str, ...]
+
+
+def _build(request: BuildRequest, metadata: ModelMetadata | None, revise: Revise | None, on_event: Emit) -> _Attempt:
+    """Build until every layer has a kernel; each attempt drops at least one layer's Q/DQ, so it comes to an end."""
+    dropped: tuple[str, ...] = ()
+    while True:
+        result = run_child(
+            _BUILDER,
+            request.to_document(),
+            subject=str(request.onnx),
+            doing="building the engine",
+            on_event=on_event,
+        )
+        if "no_kernel" not in result:
+            return _Attempt(result=result, metadata=metadata, dropped=dropped)
+        layers = _droppable(result, metadata, revise is not None, request.onnx)
+        on_event({"event": "notice", "text": f"no INT8 kernel for {', '.join(layers)}: building in float16 there"})
+        if revise is not None:
+            metadata = revise(layers)
+        dropped += layers
 
 
 def _droppable(
