@@ -26,7 +26,8 @@ from qedeploy.bench.findings import (
 )
 from qedeploy.bench.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.runner import PLANS, Profile, Runner, RunnerDescription, RunnerOptions, open_runner
+from qedeploy.bench.runner import Profile, Runner, RunnerDescription, RunnerOptions
+from qedeploy.bench.runners import PLANS, open_runner
 from qedeploy.bench.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio, interleave, ratio
 from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.runner import Runner, RunnerDescription, RunnerOptions, open_runner
+from qedeploy.bench.runner import Runner, RunnerDescription, RunnerOptions
+from qedeploy.bench.runners import open_runner
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, engine_path, export_engine

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from qedeploy import catalog
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.schema import read_toml
 from qedeploy.search.score import ScoreSettings
 from qedeploy.search.space import BitsPer, BudgetKind
-
-FOLDER = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,29 +41,3 @@ class Recipe:
     budgets: Mapping[BudgetKind, float]
     score: ScoreSettings
     start: tuple[Structure, ...]
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Return the names of the recipes that ship with qedeploy, sorted."""
-    return catalog.names(FOLDER)
-
-
-def load_recipe(name_or_path: str) -> Recipe:
-    """Return a shipped recipe by its name, or a user's TOML file by its path (a separator or .toml in it).
-
-    A recipe is named after its file. Raises UserError where there is no such recipe, or naming every fault of the file.
-    """
-    from qedeploy.search.recipe_file import recipe_from_document
-
-    path = catalog.find(name_or_path, FOLDER, "recipe")
-    return recipe_from_document(read_toml(path), name=path.stem, source=path)
-
-
-def recipe_document(recipe: Recipe) -> dict[str, Any]:
-    """Return `recipe` as JSON-ready data in the form of its TOML file, every default written out.
-
-    `recipe_file.recipe_from_document` reads it back to an equal Recipe.
-    """
-    from qedeploy.search.recipe_file import recipe_to_document
-
-    return recipe_to_document(recipe)

@@ -13,7 +13,9 @@ from qedeploy.files import sha256
 from qedeploy.profiles.loader import FOLDER, load_profile
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.budgets import parse_budget, resolve_budgets
-from qedeploy.search.recipe import Recipe, load_recipe, recipe_document
+from qedeploy.search.recipe import Recipe
+from qedeploy.search.recipe_file import recipe_to_document
+from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.space_builder import build_space
 
@@ -39,7 +41,7 @@ class Request:
         return {
             "qedeploy": __version__,
             "profile": {"name": self.profile.name, "sha256": self.profile_sha256},
-            "recipe": {"name": self.recipe.name, **recipe_document(self.recipe)},
+            "recipe": {"name": self.recipe.name, **recipe_to_document(self.recipe)},
             "budgets": {
                 str(kind): {"limit": limit, "source": self.budget_sources[kind]} for kind, limit in self.budgets.items()
             },

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from qedeploy.bench.onnxruntime_runner import random_values, reduce_events
-from qedeploy.bench.runner import InputTensor, RunnerOptions, open_runner
+from qedeploy.bench.runner import InputTensor, RunnerOptions
+from qedeploy.bench.runners import open_runner
 from qedeploy.errors import RequestError, UserError
 from tests.bench.graphs import BRIEF, convolution, exported, relu, save
 

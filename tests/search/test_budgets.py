@@ -5,7 +5,7 @@ import pytest
 from qedeploy.errors import RequestError, UserError
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.budgets import classifier_bytes, format_budget, parse_budget, resolve_budgets
-from qedeploy.search.recipe import load_recipe
+from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.space import BudgetKind
 
 

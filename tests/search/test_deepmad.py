@@ -12,8 +12,8 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.search.efficiency import efficient_score
 from qedeploy.search.population import Coding
-from qedeploy.search.recipe import load_recipe
 from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document
+from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.score import ScoreKind, ScoreSettings, qe_score, require_additive, stage_scores
 from qedeploy.search.space import BitsPer
 from tests.search.spaces import make_space

@@ -6,8 +6,8 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.lightnas import from_value
 from qedeploy.network.structure import Bits
-from qedeploy.search.recipe import FOLDER, load_recipe, recipe_document, recipe_names
-from qedeploy.search.recipe_file import recipe_from_document
+from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document
+from qedeploy.search.recipe_loader import FOLDER, load_recipe, recipe_names
 from qedeploy.search.space import BitsPer, BudgetKind
 
 NARROW = {Bits(weight=weight, activation=activation) for weight in (3, 4, 5, 6) for activation in (3, 4, 5, 6)}
@@ -44,7 +44,7 @@ def test_the_default_recipe_leaves_the_widths_to_the_profile():
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_resolved_recipe_reads_back_equal(name):
     recipe = load_recipe(name)
-    document = json.loads(json.dumps(recipe_document(recipe)))
+    document = json.loads(json.dumps(recipe_to_document(recipe)))
     assert recipe_from_document(document, name=name, source="search.json") == recipe
 
 

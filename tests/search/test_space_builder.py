@@ -6,7 +6,7 @@ from qedeploy.errors import RequestError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.search.recipe import load_recipe
+from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.space_builder import build_space
 
 W8A8, W4A16, W4A4 = Bits(weight=8, activation=8), Bits(weight=4, activation=16), Bits(weight=4, activation=4)
