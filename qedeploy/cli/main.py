@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy import __version__
-from qedeploy.cli import bench, doctor, export, import_, models, profiles, run, score, search
+from qedeploy.cli import bench, doctor, export, import_, models, profiles, run, score, search, verify
 from qedeploy.errors import UserError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.add_typer(profiles.app, name="profiles")
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("search")(search.search)
+app.command("verify")(verify.verify)
 
 
 def main() -> None:
