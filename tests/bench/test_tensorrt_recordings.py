@@ -115,6 +115,13 @@ def test_a_bad_recording_is_one_line(case, recording):
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize("name", ["missing", "model.onnx"])
+def test_what_is_no_folder_is_one_line(name, recording):
+    done = qedeploy("bench", "--from-trtexec", recording / name)
+    assert done.returncode == 2
+    assert f"{name}: expected a folder with trtexec's JSON files" in done.stderr
+
+
 def test_a_recording_is_not_compared_with_what_runs_here(recording):
     done = qedeploy("bench", "--from-trtexec", recording, "--against", recording / "model.onnx")
     assert done.returncode == 2

@@ -123,6 +123,35 @@ def test_the_command_with_tensorrt_and_no_gpu(options, code, expected, checkpoin
     assert checkpoint.with_suffix(".onnx").exists() == (code in {0, 4})
 
 
+@pytest.fixture
+def pretended_driver(tmp_path_factory, monkeypatch) -> None:
+    """A driver that shows a GPU: the builder of TensorRT for RTX does not ask it for more."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).parents[1] / "bench" / "pretended_gpu" / "libcuda.c"
+    subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(folder / "libcuda.so.1")], check=True, timeout=60)
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([os.environ["LD_LIBRARY_PATH"], str(folder)]))
+
+
+@pytest.mark.usefixtures("pretended_driver")
+def test_the_command_builds_an_engine_where_a_driver_shows_a_gpu(checkpoint):
+    done = qedeploy(
+        "export", checkpoint, "--engine", "required", "--engine-batch", "1:4:8", "--workspace", "1GiB",
+        "--optimization-level", "1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "engine.plan" in done.stdout
+    record = read_record(checkpoint.with_name("engine.plan"))
+    assert record is not None
+    assert record.gpu is not None
+    assert record.gpu.name == "Pretended T4"
+    assert str(record.settings.batch) == "1:4:8"
+    assert record.settings.optimization_level == 1
+    # Nothing here can run it: no CUDA for Python, or none that this driver satisfies.
+    done = qedeploy("bench", checkpoint.with_name("engine.plan"))
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_profile_of_another_runtime_has_no_engine(tmp_path):
     save_checkpoint(tmp_path / "model.pth", build(structure(), seed=0), profile="cpu-int8", recipe={})
     result = export_checkpoint(tmp_path / "model.pth")

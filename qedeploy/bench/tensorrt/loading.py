@@ -100,7 +100,7 @@ def _set_shapes(trt: Any, engine: Any, context: Any, batch: int | None, plan: Pa
             if not low[0] <= size <= high[0] or not context.set_input_shape(name, wanted):
                 raise UserError(f"{plan}: runs batches of {low[0]} to {high[0]}: expected --batch there, found {size}")
         elif batch not in {None, shape[0]}:
-            raise UserError(f"{plan}: its batch is fixed at {shape[0]}: expected that --batch, found {batch}")
+            raise UserError(f"{plan}: its batch is fixed: expected --batch {shape[0]}, found --batch {batch}")
     return {name: tuple(context.get_tensor_shape(name)) for name in names}
 
 

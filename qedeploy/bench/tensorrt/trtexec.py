@@ -41,8 +41,7 @@ def read_recording(folder: Path) -> Recording:
 
     Raises UserError where it is no folder, has no times, has two of a kind, or holds one that is damaged.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with trtexec's JSON files; write them with {_HOW}")
+    require_folder(folder)
     files = {path: read_json(path) for path in sorted(folder.glob("*.json"))}
     times = _one(folder, files, _is_times, "query times (--exportTimes)")
     profile = _one(folder, files, _is_profile, "a profile (--exportProfile)")
@@ -62,6 +61,12 @@ def read_recording(folder: Path) -> Recording:
         record=found,
         metadata=found.metadata if found is not None else _metadata(folder),
     )
+
+
+def require_folder(folder: Path) -> None:
+    """Raise UserError where `folder` is none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder with trtexec's JSON files; write them with {_HOW}")
 
 
 def _one(folder: Path, files: Mapping[Path, Any], matches: Any, what: str) -> Path | None:
