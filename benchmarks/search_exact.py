@@ -61,7 +61,9 @@ def reference() -> None:
 
 def commands() -> None:
     """From process start to written files, through the command line, with the process's peak memory."""
-    table = table_of("command line, 2 cores at most", "recipe", "model.pth", "best of 3, s", "CPU s", "peak MB")
+    table = table_of(
+        "command line, 2 cores at most", "recipe", "model.pth", "best of 3, s", "CPU s", "largest process, MB"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for recipe in RECIPES:
             for model in ("--no-model", "--model"):
@@ -109,6 +111,7 @@ def harder() -> None:
     """Widths per layer, several budgets, other devices."""
     flops = {BudgetKind.FLOPS: 109e6}
     three = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 1.0e6, BudgetKind.LAYERS: 44.0}
+    shapes = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 0.7e6, BudgetKind.EXECUTED_BITOPS: 15e9}
     tight = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 0.7e6, BudgetKind.LAYERS: 44.0}
     space = make_request("any-bits", "mixed-7d0g").space
     layered = replace(space, bits_per=BitsPer.LAYER)
@@ -119,6 +122,8 @@ def harder() -> None:
         ("per layer, the same with a tight size", layered, tight),
         ("per block, bitops + peak memory", space, {BudgetKind.BITOPS: 7e9, BudgetKind.PEAK_MEMORY: 600e3}),
     ]
+    eight = replace(layered, executed=dict.fromkeys(layered.executed, Bits(weight=8, activation=8)))
+    cases.append(("per layer, bitops + size + executed at 8 bits", eight, shapes))
     for profile in ("cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"):
         request = make_request(profile)
         cases.append((f"{profile}, {request.recipe.name}", request.space, dict(request.budgets)))

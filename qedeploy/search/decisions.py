@@ -121,24 +121,29 @@ class Decisions:
         rows = zip(blocks.layers, self.problem.block_pairs, strict=True)
         layers = [self._layer(layer, pairs, stage + 1, self.states) for layer, pairs in rows]
         if self.problem.widths_per_layer:
-            return layers
+            fits = [self._may_fit(blocks, {position}) for position in range(3)]
+            return [
+                Decision(score=np.where(fit, layer.score, -np.inf), costs=layer.costs)
+                for fit, layer in zip(fits, layers, strict=True)
+            ]
         score = layers[0].score + layers[1].score + layers[2].score
         return [
             Decision(
-                score=np.where(self._may_fit(blocks), score, -np.inf),
+                score=np.where(self._may_fit(blocks, {0, 1, 2}), score, -np.inf),
                 costs=layers[0].costs + layers[1].costs + layers[2].costs,
             )
         ]
 
-    def _may_fit(self, blocks: BlockShapes) -> Array:
+    def _may_fit(self, blocks: BlockShapes, decided: set[int]) -> Array:
+        """Say where a block can keep the peak memory: layers not `decided`, and the next block, at their narrowest."""
         if self.problem.peak_memory is None:
             return np.array(True)
-        widths = [np.array([bits.activation / 8 for bits in pairs.bits]) for pairs in self.problem.block_pairs]
-        into, middle, out = (
-            np.asarray(n)[..., None] for n in (blocks.in_channels, blocks.bottleneck, blocks.out_channels)
-        )
+        in_bytes = [np.array([bits.activation / 8 for bits in pairs.bits]) for pairs in self.problem.block_pairs]
+        in_bytes = [widths if number in decided else widths.min() for number, widths in enumerate(in_bytes)]
+        shapes = (blocks.in_channels, blocks.bottleneck, blocks.out_channels)
+        into, middle, out = (np.asarray(shape)[..., None] for shape in shapes)
         least = min(self.problem.entries) / 8
-        held = block_memory(into, middle, out, blocks.stride, blocks.size, (*widths, least))
+        held = block_memory(into, middle, out, blocks.stride, blocks.size, (*in_bytes, least))
         return np.asarray(held <= self.problem.peak_memory)
 
     def _layer(self, layers: LayerShapes, pairs: Pairs, block: int, states: tuple[int, ...]) -> Decision:
