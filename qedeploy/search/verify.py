@@ -10,7 +10,8 @@ It shares with the solver what a layer scores and costs, and nothing of how stru
    and the best that can follow (at any of the prices) do not exceed the claim, or when another one in the same
    state scores no less and costs no more. What reaches the end contradicts the claim.
 
-Peak memory is judged on whole structures; on the way, a block is left out only where it breaks it whatever follows.
+Peak memory is judged on whole structures; on the way, a block is left out only where it breaks it whatever follows, and
+no beginning stands in for another. With widths per layer that leaves more open than the enumeration takes on.
 """
 
 from __future__ import annotations
