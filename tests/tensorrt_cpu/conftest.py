@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.tensorrt_cpu.environment import TensorRTOnCpu, UnavailableError, prepare
+from tests.tensorrt_cpu.environment import REQUIRED_VARIABLE, TensorRTOnCpu, UnavailableError, prepare
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,8 @@ def tensorrt_on_cpu() -> TensorRTOnCpu:
     try:
         return prepare()
     except UnavailableError as error:
+        if os.environ.get(REQUIRED_VARIABLE):
+            pytest.fail(f"{REQUIRED_VARIABLE} is set, and {error}")
         pytest.skip(str(error))
 
 

@@ -27,6 +27,9 @@ OLDER = "tensorrt-cu13-bindings==10.16.1.11"
 CACHE_VARIABLE = "QEDEPLOY_TENSORRT_CPU"
 """Names the folder to install into; without it, the user's cache folder."""
 
+REQUIRED_VARIABLE = "QEDEPLOY_TENSORRT_CPU_REQUIRED"
+"""Where it is set, what would skip these tests fails them: for continuous integration."""
+
 _SHIM = Path(__file__).with_name("shim.c")
 _SHIMMED = tuple(
     f"{name}.so.{major}" for name in ("libnvinfer", "libnvonnxparser", "libnvinfer_plugin") for major in (10, 11)
