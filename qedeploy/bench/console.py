@@ -78,12 +78,18 @@ def _headline(result: BenchResult) -> RenderableType:
         f"{summary.throughput:.1f} queries/s over {summary.queries} queries{flight}; "
         f"coefficient of variation {formats.percent(summary.variation)} ({state}, limit "
         f"{formats.percent(result.variation_limit)})",
-        f"machine: {result.machine.cpu}, {result.machine.usable_cores} usable cores, "
-        f"{' '.join(result.machine.instruction_sets) or 'no 8-bit instruction sets known'}",
+        _machine(result),
         f"settings: {settings}",
     )
     text = Text(lines[0] + "\n", style="bold")
     return text.append("\n".join(lines[1:]), style="not bold")
+
+
+def _machine(result: BenchResult) -> str:
+    if result.runner.settings.get("source"):
+        return f"machine: {result.machine.cpu}"
+    known = " ".join(result.machine.instruction_sets) or "no 8-bit instruction sets known"
+    return f"machine: {result.machine.cpu}, {result.machine.usable_cores} usable cores, {known}"
 
 
 def _comparison(result: BenchResult) -> _Section:

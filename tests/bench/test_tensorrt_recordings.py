@@ -75,6 +75,10 @@ def test_a_recording_is_reported_like_a_measurement(generation, tmp_path):
     report = (folder / "report.html").read_text()
     assert "The engine" in report
     assert "int8 -&gt; int8" in report
+    # What a recording does not tell is not made up.
+    assert "query in flight" not in report.replace("two queries may be in flight", "")
+    assert "random values" not in report
+    assert "usable cores" not in done.stdout
 
 
 def test_a_recording_alone_is_reported_with_what_is_missing(recording):
