@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,18 +130,11 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
     axes.plot(costs, scores, "o", color="tab:blue", markersize=4, label="proven optimal")
-    for number, (name, cost, score) in enumerate(published_points(found.kind, request)):
-        axes.plot([cost], [score], "x", color="tab:red")
-        axes.annotate(
-            f"{name} (published)",
-            (cost, score),
-            textcoords="offset points",
-            xytext=(0, 14 if number % 2 else -24 - 6 * number),
-            ha="right",
-            fontsize=8,
-            color="tab:red",
-            arrowprops={"arrowstyle": "-", "color": "tab:red", "linewidth": 0.5},
-        )
+    # In the legend and not beside the marks: published models lie close together.
+    markers = cycle("x+Dsv^")
+    for (name, cost, score), marker in zip(published_points(found.kind, request), markers, strict=False):
+        label = f"{name} (published)"
+        axes.plot([cost], [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
     axes.set_xscale("log")
     axes.set_xlabel(f"{found.kind} ({'bytes' if found.kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else 'count'})")
     axes.set_ylabel("QE-Score")
