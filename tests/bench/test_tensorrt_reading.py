@@ -208,8 +208,8 @@ def test_lints():
     rows = rows_of(metadata, document)
     lints = assemble(times=times(), rows=rows, metadata=metadata, dropped=(), conditions=None, notes=()).lints
     for expected in (
-        "stage2.block2.expand: computes in INT8 and writes float16",
-        "stage2.block2.expand: its kernel (generic_conv) uses no tensor cores",
+        "stage2.block2.expand: INT8 in and floating point out",
+        "stage2.block2.expand (generic_conv): kernels that use no tensor cores",
         "head.quantize as kernels of their own",
         "lonely in float32",
         "lonely: residual adds that fused with no convolution",

@@ -26,10 +26,8 @@ def lint(rows: Sequence[EngineRow], metadata: ModelMetadata | None) -> tuple[str
     if metadata is None:
         return tuple(found)
     layers = {layer.name: layer for layer in expand_layers(metadata.structure)}
-    readers = _quantized_readers(metadata)
-    for row in rows:
-        for name in row.layers:
-            found += _layer_lints(row, layers[name], reader_is_quantized=name in readers)
+    computed = [(layers[name], row) for row in rows for name in row.layers]
+    found += [*_float_outputs(computed, _quantized_readers(metadata)), *_no_tensor_cores(computed), *_narrow(computed)]
     found += _lone_adds(rows)
     return tuple(found)
 
@@ -64,24 +62,49 @@ def _suspicion(layer: Layer) -> str:
     return "perhaps because another kernel was faster: a small layer at batch 1 is bound by its launch"
 
 
-def _layer_lints(row: EngineRow, layer: Layer, *, reader_is_quantized: bool) -> list[str]:
-    found = []
-    if row.int8 and row.output_type.startswith("float") and reader_is_quantized:
-        found.append(
-            f"{layer.name}: computes in INT8 and writes {row.output_type}: the Q behind it did not fuse; "
-            "a residual add whose shortcut is not quantized does this"
-        )
-    dense = layer.kind is not LayerKind.DEPTHWISE
-    if dense and row.tactic and not row.tactic.startswith("0x") and not _TENSOR_CORE.search(row.tactic):
-        found.append(f"{layer.name}: its kernel ({row.tactic}) uses no tensor cores")
-    if dense and row.int8 and layer.kind not in {LayerKind.STEM, LayerKind.CLASSIFIER}:
-        narrow = [count for count in (layer.in_channels, layer.out_channels) if count % _WHOLE_CHANNELS]
-        if narrow:
-            found.append(
-                f"{layer.name}: {layer.in_channels} to {layer.out_channels} channels: INT8 kernels take "
-                f"{_WHOLE_CHANNELS} at a time and pad the rest"
-            )
-    return found
+_Computed = Sequence[tuple[Layer, EngineRow]]
+"""Our layers, each with the row of the engine that computes it."""
+
+
+def _float_outputs(computed: _Computed, readers: Mapping[str, str]) -> list[str]:
+    names = [
+        layer.name
+        for layer, row in computed
+        if row.int8 and row.output_type.startswith("float") and layer.name in readers
+    ]
+    if not names:
+        return []
+    return [
+        f"{_names(names)}: INT8 in and floating point out, so the Q behind did not fuse; a residual add whose shortcut "
+        "is not quantized does this"
+    ]
+
+
+def _no_tensor_cores(computed: _Computed) -> list[str]:
+    names = [
+        f"{layer.name} ({row.tactic})"
+        for layer, row in computed
+        if layer.kind is not LayerKind.DEPTHWISE
+        and row.tactic
+        and not row.tactic.startswith("0x")
+        and not _TENSOR_CORE.search(row.tactic)
+    ]
+    return [f"{_names(names)}: kernels that use no tensor cores"] if names else []
+
+
+def _narrow(computed: _Computed) -> list[str]:
+    # Three channels of an image and the classes of a task are nobody's to choose, and depthwise kernels take any four.
+    fixed = {LayerKind.STEM, LayerKind.CLASSIFIER, LayerKind.DEPTHWISE}
+    names = [
+        f"{layer.name} ({layer.in_channels} to {layer.out_channels})"
+        for layer, row in computed
+        if row.int8
+        and layer.kind not in fixed
+        and (layer.in_channels % _WHOLE_CHANNELS or layer.out_channels % _WHOLE_CHANNELS)
+    ]
+    return (
+        [f"{_names(names)}: INT8 kernels take {_WHOLE_CHANNELS} channels at a time and pad the rest"] if names else []
+    )
 
 
 def _float32(rows: Sequence[EngineRow]) -> list[str]:

@@ -67,14 +67,6 @@ class EngineLayer:
         """Return whether it only copies a tensor into another layout or type."""
         return self.kind.lower() == "reformat" or _REFORMAT.match(self.name) is not None
 
-    @property
-    def precision(self) -> str:
-        """Return the type it computes in: that of its first input, which TensorRT reports as executed."""
-        first = self.inputs[0].data_type if self.inputs else ""
-        if first:
-            return first
-        return self.weight_type or "unknown"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDescription:
