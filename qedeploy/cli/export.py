@@ -71,7 +71,9 @@ def export(
         optimization_level=optimization_level,
         timing_cache=timing_cache,
     )
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Into a file or a pipe a bar would only leave empty lines.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
         result = export_checkpoint(
             checkpoint,

@@ -64,6 +64,8 @@ def describe_foreign(value: object) -> str:
     if not value:
         return "an empty dictionary"
     state = value.get("state_dict")
+    if isinstance(value.get("format"), str):
+        return f"format {value['format']!r}"
     if isinstance(state, Mapping):
         others = [key for key in value if key != "state_dict"]
         beside = f" beside {_few(others)}" if others else ""

@@ -223,7 +223,7 @@ def test_other_checkpoints(tmp_path, network):
         ("nothing.pth", {}, "an empty dictionary"),
         ("numbers.pth", {1: 2}, "no format"),
         ("newer.pth", {"format": "qedeploy/2"}, "qedeploy/2, which another version"),
-        ("other.pth", {"format": "somebody/1"}, "no format"),
+        ("other.pth", {"format": "somebody/1"}, "found format 'somebody/1'"),
         ("strange.pth", {"format": torch.ones(2), "a": 1}, "no format"),
         ("old.pth", None, "can run code"),
     ):
