@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from qedeploy.cli.options import DurationOption, ThreadsOption
+
 
 def bench(
     model: Annotated[Path | None, typer.Argument(help="Model to measure: an .onnx file or an engine.plan.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")] = 1,
+    threads: ThreadsOption = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
-    duration: Annotated[str, typer.Option(help="Least time to measure each model for.")] = "3s",
+    duration: DurationOption = "3s",
     warm_up: Annotated[str, typer.Option(help="Time to run before measuring.")] = "200ms",
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
     twins: Annotated[bool, typer.Option(help="Time the same network in float32 and in W8A8 beside it.")] = True,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qedeploy.cli.options import BudgetOption, FolderOption, ProfileOption, RecipeOption
+
 if TYPE_CHECKING:
     from qedeploy.cli.model_writer import ModelOrder, ModelWriter
     from qedeploy.network.structure import Structure
@@ -35,12 +37,9 @@ class Format(StrEnum):
 
 
 def search(
-    profile: Annotated[str, typer.Option(help="Device: a name that `qedeploy profiles` lists, or a TOML file.")],
-    recipe: Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
-    ] = None,
+    profile: ProfileOption,
+    recipe: RecipeOption = None,
+    budget: BudgetOption = None,
     method: Annotated[Method, typer.Option(help="With a proof, or by mutation.")] = Method.EXACT,
     top: Annotated[int, typer.Option(min=1, max=1000, help="List that many shapes (exact).")] = 1,
     pareto: Annotated[
@@ -48,19 +47,19 @@ def search(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the weights; and of evolution.")] = 0,
     evaluations: Annotated[
-        int | None, typer.Option(min=1, help="Structures to score (evolution) [default: 500000].")
+        int | None, typer.Option(min=1, help="Structures to score (evolution; by default 500000).")
     ] = None,
     population: Annotated[
-        int | None, typer.Option(min=2, help="Structures to keep (evolution) [default: 512].")
+        int | None, typer.Option(min=2, help="Structures to keep (evolution; by default 512).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, 4 at most of use (evolution) [default: 1].")
+        int | None, typer.Option(min=1, help="Processes, 4 at most of use (evolution; by default 1).")
     ] = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Structure as structure.json, or as LightNAS's best_structure.txt too.")
     ] = Format.JSON,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")] = None,
+    out: FolderOption = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> Path:

@@ -1,0 +1,18 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ProfileOption = Annotated[str, typer.Option(help="Device: a name that `qedeploy profiles` lists, or a TOML file.")]
+RecipeOption = Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
+]
+FolderOption = Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")]
+DurationOption = Annotated[str, typer.Option(help="Least time to measure each model for.")]
