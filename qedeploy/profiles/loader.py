@@ -16,6 +16,11 @@ def profile_names() -> tuple[str, ...]:
     return catalog.names(FOLDER)
 
 
+def profile_path(name_or_path: str) -> Path:
+    """Return the TOML file that a profile's name or path stands for; raises UserError where there is none."""
+    return catalog.find(name_or_path, FOLDER, "profile")
+
+
 def load_profile(name_or_path: str) -> Profile:
     """Return a shipped profile by its name, or a user's TOML file by its path (a separator or .toml in it).
 
@@ -24,5 +29,5 @@ def load_profile(name_or_path: str) -> Profile:
     """
     from qedeploy.profiles.document import profile_from_document
 
-    path = catalog.find(name_or_path, FOLDER, "profile")
+    path = profile_path(name_or_path)
     return profile_from_document(read_toml(path), name=path.stem, source=path)

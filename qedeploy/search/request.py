@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qedeploy import __version__, catalog
+from qedeploy import __version__
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
-from qedeploy.profiles.loader import FOLDER, load_profile
+from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.budgets import parse_budget, resolve_budgets
 from qedeploy.search.recipe import Recipe
@@ -79,7 +79,7 @@ def make_request(
     return Request(
         profile=profile,
         profile_argument=profile_name,
-        profile_sha256=sha256(catalog.find(profile_name, FOLDER, "profile")),
+        profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
         space=build_space(recipe, profile),
         budgets=budgets,

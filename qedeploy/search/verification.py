@@ -14,7 +14,7 @@ from qedeploy.files import sha256
 from qedeploy.network.document import from_document
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.profiles.loader import load_profile
+from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.schema import read_json
 from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.certificate import CLOSED, Status
@@ -26,6 +26,9 @@ from qedeploy.search.score import qe_score
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
 from qedeploy.search.space_builder import build_space
 from qedeploy.search.verify import ROUNDING, Enumeration, TooManyError, relax
+
+_RECORDS = ("*.export.json", "bench.json", "engine.json")
+"""Files of a run folder that record the SHA-256 of others beside them."""
 
 _COSTS = {
     "flops": BudgetKind.FLOPS,
@@ -54,6 +57,7 @@ class Claims:
     structure: Structure
     space: SearchSpace
     budgets: dict[BudgetKind, float]
+    profile_file: Path
 
 
 def verify(path: Path, *, profile: str | None = None) -> list[Check]:
@@ -64,7 +68,7 @@ def verify(path: Path, *, profile: str | None = None) -> list[Check]:
     """
     search = path / SEARCH_FILE if path.is_dir() else path
     claims = read_claims(search, profile)
-    checks = [_membership(claims), *_figures(claims), *_bound(claims)]
+    checks = [_profile_is(claims), _membership(claims), *_figures(claims), *_bound(claims)]
     return [*checks, *_files(path, claims)] if path.is_dir() else checks
 
 
@@ -85,7 +89,14 @@ def read_claims(path: Path, profile: str | None) -> Claims:
     recipe = recipe_from_document(recipe_data, name=name, source=f"{path}: recipe")
     space = build_space(recipe, load_profile(profile or device))
     structure = from_document(document.get("structure"), f"{path}: structure")
-    return Claims(document=document, structure=structure, space=space, budgets=budgets)
+    file = profile_path(profile or device)
+    return Claims(document=document, structure=structure, space=space, budgets=budgets, profile_file=file)
+
+
+def _profile_is(claims: Claims) -> Check:
+    recorded, found = claims.document["profile"].get("sha256"), sha256(claims.profile_file)
+    detail = "SHA-256 as recorded" if found == recorded else f"{claims.profile_file.name} has changed since the search"
+    return Check(claim="the profile is the one searched for", holds=found == recorded, detail=detail)
 
 
 def _membership(claims: Claims) -> Check:
@@ -254,9 +265,8 @@ def _files(folder: Path, claims: Claims) -> list[Check]:
         same = from_document(read_json(beside), beside) == claims.structure
         detail = "the same structure" if same else "another structure than search.json has"
         checks.append(Check(claim=STRUCTURE_FILE, holds=same, detail=detail))
-    for name in ("export.json", "bench.json", "engine.json", SEARCH_FILE):
-        if (folder / name).exists():
-            checks.extend(_hashes(folder, name))
+    for record in sorted(record for pattern in _RECORDS for record in folder.glob(pattern)):
+        checks.extend(_hashes(folder, record.name))
     return checks
 
 
