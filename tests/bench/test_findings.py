@@ -85,7 +85,8 @@ def test_bits_that_gain_nothing_are_called_so():
     rows = (row("stem", EIGHT), row("head", Bits(weight=5, activation=5)))
     assert said(compared(W8A8_TWIN, (0.99, 1.0, 1.01)), *rows) == (
         "W5A5 is carried in INT8 (1 of 2 layers): executed BitOps equal those of W8A8, and the measured time is "
-        "1.00x [0.99, 1.01] of the W8A8 twin's. The searched bits gain no time here, and no bytes: narrower weights lie in 8 bits too."
+        "1.00x [0.99, 1.01] of the W8A8 twin's. The searched bits gain no time here, and no bytes: narrower weights "
+        "lie in 8 bits too."
     )
     assert "costs some" in said(compared(W8A8_TWIN, (1.03, 1.05, 1.07)), *rows)
     assert "gain no arithmetic" in said(compared(W8A8_TWIN, (0.9, 0.95, 0.99)), *rows)
