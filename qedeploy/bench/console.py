@@ -69,9 +69,11 @@ def _headline(result: BenchResult) -> RenderableType:
     # A recording may have kept several in flight; what is measured here has one.
     flight = "" if runner.settings.get("source") else ", one in flight"
     settings = ", ".join(f"{key}={value}" for key, value in runner.settings.items())
+    # An engine computes on a GPU, where threads of the CPU say nothing.
+    threads = "" if result.engine else f"{runner.threads} thread{'s' if runner.threads > 1 else ''}, "
     lines = (
         f"{formats.milliseconds(summary.median)} median on {runner.runtime} {runner.version} ({runner.device}), "
-        f"{runner.threads} thread{'s' if runner.threads > 1 else ''}, batch {runner.batch}",
+        f"{threads}batch {runner.batch}",
         f"mean {formats.milliseconds(summary.mean)}, p90 {formats.milliseconds(summary.p90)}, "
         f"p95 {formats.milliseconds(summary.p95)}, p99 {formats.milliseconds(summary.p99)}, "
         f"min {formats.milliseconds(summary.minimum)}",

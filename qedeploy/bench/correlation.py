@@ -14,6 +14,9 @@ from qedeploy.network.layers import LayerKind
 
 _FEWEST_LAYERS = 3
 
+_ROUNDING = 1e-9
+"""Share of the modelled time below which a term is rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
@@ -100,6 +103,9 @@ def fit_time_model(estimates: Sequence[LayerEstimate], seconds: Sequence[float],
     # Columns differ by twelve orders of magnitude; at one scale the solver's tolerance means the same for each.
     scale = amounts.max(axis=0)
     factors = nnls(amounts / scale, measured)[0] / scale
+    # What the solver leaves of a term that has no part is rounding, and its rate would be a figure of fantasy.
+    shares = amounts.sum(axis=0) * factors
+    factors = np.where(shares > _ROUNDING * shares.sum(), factors, 0.0)
     modelled = amounts @ factors
     return TimeModel(
         terms=_terms(columns, factors, float(modelled.sum())),
