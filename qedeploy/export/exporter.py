@@ -35,7 +35,7 @@ from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
 
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
@@ -182,17 +182,13 @@ def _one_thread() -> Iterator[None]:
 
 
 def _dialect(profile: Profile, structure: Structure) -> Dialect:
-    if profile.runtime is Runtime.NONE:
-        raise RequestError(
-            f"profile {profile.name} is for search only, no runtime executes it; {_alternatives(structure)}"
-        )
-    dialect = dialect_for(profile.runtime)
     try:
+        profile.require_runtime()
         for layer in expand_layers(structure):
             profile.lower(layer)
     except RequestError as error:
         raise RequestError(f"{error}; {_alternatives(structure)}") from error
-    return dialect
+    return dialect_for(profile.runtime)
 
 
 def _alternatives(structure: Structure) -> str:

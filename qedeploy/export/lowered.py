@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.plan import LayerPlan, LoweringPlan
+from qedeploy.export.plan import LoweringPlan
 from qedeploy.export.topology import Operation, operations
 from qedeploy.network.structure import Structure
 
@@ -39,8 +39,3 @@ def weight_range(layer: FoldedLayer) -> tuple[int | None, int | None]:
     if layer.scale is None:
         return None, None
     return int(layer.weight.min()), int(layer.weight.max())
-
-
-def layer_plans(network: LoweredNetwork) -> Mapping[str, LayerPlan]:
-    """Return the plans of the layers by name."""
-    return {layer.name: layer for layer in network.plan.layers}

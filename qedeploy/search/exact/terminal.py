@@ -35,7 +35,6 @@ _STEPS = {
     "flops": (1e6, "a million flops"),
     "size": (1024.0, "a KiB of weights"),
     "layers": (1.0, "a convolution"),
-    "latency": (1.0, "a millisecond"),
 }
 """Per budget, the step whose worth in score a person can grasp, and its name."""
 
