@@ -115,7 +115,7 @@ class Profile:
         """Raise RequestError where no runtime executes the profile, so that it serves for search only."""
         if self.runtime is Runtime.NONE:
             raise RequestError(
-                f"profile {self.name} is for search only, no runtime executes it (`qedeploy profiles` shows which have one)"
+                f"profile {self.name} is for search only, no runtime executes it (`qedeploy profiles` lists others)"
             )
 
     def executed_bits(self, layers: tuple[Layer, ...]) -> dict[str, Bits]:
