@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -24,7 +25,7 @@ SEARCH = (
     "evolution",
 )
 EVOLVE = ("--method", "evolution", "--evaluations")
-LONG = (*SEARCH, "--evaluations", "800000", "--out", "out")
+LONG = (*SEARCH, "--evaluations", "2000000", "--out", "out")
 FILES = ("structure.json", "search.json")
 
 
@@ -33,18 +34,18 @@ def written(folder):
 
 
 def start_and_wait_for_progress(folder):
-    """Start the long search and return it once its checkpoint holds more than the start."""
+    """Start the long search and return it once its checkpoint, replaced whole each time, holds more than the start."""
     process = subprocess.Popen(
         [str(SCRIPT), *LONG], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     checkpoint = folder / "out" / "search.checkpoint.npz"
     until = time.monotonic() + 60
-    sizes = set()
-    while len(sizes) < 2 and process.poll() is None and time.monotonic() < until:
-        if checkpoint.exists():
-            sizes.add(checkpoint.stat().st_size)
-        time.sleep(0.02)
-    assert len(sizes) >= 2, "the search ended before it could be interrupted"
+    saved = set()
+    while len(saved) < 2 and process.poll() is None and time.monotonic() < until:
+        with suppress(FileNotFoundError):
+            saved.add(checkpoint.stat().st_mtime_ns)
+        time.sleep(0.01)
+    assert len(saved) >= 2, "the search ended before it could be interrupted"
     return process, checkpoint
 
 
