@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -12,12 +12,15 @@ from qedeploy.export.dialects.base import Dialect, Quantized
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import ValuePlan
-from qedeploy.export.topology import IMAGE
+from qedeploy.export.topology import IMAGE, Operation, OperationKind
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 
 LOGITS = "logits"
 """Name of the graph's output."""
+
+FRAGMENT_INPUT, FRAGMENT_OUTPUT = "input", "output"
+"""Names of what a fragment reads and makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +41,51 @@ def write_model(
     (batch, classes). `batch` None leaves the batch open.
     """
     graph = GraphBuilder()
+    values, quantized = _write_steps(
+        graph, network, dialect, network.operations, dialect.write_input(graph, IMAGE), output=LOGITS
+    )
+    model = graph.model(
+        "qedeploy",
+        inputs=[_image_info(network.structure, batch)],
+        outputs=[_logits_info(network.structure, batch)],
+        opset=dialect.opset,
+        metadata=metadata or {},
+    )
+    return WrittenModel(model=model, values=values, quantized=quantized)
+
+
+def write_fragment(
+    network: LoweredNetwork, dialect: Dialect, blocks: Collection[str], *, batch: int | None = None
+) -> onnx.ModelProto:
+    """Return the adjoining `blocks` of `network`, arranged by `dialect`, as an ONNX model of their own.
+
+    A block is named as `Layer.block` is (`stem`, `stage1.block1`, `head`; `classifier` brings the pooling before it).
+    Input `input` and output `output` are float32; what is read and made is quantized as within the whole network.
+    """
+    steps = tuple(step for step in network.operations if _block_of(step) in blocks)
+    first, last = steps[0], steps[-1]
+    graph = GraphBuilder()
+    _write_steps(graph, network, dialect, steps, dialect.write_input(graph, FRAGMENT_INPUT), output=FRAGMENT_OUTPUT)
+    shape = [batch or "batch", first.channels, first.size, first.size]
+    return graph.model(
+        "qedeploy",
+        inputs=[helper.make_tensor_value_info(FRAGMENT_INPUT, TensorProto.FLOAT, shape)],
+        outputs=[helper.make_tensor_value_info(FRAGMENT_OUTPUT, TensorProto.FLOAT, [batch or "batch", *_made(last)])],
+        opset=dialect.opset,
+        metadata={},
+    )
+
+
+def _write_steps(
+    graph: GraphBuilder,
+    network: LoweredNetwork,
+    dialect: Dialect,
+    steps: Sequence[Operation],
+    source: str,
+    *,
+    output: str,
+) -> tuple[dict[str, str], dict[str, Quantized]]:
+    """Write adjoining `steps` behind the value `source`; returns the values before and after rounding, by name."""
     plans = {value.name: value for value in network.plan.values}
     layers = {layer.name: layer for layer in expand_layers(network.structure)}
     quantized: dict[str, Quantized] = {}
@@ -54,28 +102,35 @@ def write_model(
         )
         return quantized[name].value
 
-    steps = network.operations
-    written = {IMAGE: round_value(IMAGE, dialect.write_input(graph, IMAGE))}
+    written = {steps[0].inputs[0]: round_value(steps[0].inputs[0], source)}
     for step in steps:
-        own, source = plans.get(step.name), plans.get(step.inputs[0])
+        own, read = plans.get(step.name), plans.get(step.inputs[0])
         value = dialect.write_operation(
             graph,
             step,
             [written[name] for name in step.inputs],
             network.layers.get(step.name),
-            source.grid if source else None,
+            read.grid if read else None,
             own.grid if own else None,
         )
         written[step.name] = round_value(step.name, value)
-    values[steps[-1].name] = dialect.write_output(graph, written[steps[-1].name], LOGITS)
-    model = graph.model(
-        "qedeploy",
-        inputs=[_image_info(network.structure, batch)],
-        outputs=[_logits_info(network.structure, batch)],
-        opset=dialect.opset,
-        metadata=metadata or {},
-    )
-    return WrittenModel(model=model, values=values, quantized=quantized)
+    values[steps[-1].name] = dialect.write_output(graph, written[steps[-1].name], output)
+    return values, quantized
+
+
+def _block_of(step: Operation) -> str:
+    if step.layer is not None:
+        return step.layer.block
+    return "classifier" if step.kind is OperationKind.GLOBAL_AVERAGE_POOL else step.name.rpartition(".")[0]
+
+
+def _made(step: Operation) -> list[int]:
+    """Return the shape of what a step makes, without the batch."""
+    if step.layer is None:
+        return [step.channels, step.size, step.size]
+    if step.kind is OperationKind.LINEAR:
+        return [step.layer.out_channels]
+    return [step.layer.out_channels, step.layer.output_size, step.layer.output_size]
 
 
 def quantization_name(value: ValuePlan) -> str:

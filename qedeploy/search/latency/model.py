@@ -1,0 +1,208 @@
+"""Seconds of layers and structures, read between the points of a latency table.
+
+A latency is additive here: a constant, plus one term for each layer, which carries its block's shortcut where it is the
+last one. That is what both solvers need, and what a runtime that executes one layer after the other does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qedeploy.errors import RequestError
+from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.structure import Bits, Structure
+from qedeploy.profiles.profile import Lowering, Profile
+from qedeploy.search.latency.curve import Curve, CurveError
+from qedeploy.search.latency.table import LatencyTable, Part, Point
+
+
+class Role(StrEnum):
+    """Where in a network a layer stands."""
+
+    STEM = "stem"
+    EXPAND = "expand"
+    DEPTHWISE = "depthwise"
+    PROJECT = "project"
+    HEAD = "head"
+
+
+_PARTS = {
+    Role.STEM: Part.STEM,
+    Role.EXPAND: Part.POINTWISE,
+    Role.DEPTHWISE: Part.DEPTHWISE,
+    Role.PROJECT: Part.POINTWISE,
+    Role.HEAD: Part.HEAD,
+}
+_KINDS = {
+    Part.STEM: LayerKind.STEM,
+    Part.POINTWISE: LayerKind.POINTWISE,
+    Part.DEPTHWISE: LayerKind.DEPTHWISE,
+    Part.SHORTCUT: LayerKind.POINTWISE,
+    Part.HEAD: LayerKind.HEAD,
+    Part.CLASSIFIER: LayerKind.CLASSIFIER,
+}
+
+Arithmetic = tuple[Lowering, bool]
+"""What decides a time among widths: the lowering, and whether activations are clipped to a narrower range."""
+
+_Key = tuple[Part, int, int, Arithmetic]
+
+
+class LatencyModel:
+    """The table of one profile as functions. Built once; every call with equal arguments returns equal figures."""
+
+    def __init__(self, table: LatencyTable, profile: Profile) -> None:
+        self.table = table
+        self.profile = profile
+        grouped: dict[_Key, list[Point]] = defaultdict(list)
+        for point in table.points:
+            shape = point.shape
+            grouped[shape.part, shape.kernel, shape.stride, self._arithmetic(shape.part, shape.bits)].append(point)
+        self._curves = {key: Curve(key[0], points) for key, points in grouped.items()}
+
+    def require(self, kind: LayerKind, bits: Bits) -> None:
+        """Raise RequestError where the table has no points for layers of `kind` at `bits`."""
+        arithmetic = self._arithmetic(_part_of(kind), bits)
+        if not any(_KINDS[key[0]] is kind and key[3] == arithmetic for key in self._curves):
+            raise RequestError(
+                f"the latency table of {self.profile.name} ({self.table.device}) has no {kind} layers at {bits}: "
+                f"measure them with `qedeploy measure --profile {self.profile.name}` and the recipe searched for"
+            )
+
+    def errors(self) -> Mapping[str, CurveError]:
+        """Return for each kind of part how far its own points are from what the others predict."""
+        return {_describe(key): curve.error for key, curve in sorted(self._curves.items(), key=str)}
+
+    def constant(self, head_channels: int, classes: int, size: int, bits: Bits = Bits(weight=8, activation=8)) -> float:
+        """Return the seconds that every structure pays: pooling of `size` pixels, classifier at `bits`, the call."""
+        calibration = self.table.calibration
+        own = self.part_seconds(Part.CLASSIFIER, head_channels, classes, 1, 1, size, bits)
+        weights = head_channels * classes * self._weight_bytes(Part.CLASSIFIER, bits)
+        return float(calibration.constant + calibration.scale * own + calibration.seconds_per_weight_byte * weights)
+
+    def layer_seconds(
+        self,
+        role: Role,
+        in_channels: ArrayLike,
+        out_channels: ArrayLike,
+        kernel: ArrayLike,
+        stride: int,
+        size: int,
+        bits: Bits,
+        *,
+        shortcut: ArrayLike = False,
+        block_stride: int = 1,
+    ) -> NDArray[np.float64]:
+        """Return seconds of layers, never negative, in the broadcast shape of the array arguments.
+
+        `size` is the layer's square input in pixels; channels are those of the structure. A project layer takes its
+        block's shortcut with it where `shortcut`; `block_stride` is that of the block. Raises RequestError where the
+        table has nothing of the kind.
+        """
+        part = _PARTS[role]
+        padded_in = self._padded(in_channels) if role in {Role.DEPTHWISE, Role.PROJECT} else np.asarray(in_channels)
+        padded_out = self._padded(out_channels) if role in {Role.EXPAND, Role.DEPTHWISE} else np.asarray(out_channels)
+        own = self.part_seconds(part, padded_in, padded_out, kernel, stride, size, bits)
+        calibration = self.table.calibration
+        if role is Role.PROJECT and np.any(shortcut):
+            added = self.part_seconds(Part.SHORTCUT, out_channels, out_channels, 1, block_stride, size, bits)
+            own = own + np.where(shortcut, added, 0.0)
+        fan_in = np.asarray(1) if role is Role.DEPTHWISE else padded_in
+        weights = fan_in * padded_out * np.square(kernel) * self._weight_bytes(part, bits)
+        return np.asarray(calibration.scale * own + calibration.seconds_per_weight_byte * weights, np.float64)
+
+    def part_seconds(
+        self,
+        part: Part,
+        in_channels: ArrayLike,
+        out_channels: ArrayLike,
+        kernel: ArrayLike,
+        stride: int,
+        size: int,
+        bits: Bits,
+    ) -> NDArray[np.float64]:
+        """Return seconds of parts as the points have them: channels as executed, nothing calibrated."""
+        kernels = np.unique(kernel).tolist()
+        arithmetic = self._arithmetic(part, bits)
+        found = [
+            self._curve(part, each, stride, arithmetic).seconds(in_channels, out_channels, size) for each in kernels
+        ]
+        if len(kernels) == 1:
+            return np.broadcast_to(found[0], np.broadcast_shapes(found[0].shape, np.shape(kernel)))
+        return np.asarray(np.select([np.equal(kernel, each) for each in kernels], found))
+
+    def seconds(self, structure: Structure) -> float:
+        """Return the predicted latency of one query with a whole structure."""
+        return sum(self.seconds_by_layer(structure).values())
+
+    def seconds_by_layer(self, structure: Structure) -> dict[str, float]:
+        """Return predicted seconds by layer name; the classifier's hold what every structure pays."""
+        *layers, classifier = expand_layers(structure)
+        found = {layer.name: float(self._layer(layer)) for layer in layers}
+        size = layers[-1].output_size
+        constant = self.constant(classifier.in_channels, classifier.out_channels, size, classifier.bits)
+        return {**found, classifier.name: constant}
+
+    def _layer(self, layer: Layer) -> NDArray[np.float64]:
+        return self.layer_seconds(
+            role_of(layer),
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel,
+            layer.stride,
+            layer.input_size,
+            layer.bits,
+            shortcut=layer.residual,
+            block_stride=2 if layer.pooled else 1,
+        )
+
+    def _padded(self, channels: ArrayLike) -> NDArray[np.int64]:
+        multiple = self.table.bottleneck_multiple
+        padded: NDArray[np.int64] = -(-np.asarray(channels, np.int64) // multiple) * multiple
+        return padded
+
+    def _weight_bytes(self, part: Part, bits: Bits) -> float:
+        lowering = self._arithmetic(part, bits)[0]
+        # Weights that are kept narrower than they are computed in are read narrow.
+        width = bits.weight if lowering is Lowering.INT4_WEIGHT_ONLY else lowering.executed(bits).weight
+        return width / 8
+
+    def _arithmetic(self, part: Part, bits: Bits) -> Arithmetic:
+        precision = self.profile.precision(_KINDS[part], bits)
+        if precision is None:
+            offered = ", ".join(map(str, self.profile.pairs(_KINDS[part]))) or "none"
+            raise RequestError(
+                f"latency table: profile {self.profile.name} has no {bits} for {_KINDS[part]} layers; it has {offered}"
+            )
+        return precision.lowering, bits.activation < precision.lowering.executed(bits).activation
+
+    def _curve(self, part: Part, kernel: int, stride: int, arithmetic: Arithmetic) -> Curve:
+        found = self._curves.get((part, kernel, stride, arithmetic))
+        if found is None:
+            raise RequestError(
+                f"the latency table of {self.profile.name} ({self.table.device}) has no "
+                f"{_describe((part, kernel, stride, arithmetic))}: measure them with `qedeploy measure --profile "
+                f"{self.profile.name}` and the recipe searched for"
+            )
+        return found
+
+
+def role_of(layer: Layer) -> Role:
+    """Return where `layer`, which is not the classifier, stands in its network."""
+    if layer.kind in {LayerKind.STEM, LayerKind.HEAD, LayerKind.DEPTHWISE}:
+        return Role(layer.kind.value)
+    return Role.EXPAND if layer.name.endswith(".expand") else Role.PROJECT
+
+
+def _part_of(kind: LayerKind) -> Part:
+    return Part(kind.value)
+
+
+def _describe(key: _Key) -> str:
+    part, kernel, stride, (lowering, clipped) = key
+    return f"{part} k{kernel} s{stride} {lowering}{' clipped' if clipped else ''}"

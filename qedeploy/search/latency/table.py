@@ -1,0 +1,161 @@
+"""A latency table: what the parts of networks took on a device, with all that says where the figures come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from qedeploy.errors import UserError
+from qedeploy.files import write_text
+from qedeploy.network.structure import Bits
+from qedeploy.schema import read_json, validate
+
+FORMAT = "qedeploy-latency/1"
+
+UNSTABLE = 0.05
+"""Spread of a point over which it counts as unstable."""
+
+
+class Part(StrEnum):
+    """What a time belongs to: a kind of layer, or a block's shortcut with its addition.
+
+    `classifier` brings the global pooling in front of it. Where a time depends on the widths that a layer reads, such
+    as a clip to a narrower range, it is part of that layer.
+    """
+
+    STEM = "stem"
+    POINTWISE = "pointwise"
+    DEPTHWISE = "depthwise"
+    SHORTCUT = "shortcut"
+    HEAD = "head"
+    CLASSIFIER = "classifier"
+
+
+class Source(StrEnum):
+    """Where a point comes from."""
+
+    MEASURED = "measured"
+    BENCH = "bench"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a part computes, by the channels that the runtime computes with; `size` is its square input in pixels.
+
+    A shortcut has as many channels in as out, its block's stride (with 2 it is pooled), and the size of what it puts
+    out, which is that of the addition.
+    """
+
+    part: Part
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    size: int
+    bits: Bits
+
+    def __str__(self) -> str:
+        return (
+            f"{self.part} {self.in_channels}->{self.out_channels} k{self.kernel} s{self.stride} at {self.size}, "
+            f"{self.bits}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Seconds that a shape took, the median over `rounds`; `spread` is half their interquartile range over it."""
+
+    shape: Shape
+    seconds: float
+    spread: float = 0.0
+    rounds: int = 1
+    source: Source = Source.MEASURED
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the rounds disagree by more than a measurement should."""
+        return self.spread > UNSTABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """From the sum of its parts to a whole network: `constant + scale * sum + seconds_per_weight_byte * bytes`.
+
+    Weight bytes are those of the convolutions as executed. Fitted on `networks` whole networks; `error` is the mean
+    absolute percentage error (as a share) on them, each predicted from a fit without it.
+    """
+
+    scale: float = 1.0
+    constant: float = 0.0
+    seconds_per_weight_byte: float = 0.0
+    networks: int = 0
+    error: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPoint:
+    """A whole network that was measured for the calibration: its structure as a document, and its seconds."""
+
+    structure: Mapping[str, Any]
+    seconds: float
+    spread: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTable:
+    """Points of one profile on one device.
+
+    `machine`, `runtime` and `settings` (JSON-ready) say what was measured on, with what and how; `date` is ISO 8601.
+    `reference_seconds` is the time of the reference graph that was measured beside every point: times are those of a
+    machine that takes this long for it (None where nothing was measured here). `bottleneck_multiple` is what the
+    runtime's dialect pads the channels between the layers of a block to; points carry the padded channels.
+    """
+
+    profile: str
+    device: str
+    runtime: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    points: tuple[Point, ...]
+    networks: tuple[NetworkPoint, ...] = ()
+    calibration: Calibration = Calibration()
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    date: str = ""
+    recipe: str | None = None
+    reference_seconds: float | None = None
+    bottleneck_multiple: int = 1
+
+    def with_points(self, points: Iterable[Point]) -> LatencyTable:
+        """Return the table with `points` in place of those of the same shapes."""
+        merged = {point.shape: point for point in (*self.points, *points)}
+        return dataclasses.replace(self, points=tuple(merged.values()))
+
+
+def to_document(table: LatencyTable) -> dict[str, Any]:
+    """Return `table` as JSON-ready data."""
+    return {"format": FORMAT, **dataclasses.asdict(table)}
+
+
+def from_document(data: object, source: Path | str) -> LatencyTable:
+    """Return the table of `data`; raises UserError naming `source` and every wrong field."""
+    from pydantic import TypeAdapter
+
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UserError(f"{source}: expected a {FORMAT} document, as `qedeploy measure` writes it")
+    return validate(TypeAdapter(LatencyTable), {key: value for key, value in data.items() if key != "format"}, source)
+
+
+def read_table(path: Path) -> LatencyTable:
+    """Return the table of a JSON file; raises UserError for one that cannot be read."""
+    return from_document(read_json(path), path)
+
+
+def write_table(path: Path, table: LatencyTable) -> Path:
+    """Write `table` as JSON, whole or not at all; returns `path`."""
+    return write_text(path, json.dumps(to_document(table), indent=1) + "\n")
