@@ -47,7 +47,7 @@ def undisturbed(profile: Profile, wall: float) -> tuple[NodeTime, ...]:
 
 
 def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure) -> dict[str, float]:
-    """Return the seconds of each part of `structure`: its layers, and `<block>.shortcut` behind a residual block's last.
+    """Return the seconds of each part of `structure`: its layers, and `<block>.shortcut` for residual blocks.
 
     Every node counts for one part, so that the parts sum to the nodes; a part without a node (fused into another) has
     zero. What rounds or clips a value counts for the layer that reads it, the image's layout for the stem, an addition
