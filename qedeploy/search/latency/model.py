@@ -62,13 +62,15 @@ class LatencyModel:
         grouped: dict[_Key, list[Point]] = defaultdict(list)
         for point in table.points:
             shape = point.shape
-            grouped[shape.part, shape.kernel, shape.stride, self._arithmetic(shape.part, shape.bits)].append(point)
+            grouped[shape.part, shape.kernel, shape.stride, arithmetic(profile, _KINDS[shape.part], shape.bits)].append(
+                point
+            )
         self._curves = {key: Curve(key[0], points) for key, points in grouped.items()}
 
     def require(self, kind: LayerKind, bits: Bits) -> None:
         """Raise RequestError where the table has no points for layers of `kind` at `bits`."""
-        arithmetic = self._arithmetic(_part_of(kind), bits)
-        if not any(_KINDS[key[0]] is kind and key[3] == arithmetic for key in self._curves):
+        wanted = arithmetic(self.profile, kind, bits)
+        if not any(_KINDS[key[0]] is kind and key[3] == wanted for key in self._curves):
             raise RequestError(
                 f"the latency table of {self.profile.name} ({self.table.device}) has no {kind} layers at {bits}: "
                 f"measure them with `qedeploy measure --profile {self.profile.name}` and the recipe searched for"
@@ -83,7 +85,9 @@ class LatencyModel:
         calibration = self.table.calibration
         own = self.part_seconds(Part.CLASSIFIER, head_channels, classes, 1, 1, size, bits)
         weights = head_channels * classes * self._weight_bytes(Part.CLASSIFIER, bits)
-        return float(calibration.constant + calibration.scale * own + calibration.seconds_per_weight_byte * weights)
+        return float(
+            _ticks(calibration.constant + calibration.scale * own + calibration.seconds_per_weight_byte * weights)
+        )
 
     def layer_seconds(
         self,
@@ -114,7 +118,7 @@ class LatencyModel:
             own = own + np.where(shortcut, added, 0.0)
         fan_in = np.asarray(1) if role is Role.DEPTHWISE else padded_in
         weights = fan_in * padded_out * np.square(kernel) * self._weight_bytes(part, bits)
-        return np.asarray(calibration.scale * own + calibration.seconds_per_weight_byte * weights, np.float64)
+        return _ticks(calibration.scale * own + calibration.seconds_per_weight_byte * weights)
 
     def part_seconds(
         self,
@@ -128,10 +132,8 @@ class LatencyModel:
     ) -> NDArray[np.float64]:
         """Return seconds of parts as the points have them: channels as executed, nothing calibrated."""
         kernels = np.unique(kernel).tolist()
-        arithmetic = self._arithmetic(part, bits)
-        found = [
-            self._curve(part, each, stride, arithmetic).seconds(in_channels, out_channels, size) for each in kernels
-        ]
+        computed = arithmetic(self.profile, _KINDS[part], bits)
+        found = [self._curve(part, each, stride, computed).seconds(in_channels, out_channels, size) for each in kernels]
         if len(kernels) == 1:
             return np.broadcast_to(found[0], np.broadcast_shapes(found[0].shape, np.shape(kernel)))
         return np.asarray(np.select([np.equal(kernel, each) for each in kernels], found))
@@ -167,29 +169,28 @@ class LatencyModel:
         return padded
 
     def _weight_bytes(self, part: Part, bits: Bits) -> float:
-        lowering = self._arithmetic(part, bits)[0]
+        lowering = arithmetic(self.profile, _KINDS[part], bits)[0]
         # Weights that are kept narrower than they are computed in are read narrow.
         width = bits.weight if lowering is Lowering.INT4_WEIGHT_ONLY else lowering.executed(bits).weight
         return width / 8
 
-    def _arithmetic(self, part: Part, bits: Bits) -> Arithmetic:
-        precision = self.profile.precision(_KINDS[part], bits)
-        if precision is None:
-            offered = ", ".join(map(str, self.profile.pairs(_KINDS[part]))) or "none"
-            raise RequestError(
-                f"latency table: profile {self.profile.name} has no {bits} for {_KINDS[part]} layers; it has {offered}"
-            )
-        return precision.lowering, bits.activation < precision.lowering.executed(bits).activation
-
-    def _curve(self, part: Part, kernel: int, stride: int, arithmetic: Arithmetic) -> Curve:
-        found = self._curves.get((part, kernel, stride, arithmetic))
+    def _curve(self, part: Part, kernel: int, stride: int, computed: Arithmetic) -> Curve:
+        found = self._curves.get((part, kernel, stride, computed))
         if found is None:
             raise RequestError(
                 f"the latency table of {self.profile.name} ({self.table.device}) has no "
-                f"{_describe((part, kernel, stride, arithmetic))}: measure them with `qedeploy measure --profile "
+                f"{_describe((part, kernel, stride, computed))}: measure them with `qedeploy measure --profile "
                 f"{self.profile.name}` and the recipe searched for"
             )
         return found
+
+
+def _ticks(seconds: ArrayLike) -> NDArray[np.float64]:
+    """Return `seconds` as whole multiples of 2^-40, about a picosecond.
+
+    Sums of these are exact in any order: both solvers and `seconds` agree to the last bit on what keeps a limit.
+    """
+    return np.asarray(np.rint(np.multiply(seconds, 2.0**40)) / 2.0**40)
 
 
 def role_of(layer: Layer) -> Role:
@@ -199,8 +200,13 @@ def role_of(layer: Layer) -> Role:
     return Role.EXPAND if layer.name.endswith(".expand") else Role.PROJECT
 
 
-def _part_of(kind: LayerKind) -> Part:
-    return Part(kind.value)
+def arithmetic(profile: Profile, kind: LayerKind, bits: Bits) -> Arithmetic:
+    """Return how `profile` computes layers of `kind` at `bits`; raises RequestError for a pair that it lacks."""
+    precision = profile.precision(kind, bits)
+    if precision is None:
+        offered = ", ".join(map(str, profile.pairs(kind))) or "none"
+        raise RequestError(f"latency table: profile {profile.name} has no {bits} for {kind} layers; it has {offered}")
+    return precision.lowering, bits.activation < precision.lowering.executed(bits).activation
 
 
 def _describe(key: _Key) -> str:

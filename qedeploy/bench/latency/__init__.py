@@ -1,0 +1,1 @@
+"""Measuring latency tables, and how well estimates order what networks really take."""

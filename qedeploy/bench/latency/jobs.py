@@ -1,0 +1,168 @@
+"""One job of a measurement: a few subjects in alternating rounds beside the reference graph, in one process.
+
+Times are kept as ratios to the reference graph's, met by the same state of the machine: a slow minute of a shared
+machine slows both. A job is plain data in and out, so it can run in another process or on another machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qedeploy.bench.interleave import interleave, median_latency
+from qedeploy.bench.latency.subjects import Subject, reference_subject, write_subject
+from qedeploy.bench.machine import describe_machine
+from qedeploy.bench.runner import NodeTime, Runner, RunnerOptions
+from qedeploy.bench.runners import open_runner
+from qedeploy.bench.timing import TimingProtocol
+from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
+from qedeploy.errors import RequestError
+from qedeploy.network.structure import Bits
+from qedeploy.profiles.profile import Profile
+
+_LAYOUT = {"Transpose", "Reshape", "Squeeze", "Flatten", "Identity", "Reformat"}
+_EDGE = _LAYOUT | {"QuantizeLinear", "DequantizeLinear", "Cast"}
+"""What stands around a fragment because it stands alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """How subjects are measured: `rounds` windows of `window` seconds each, on `threads` CPU threads."""
+
+    threads: int = 1
+    rounds: int = 5
+    window: float = 0.025
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Subjects to measure together on a device of `profile`."""
+
+    subjects: tuple[Subject, ...]
+    profile: Profile
+    settings: JobSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one subject took: all times are in units of the reference graph's.
+
+    `ratios` has an entry for each round. `parts` are usual times by layer name, `<block>.shortcut` and `classifier`,
+    of a fragment; empty for a whole network.
+    """
+
+    key: str
+    ratios: tuple[float, ...]
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """The median over the rounds."""
+        return float(np.median(self.ratios))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job measured, `reference_seconds` being the reference graph's median in this job.
+
+    `failures` gives the reason, by key, for subjects that the runtime does not execute.
+    """
+
+    measured: tuple[Measured, ...]
+    failures: Mapping[str, str]
+    reference_seconds: float
+    machine: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+
+
+def run_job(job: Job) -> JobResult:
+    """Measure the subjects of a job; the one function that workers execute.
+
+    Raises MissingRuntimeError where the device lacks the runtime, RequestError where the reference graph itself does
+    not run.
+    """
+    around = neutral_bits(job.profile)
+    options = RunnerOptions(threads=job.settings.threads)
+    with tempfile.TemporaryDirectory(prefix="qedeploy-measure-") as name, ExitStack() as stack:
+        folder = Path(name)
+        reference = stack.enter_context(
+            open_runner(write_subject(reference_subject(around), job.profile, folder), options)
+        )
+        runners: dict[str, Runner] = {}
+        failures: dict[str, str] = {}
+        for subject in job.subjects:
+            try:
+                path = write_subject(subject, job.profile, folder)
+                runners[subject.key] = stack.enter_context(open_runner(path, options))
+            except RequestError as error:
+                failures[subject.key] = str(error)
+        protocol = TimingProtocol(
+            duration=job.settings.window * job.settings.rounds, iterations=3 * job.settings.rounds
+        )
+        # The reference stands between any two subjects, so that each has one just before it and one just behind.
+        queue: dict[str, Runner] = {"0": reference}
+        for number, (key, runner) in enumerate(runners.items(), start=1):
+            queue |= {key: runner, str(number): reference}
+        rounds = interleave(queue, protocol, rounds=job.settings.rounds)
+        medians = {key: np.array([median_latency(samples) for samples in taken]) for key, taken in rounds.items()}
+        measured = []
+        for number, subject in enumerate(subject for subject in job.subjects if subject.key in runners):
+            beside = (medians[str(number)] + medians[str(number + 1)]) / 2
+            ratios = medians[subject.key] / beside
+            parts = {} if subject.blocks is None else _parts(subject, runners[subject.key], reference, job, ratios)
+            measured.append(Measured(key=subject.key, ratios=tuple(ratios.tolist()), parts=parts))
+        description = reference.description
+    references = [values for key, values in medians.items() if key.isdigit()]
+    return JobResult(
+        measured=tuple(measured),
+        failures=failures,
+        reference_seconds=float(np.median(references)),
+        machine=dataclasses.asdict(describe_machine()),
+        runtime={"name": description.runtime, "version": description.version, "device": description.device},
+    )
+
+
+def neutral_bits(profile: Profile) -> Bits:
+    """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
+    from qedeploy.network.layers import LayerKind
+
+    return profile.native_pairs(LayerKind.POINTWISE)[0]
+
+
+def _parts(
+    subject: Subject, runner: Runner, reference: Runner, job: Job, ratios: np.ndarray[Any, Any]
+) -> dict[str, float]:
+    """Return the parts of a fragment in units of the reference: the profiler's shares of the time without it."""
+    window = job.settings.window * 2
+    protocol = TimingProtocol(warm_up=window / 5, duration=window, iterations=10)
+    before = median_latency(reference.measure(protocol))
+    profile = runner.profile(protocol)
+    now = (before + median_latency(reference.measure(protocol))) / 2
+    wall = float(np.median(ratios)) * now
+    inner = inner_nodes(undisturbed(profile, wall), subject)
+    return {name: seconds / now for name, seconds in seconds_by_part(inner, subject.structure).items()}
+
+
+def inner_nodes(nodes: Sequence[NodeTime], subject: Subject) -> tuple[NodeTime, ...]:
+    """Return the nodes that the fragment has in a whole network as well, without those at its cut edges.
+
+    Inside it, a Transpose is one that the cut brought there too: a whole network keeps its layout.
+    """
+    blocks = subject.blocks or ()
+    inside = [index for index, node in enumerate(nodes) if node.op_type not in _EDGE]
+    first, last = inside[0], inside[-1]
+    if "stem" in blocks:
+        first = 0
+    if "classifier" in blocks:
+        last = len(nodes) - 1
+    kept = nodes[first : last + 1]
+    if "stem" in blocks:
+        return tuple(kept)
+    return tuple(node for node in kept if node.op_type != "Transpose")

@@ -1,0 +1,118 @@
+"""What a measurement has found so far, a line for each job: a run that is stopped goes on from here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qedeploy.bench.latency.jobs import JobResult, Measured
+from qedeploy.bench.latency.subjects import Subject
+from qedeploy.errors import UserError
+from qedeploy.files import read_text
+from qedeploy.network.document import from_document, to_document
+
+FORMAT = "qedeploy-measurements/1"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A finished job: its subjects and what they took."""
+
+    subjects: tuple[Subject, ...]
+    result: JobResult
+
+
+class Journal:
+    """A file of finished jobs. Opened on one that exists, it must be of the same measurement."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._settings = dict(settings)
+
+    def read(self) -> list[Entry]:
+        """Return the jobs finished so far; a last line that a killed process left unfinished does not count.
+
+        Raises UserError where the file is none of ours, or another measurement's.
+        """
+        if not self.path.exists():
+            return []
+        lines = read_text(self.path).splitlines()
+        rows = [self._row(number, line, last=number == len(lines)) for number, line in enumerate(lines, start=1)]
+        kept = [row for row in rows if row is not None]
+        if not kept or kept[0].get("format") != FORMAT:
+            raise UserError(f"{self.path}: expected measurements that `qedeploy measure` began; move the file away")
+        if kept[0]["settings"] != self._settings:
+            differing = ", ".join(
+                f"{key} {kept[0]['settings'].get(key)} instead of {value}"
+                for key, value in self._settings.items()
+                if kept[0]["settings"].get(key) != value
+            )
+            raise UserError(f"{self.path}: measurements with {differing}: repeat those settings, or add --fresh")
+        try:
+            return [_entry(row) for row in kept[1:]]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.path}: measurements are incomplete: {error}: start over with --fresh") from error
+
+    def append(self, entry: Entry) -> None:
+        """Add a finished job; raises UserError where the disk does not take it."""
+        row = {"subjects": [_subject_row(subject) for subject in entry.subjects], **dataclasses.asdict(entry.result)}
+        lines = [row] if self.path.exists() else [{"format": FORMAT, "settings": self._settings}, row]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._drop_unfinished()
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.writelines(json.dumps(line) + "\n" for line in lines)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}; free space there") from error
+
+    def remove(self) -> None:
+        """Forget what was measured."""
+        self.path.unlink(missing_ok=True)
+
+    def _drop_unfinished(self) -> None:
+        if self.path.exists():
+            content = self.path.read_bytes()
+            if not content.endswith(b"\n"):
+                self.path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+    def _row(self, number: int, line: str, *, last: bool) -> dict[str, Any] | None:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if last:
+                return None
+            raise UserError(f"{self.path}: line {number} is no measurement: start over with --fresh") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{self.path}: line {number} is no measurement: start over with --fresh")
+        return row
+
+
+def _subject_row(subject: Subject) -> dict[str, Any]:
+    return {"structure": to_document(subject.structure), "blocks": subject.blocks}
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    subjects = tuple(
+        Subject(
+            structure=from_document(item["structure"], "measurements"),
+            blocks=None if item["blocks"] is None else tuple(item["blocks"]),
+        )
+        for item in row["subjects"]
+    )
+    measured = tuple(
+        Measured(key=item["key"], ratios=tuple(item["ratios"]), parts=item["parts"]) for item in row["measured"]
+    )
+    result = JobResult(
+        measured=measured,
+        failures=row["failures"],
+        reference_seconds=float(row["reference_seconds"]),
+        machine=row["machine"],
+        runtime=row["runtime"],
+    )
+    return Entry(subjects=subjects, result=result)

@@ -1,0 +1,100 @@
+"""From the jobs that are done to what they say: medians over all rounds of a subject, then a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qedeploy.bench.latency.jobs import JobResult, Measured
+from qedeploy.bench.latency.subjects import Subject
+from qedeploy.network.document import to_document
+from qedeploy.search.latency.shapes import shapes_of
+from qedeploy.search.latency.table import NetworkPoint, Point, Source
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """Everything measured so far, by subject."""
+
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    measured: dict[str, list[Measured]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    references: list[float] = field(default_factory=list)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, subjects: Iterable[Subject], result: JobResult) -> None:
+        """Take in a finished job."""
+        self.subjects |= {subject.key: subject for subject in subjects}
+        for item in result.measured:
+            self.measured.setdefault(item.key, []).append(item)
+        self.failures |= result.failures
+        self.references.append(result.reference_seconds)
+        self.machine, self.runtime = result.machine, result.runtime
+
+    @property
+    def reference_seconds(self) -> float:
+        """The reference graph's usual time: the median over all jobs."""
+        return float(np.median(self.references))
+
+    def jobs_of(self, subject: Subject) -> int:
+        """Return how many jobs have measured a subject."""
+        return len(self.measured.get(subject.key, ()))
+
+    def spread_of(self, subject: Subject) -> float:
+        """Return half the interquartile range over the median of all rounds of a subject that was measured."""
+        return spread([ratio for item in self.measured[subject.key] for ratio in item.ratios])
+
+    def network(self, subject: Subject, reference_seconds: float) -> NetworkPoint | None:
+        """Return a whole network where the reference graph takes `reference_seconds`, None if it was not measured."""
+        items = self.measured.get(subject.key)
+        if not items:
+            return None
+        ratios = [ratio for item in items for ratio in item.ratios]
+        return NetworkPoint(
+            structure=to_document(subject.structure),
+            seconds=float(np.median(ratios)) * reference_seconds,
+            spread=spread(ratios),
+            rounds=len(ratios),
+        )
+
+    def networks(self) -> tuple[NetworkPoint, ...]:
+        """Return every whole network that was measured."""
+        whole = [subject for subject in self.subjects.values() if subject.blocks is None]
+        found = [self.network(subject, self.reference_seconds) for subject in whole]
+        return tuple(point for point in found if point is not None)
+
+    def points(self, bottleneck_multiple: int) -> tuple[Point, ...]:
+        """Return the points of all fragments; a shape that several fragments contain has the median of them."""
+        found: dict[Any, list[tuple[float, float, int]]] = {}
+        for key, items in self.measured.items():
+            subject = self.subjects[key]
+            if subject.blocks is None:
+                continue
+            ratios = [ratio for item in items for ratio in item.ratios]
+            shapes = shapes_of(subject.structure, bottleneck_multiple)
+            for name, shape in shapes.items():
+                if (name if name in subject.blocks else name.rpartition(".")[0]) not in subject.blocks:
+                    continue
+                seconds = float(np.median([item.parts[name] for item in items])) * self.reference_seconds
+                if seconds > 0:
+                    found.setdefault(shape, []).append((seconds, spread(ratios), len(ratios)))
+        return tuple(
+            Point(
+                shape=shape,
+                seconds=float(np.median([row[0] for row in rows])),
+                spread=float(np.median([row[1] for row in rows])),
+                rounds=sum(row[2] for row in rows),
+                source=Source.MEASURED,
+            )
+            for shape, rows in found.items()
+        )
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return half the interquartile range of `values` over their median, 0 for a single one."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return float((high - low) / 2 / middle)

@@ -1,0 +1,128 @@
+"""What is measured: a whole network, or a few blocks of one as a graph of their own, quantized in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from qedeploy.export.dialects import dialect_for
+from qedeploy.export.twins import random_network
+from qedeploy.export.writer import write_fragment, write_model
+from qedeploy.files import write_bytes
+from qedeploy.network.document import to_document
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.profiles.profile import Profile, Runtime
+
+STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"
+"""Names of the blocks of the small structures below."""
+
+_NARROW = 8
+"""Channels of what surrounds a fragment and is not measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Blocks of a structure, by `Layer.block`; None stands for the whole network."""
+
+    structure: Structure
+    blocks: tuple[str, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """A name that equal subjects share, in this run and in any other."""
+        text = json.dumps([to_document(self.structure), self.blocks], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockShape:
+    """An inverted bottleneck: channels, depthwise kernel and stride, square input in pixels, widths."""
+
+    in_channels: int
+    bottleneck: int
+    out_channels: int
+    kernel: int
+    stride: int
+    size: int
+    widths: Block
+
+
+def block_subject(shape: BlockShape, around: Bits) -> Subject:
+    """Return one inverted bottleneck between layers at `around`."""
+    stage = Stage(
+        out_channels=shape.out_channels,
+        bottleneck_channels=shape.bottleneck,
+        kernel=shape.kernel,
+        stride=shape.stride,
+        blocks=(shape.widths,),
+    )
+    structure = Structure(
+        stem=Convolution(out_channels=shape.in_channels, kernel=1, stride=1, bits=around),
+        stages=(stage,),
+        head=Convolution(out_channels=_NARROW, kernel=1, stride=1, bits=around),
+        classifier=Classifier(classes=2, bits=around),
+        resolution=shape.size,
+    )
+    return Subject(structure=structure, blocks=(BLOCK,))
+
+
+def stem_subject(stem: Convolution, resolution: int, around: Bits) -> Subject:
+    """Return a stem that reads the image, in front of a layer at `around`."""
+    structure = Structure(
+        stem=stem,
+        stages=(_narrow_stage(stem.out_channels, around),),
+        head=Convolution(out_channels=_NARROW, kernel=1, stride=1, bits=around),
+        classifier=Classifier(classes=2, bits=around),
+        resolution=resolution,
+    )
+    return Subject(structure=structure, blocks=(STEM,))
+
+
+def tail_subject(in_channels: int, head: Convolution, classifier: Classifier, size: int, around: Bits) -> Subject:
+    """Return head, global pooling and classifier behind a value of `in_channels` and `size` pixels."""
+    structure = Structure(
+        stem=Convolution(out_channels=in_channels, kernel=1, stride=1, bits=around),
+        stages=(_narrow_stage(in_channels, around),),
+        head=head,
+        classifier=classifier,
+        resolution=size,
+    )
+    return Subject(structure=structure, blocks=(HEAD, CLASSIFIER))
+
+
+def reference_subject(around: Bits) -> Subject:
+    """Return the graph that is measured beside every other one: an ordinary block of some hundred microseconds."""
+    shape = BlockShape(
+        in_channels=48, bottleneck=144, out_channels=48, kernel=3, stride=1, size=28, widths=Block.uniform(around)
+    )
+    return block_subject(shape, around)
+
+
+def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
+    """Write a subject with random weights as the profile's runtime executes it, into `folder`; returns the file.
+
+    For TensorRT that is an engine. Raises RequestError where the runtime has no kernel for it, MissingRuntimeError
+    where this machine lacks TensorRT or a GPU.
+    """
+    dialect = dialect_for(profile.runtime)
+    network = dialect.arrange(random_network(subject.structure, dialect))
+    if subject.blocks is None:
+        model = write_model(network, dialect, batch=1).model
+    else:
+        model = write_fragment(network, dialect, subject.blocks, batch=1)
+    path = write_bytes(folder / f"{subject.key}.onnx", model.SerializeToString())
+    return _engine(path) if profile.runtime is Runtime.TENSORRT else path
+
+
+def _narrow_stage(channels: int, bits: Bits) -> Stage:
+    return Stage(out_channels=channels, bottleneck_channels=_NARROW, kernel=3, stride=1, blocks=(Block.uniform(bits),))
+
+
+def _engine(path: Path) -> Path:
+    from qedeploy.export.tensorrt.engine import build_engine
+    from qedeploy.export.tensorrt.machine import probe
+
+    version, gpu = probe().require()
+    return build_engine(path, path.with_suffix(".plan"), version=version, gpu=gpu, metadata=None).plan
