@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy import __version__
-from qedeploy.cli import bench, doctor, export, import_, models, profiles, run, score, search, verify
+from qedeploy.cli import bench, doctor, export, import_, measure, models, profiles, run, score, search, verify
 from qedeploy.errors import UserError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
+app.command("measure")(measure.measure)
 app.add_typer(models.app, name="models")
 app.add_typer(profiles.app, name="profiles")
 app.command("run")(run.run)

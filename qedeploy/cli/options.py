@@ -11,8 +11,21 @@ ProfileOption = Annotated[str, typer.Option(help="Device: a name that `qedeploy 
 RecipeOption = Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")]
 BudgetOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or size=2.2MB; repeat for more."),
+    typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or latency=4ms; repeat for more."),
+]
+LatencyTableOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="Measured layers to predict latency from; by default what `qedeploy measure` kept for the profile.",
+    ),
 ]
 FolderOption = Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")]
 DurationOption = Annotated[str, typer.Option(help="Least time to measure each model for.")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster to run on, such as tcp://host:8786."),
+]

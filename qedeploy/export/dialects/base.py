@@ -94,6 +94,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def channel_multiple(self) -> int:
+        """What `arrange` fills up the channels between the layers of a block to, 1 where it leaves them."""
+        ...
+
+    @property
     def float_tolerance(self) -> float:
         """Largest error of a floating-point value, as a share of the largest one, that is rounding and nothing else."""
         ...

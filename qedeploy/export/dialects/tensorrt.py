@@ -65,6 +65,7 @@ class TensorRTDialect:
     lowerings: frozenset[Lowering] = frozenset({Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16})
     integer_bias: bool = False
     unsigned_activation_bits: int = 7
+    channel_multiple: int = 1
 
     def __init__(self, *, exact: bool = False) -> None:
         self._exact = exact

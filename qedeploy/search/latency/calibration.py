@@ -33,7 +33,7 @@ def calibrate(table: LatencyTable, profile: Profile) -> LatencyTable:
     rows = network_terms(table, profile)
     seconds = np.array([network.seconds for network in table.networks])
     used = rows if len(seconds) >= FEWEST_NETWORKS else rows * (1, 0, 0)
-    scale, constant, rate = _fitted(used, seconds)
+    scale, constant, rate = _fitted(used, seconds).tolist()
     error = None
     if len(seconds) > 1:
         others = [np.arange(len(seconds)) != index for index in range(len(seconds))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qedeploy.errors import UserError
@@ -10,21 +11,33 @@ from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable, read_table
 
 
-def table_path(profile_name: str) -> Path:
-    """Return where `qedeploy measure` keeps the table of a profile, in the user's data folder."""
+def tables_folder() -> Path:
+    """Return the folder in the user's data where `qedeploy measure` keeps tables."""
     from platformdirs import user_data_path
 
-    return user_data_path("qedeploy") / "latency" / f"{profile_name}.json"
+    return user_data_path("qedeploy") / "latency"
+
+
+def table_path(profile_name: str, device: str, runtime: str, version: str, threads: int) -> Path:
+    """Return where the table of a profile is kept: one for each device, version of the runtime and thread count."""
+    words = (profile_name, device, f"{runtime} {version}", f"{threads} thread{'s' if threads > 1 else ''}")
+    return tables_folder() / ("--".join(map(_slug, words)) + ".json")
+
+
+def kept_tables(profile_name: str) -> list[Path]:
+    """Return the tables kept for a profile, the one measured last first."""
+    found = tables_folder().glob(f"{_slug(profile_name)}--*.json")
+    return sorted(found, key=lambda path: (read_table(path).date, path.name), reverse=True)
 
 
 def load_table(profile: Profile, file: Path | None) -> tuple[LatencyTable, Path] | None:
-    """Return the table in `file`, or for None the one kept for `profile`, and its path; None where there is none.
+    """Return the table in `file`, or for None the last one measured for `profile`, and its path; None for none.
 
     A `.csv` file, and a JSON file that is no table of ours, is read as times imported from elsewhere. Raises UserError
     for a file that cannot be read, or was measured for another profile.
     """
-    path = file or table_path(profile.name)
-    if file is None and not path.exists():
+    path = file or next(iter(kept_tables(profile.name)), None)
+    if path is None:
         return None
     table = _read(path, profile)
     if table.profile != profile.name:
@@ -51,3 +64,7 @@ def _read(path: Path, profile: Profile) -> LatencyTable:
     from qedeploy.search.latency.importing import read_imported
 
     return read_imported(path, profile)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

@@ -1,0 +1,214 @@
+"""Measuring a latency table: which jobs in which order until the time is up, and the table that they make.
+
+The order serves short runs: first a few of everything, then blocks far apart and whole networks in turns, then what
+the search itself would choose under the table so far, where an error would mislead it most, and repeats of what has
+been measured once or disagrees with itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from qedeploy.bench.latency import candidates
+from qedeploy.bench.latency.jobs import Job, JobResult, JobSettings, neutral_bits
+from qedeploy.bench.latency.journal import Entry, Journal
+from qedeploy.bench.latency.results import Results
+from qedeploy.bench.latency.subjects import Subject
+from qedeploy.errors import RequestError
+from qedeploy.export.dialects import dialect_for
+from qedeploy.network.structure import Structure
+from qedeploy.search.exact.problem import Problem
+from qedeploy.search.exact.solver import solve
+from qedeploy.search.latency.calibration import calibrate
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import UNSTABLE, LatencyTable
+from qedeploy.search.request import Request
+from qedeploy.search.space import BudgetKind
+
+FRAGMENTS_PER_JOB = 6
+NETWORKS_PER_JOB = 4
+NETWORK_WINDOW = 0.1
+"""Seconds of a round of whole networks: several queries of milliseconds each."""
+
+_OPENING_TAILS, _OPENING_BLOCKS = 4, 20
+_BLOCKS_PER_CYCLE = 36
+_CHOSEN_PER_CYCLE = 12
+_REPEATS_PER_CYCLE = 12
+_FEWEST_NETWORKS = 2 * NETWORKS_PER_JOB
+_LIMITS = 2
+"""Latency limits at which each cycle asks the search what it would choose."""
+
+Execute = Callable[[Iterable[Job]], Iterator[tuple[Job, JobResult | None]]]
+"""Runs jobs, taken as there is room for them, and yields each with its result, or None where its worker was lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How far a measurement is: distinct shapes, whole networks, lost jobs, and the table's error on networks."""
+
+    points: int
+    networks: int
+    lost: int
+    error: float | None
+
+
+class Campaign:
+    """One measurement of a profile's table for a recipe. `time_left` says, before each job, whether there is time."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: JobSettings,
+        *,
+        journal: Journal,
+        seed: int = 0,
+        time_left: Callable[[], bool],
+        watch: Callable[[Standing], None] = lambda _: None,
+    ) -> None:
+        self.request = request
+        self.results = Results()
+        self.lost = 0
+        self._settings = settings
+        self._journal = journal
+        self._seed = seed
+        self._time_left = time_left
+        self._watch = watch
+        self._around = neutral_bits(request.profile)
+        self._error: float | None = None
+
+    def run(self, execute: Execute) -> LatencyTable:
+        """Measure until the time is up and return the table; what the journal holds counts as measured.
+
+        Raises RequestError where nothing could be measured at all.
+        """
+        for entry in self._journal.read():
+            self.results.add(entry.subjects, entry.result)
+        for job, result in execute(self._jobs()):
+            if result is None:
+                self.lost += 1
+                continue
+            self.results.add(job.subjects, result)
+            self._journal.append(Entry(subjects=job.subjects, result=result))
+            self._watch(self._standing())
+        return self.table()
+
+    def table(self) -> LatencyTable:
+        """Return the table of all that is measured so far; raises RequestError where that is nothing."""
+        results, profile = self.results, self.request.profile
+        multiple = dialect_for(profile.runtime).channel_multiple
+        points = results.points(multiple) if results.references else ()
+        if not points:
+            reason = next(iter(results.failures.values()), "no job came back")
+            raise RequestError(f"nothing could be measured: {reason}")
+        runtime, machine = results.runtime, results.machine
+        table = LatencyTable(
+            profile=profile.name,
+            device=machine["cpu"] if runtime["device"] == "CPU" else runtime["device"],
+            runtime=runtime,
+            settings=settings_document(self._settings, self._seed),
+            points=points,
+            networks=results.networks(),
+            machine=machine,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            recipe=self.request.recipe.name,
+            reference_seconds=results.reference_seconds,
+            bottleneck_multiple=multiple,
+        )
+        return calibrate(table, profile)
+
+    def _standing(self) -> Standing:
+        fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())
+        networks = len(self.results.subjects) - fragments
+        return Standing(points=fragments, networks=networks, lost=self.lost, error=self._error)
+
+    def _jobs(self) -> Iterator[Job]:
+        for subjects in self._batches():
+            if not self._time_left():
+                return
+            whole = subjects[0].blocks is None
+            settings = dataclasses.replace(self._settings, window=NETWORK_WINDOW) if whole else self._settings
+            yield Job(subjects=tuple(subjects), profile=self.request.profile, settings=settings)
+
+    def _batches(self) -> Iterator[Sequence[Subject]]:
+        space, profile, budgets = self.request.space, self.request.profile, self.request.budgets
+        tails = candidates.tails(space, profile, self._around)
+        blocks = candidates.blocks(space, budgets, profile, self._around, seed=self._seed)
+        networks = (Subject(structure=one) for one in candidates.networks(space, budgets, profile, seed=self._seed))
+        opening = [*candidates.stems(space, self._around), *tails[:_OPENING_TAILS], *islice(blocks, _OPENING_BLOCKS)]
+        yield from self._new(opening)
+        yield from self._new(list(islice(networks, _FEWEST_NETWORKS)))
+        yield from self._new(tails[_OPENING_TAILS:])
+        cycle = 0
+        while True:
+            yield from self._new(list(islice(blocks, _BLOCKS_PER_CYCLE)))
+            yield from self._new(list(islice(networks, NETWORKS_PER_JOB)))
+            searched = self._searched(cycle)
+            yield from self._new(candidates.blocks_of(searched, self._around)[:_CHOSEN_PER_CYCLE])
+            yield from self._new([Subject(structure=structure) for structure in searched])
+            yield from _batched(self._again())
+            cycle += 1
+
+    def _new(self, subjects: Sequence[Subject]) -> Iterator[Sequence[Subject]]:
+        """Yield batches of those that were not measured yet and are not under way."""
+        fresh = [one for one in subjects if not self.results.jobs_of(one) and one.key not in self.results.failures]
+        yield from _batched(fresh)
+
+    def _again(self) -> list[Subject]:
+        """Return what is worth another look: first what disagrees with itself, then what was measured once."""
+        results = self.results
+        known = [subject for key, subject in results.subjects.items() if key in results.measured]
+        unstable = [one for one in known if results.spread_of(one) > UNSTABLE and results.jobs_of(one) < len(known)]
+        unstable.sort(key=lambda one: (results.jobs_of(one), -results.spread_of(one)))
+        rest = sorted((one for one in known if one not in unstable), key=results.jobs_of)
+        return [*unstable, *rest][:_REPEATS_PER_CYCLE]
+
+    def _searched(self, cycle: int) -> list[Structure]:
+        """Return what the search finds under the table so far, at limits within what was measured."""
+        table = self.table()
+        self._error = table.calibration.error
+        self._watch(self._standing())
+        if len(table.networks) < _FEWEST_NETWORKS:
+            return []
+        seconds = [network.seconds for network in table.networks]
+        random = np.random.default_rng((self._seed, cycle))
+        limits = np.exp(random.uniform(np.log(min(seconds)), np.log(max(seconds)), _LIMITS))
+        space = dataclasses.replace(self.request.space, latency=LatencyModel(table, self.request.profile))
+        kept: dict[BudgetKind, float] = {
+            kind: limit
+            for kind, limit in self.request.budgets.items()
+            if kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
+        }
+        found = []
+        for limit in limits.tolist():
+            try:
+                found.append(solve(Problem.of(space, {**kept, BudgetKind.LATENCY: limit})).found[0].structure)
+            except RequestError:
+                # The other budgets do not allow anything that fast.
+                continue
+        return found
+
+
+def settings_document(settings: JobSettings, seed: int) -> dict[str, Any]:
+    """Return how a table is measured, as JSON-ready data."""
+    return {
+        "threads": settings.threads,
+        "rounds_per_job": settings.rounds,
+        "seconds_per_round": settings.window,
+        "seconds_per_round_of_networks": NETWORK_WINDOW,
+        "batch": 1,
+        "seed": seed,
+    }
+
+
+def _batched(subjects: Sequence[Subject]) -> Iterator[Sequence[Subject]]:
+    for whole in (False, True):
+        alike = [one for one in subjects if (one.blocks is None) is whole]
+        size = NETWORKS_PER_JOB if whole else FRAGMENTS_PER_JOB
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))

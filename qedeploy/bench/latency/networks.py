@@ -1,0 +1,83 @@
+"""Whole networks, measured beside the reference graph over several passes, so that no slow minute meets only one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qedeploy.bench.latency.campaign import NETWORKS_PER_JOB, Execute
+from qedeploy.bench.latency.jobs import Job, JobSettings
+from qedeploy.bench.latency.journal import Entry, Journal
+from qedeploy.bench.latency.results import Results
+from qedeploy.bench.latency.subjects import Subject
+from qedeploy.network.structure import Structure
+from qedeploy.profiles.profile import Profile
+from qedeploy.search.latency.table import NetworkPoint
+
+PASSES = 3
+"""Jobs that meet each network, far apart in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredNetworks:
+    """What networks took, in the order asked for; None where every job of one was lost or failed.
+
+    `points` count the reference graph at `reference_seconds`, its own time in this measurement. `failures` are reasons.
+    """
+
+    points: tuple[NetworkPoint | None, ...]
+    reference_seconds: float
+    machine: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+    failures: tuple[str, ...]
+
+
+def measure_networks(
+    structures: Sequence[Structure],
+    profile: Profile,
+    settings: JobSettings,
+    execute: Execute,
+    *,
+    journal: Journal,
+    watch: Callable[[int, int], None] = lambda _done, _total: None,
+) -> MeasuredNetworks:
+    """Measure `structures` (distinct) in several passes of jobs; what the journal holds counts as measured.
+
+    `watch` gets the jobs done and those in all. Raises RequestError where the profile's runtime does not run the
+    reference graph, MissingRuntimeError where it is not here.
+    """
+    subjects = [Subject(structure=structure) for structure in structures]
+    results = Results()
+    for entry in journal.read():
+        results.add(entry.subjects, entry.result)
+    wanted = [
+        batch
+        for number in range(PASSES)
+        for batch in _batches(subjects, number)
+        if any(results.jobs_of(subject) <= number and subject.key not in results.failures for subject in batch)
+    ]
+    jobs = (Job(subjects=batch, profile=profile, settings=settings) for batch in wanted)
+    for done, (job, result) in enumerate(execute(jobs), start=1):
+        if result is not None:
+            results.add(job.subjects, result)
+            journal.append(Entry(subjects=job.subjects, result=result))
+        watch(done, len(wanted))
+    reference = results.reference_seconds if results.references else 0.0
+    return MeasuredNetworks(
+        points=tuple(results.network(subject, reference) for subject in subjects),
+        reference_seconds=reference,
+        machine=results.machine,
+        runtime=results.runtime,
+        failures=tuple(dict.fromkeys(results.failures.values())),
+    )
+
+
+def _batches(subjects: Sequence[Subject], number: int) -> Iterator[tuple[Subject, ...]]:
+    """Yield the subjects in other company in each pass."""
+    step = -(-len(subjects) // NETWORKS_PER_JOB)
+    turned = [*subjects[number:], *subjects[:number]]
+    for start in range(step):
+        batch = turned[start::step]
+        if batch:
+            yield tuple(batch)

@@ -1,0 +1,101 @@
+"""What `qedeploy measure` shows: how far it is, and how good the table has become."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qedeploy.bench.latency.campaign import Standing
+from qedeploy.profiles.profile import Profile
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import LatencyTable
+from qedeploy.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+SECONDS_BETWEEN_LINES = 30.0
+"""How often a measurement that nobody watches says where it is."""
+
+
+@contextmanager
+def measuring_shown(console: Console, seconds: float, *, quiet: bool) -> Iterator[Callable[[Standing], None]]:
+    """Yield what a campaign of `seconds` reports to: a bar on a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        yield from _bar(console, seconds)
+    else:
+        yield _lines(console, seconds)
+
+
+def describe(standing: Standing) -> str:
+    """Return a standing in words."""
+    error = "" if standing.error is None else f", error {standing.error:.1%}"
+    lost = f", {standing.lost} lost" if standing.lost else ""
+    return f"{standing.points} parts, {standing.networks} networks{error}{lost}"
+
+
+def _bar(console: Console, seconds: float) -> Iterator[Callable[[Standing], None]]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("measuring"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=seconds)
+        yield lambda standing: progress.update(
+            task, completed=min(seconds, time.monotonic() - began), description=describe(standing)
+        )
+
+
+def _lines(console: Console, seconds: float) -> Callable[[Standing], None]:
+    began = last = time.monotonic()
+
+    def report(standing: Standing) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            console.print(f"{(now - began) / 60:.1f} of {seconds / 60:g} min: {describe(standing)}", highlight=False)
+            last = now
+
+    return report
+
+
+def print_table(console: Console, table: LatencyTable, profile: Profile) -> None:
+    """Print what a table holds and how well its points, and whole networks, are predicted from the others."""
+    console.print(_parts(table, profile))
+    calibration = table.calibration
+    stable = sum(not point.unstable for point in table.points)
+    console.print(
+        f"{len(table.points)} points, {stable} of them stable; {table.device}, {table.runtime.get('name', '')} "
+        f"{table.runtime.get('version', '')}, {table.settings.get('threads', '?')} thread(s)",
+        highlight=False,
+    )
+    if calibration.networks:
+        error = "" if calibration.error is None else f", each predicted from the others to {calibration.error:.1%}"
+        console.print(
+            f"{calibration.networks} whole networks{error}: the sum of the parts x {calibration.scale:.3f} + "
+            f"{_time(calibration.constant)} + {_time(calibration.seconds_per_weight_byte * 1e6)} per MB of weights",
+            highlight=False,
+        )
+
+
+def _parts(table: LatencyTable, profile: Profile) -> Table:
+    from rich.table import Table
+
+    shown = Table(title=f"latency table of {table.profile}", title_justify="left")
+    shown.add_column("part")
+    for heading in ("points", "unstable", "mean error", "90 % within"):
+        shown.add_column(heading, justify="right")
+    for name, error in LatencyModel(table, profile).errors().items():
+        shares = ("-" if share is None else f"{share:.1%}" for share in (error.mean, error.p90))
+        shown.add_row(name, str(error.points), str(error.unstable), *shares)
+    shown.caption = "error: each point predicted from the others"
+    return shown
+
+
+def _time(seconds: float) -> str:
+    return format_duration(seconds) if seconds > 0 else "0"

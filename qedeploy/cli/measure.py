@@ -1,0 +1,83 @@
+"""`qedeploy measure`: time the layers of a search space on this machine, for `search --budget latency=...`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qedeploy.cli.options import ClusterOption, ProfileOption, RecipeOption, ThreadsOption
+
+
+def measure(
+    profile: ProfileOption,
+    recipe: RecipeOption = None,
+    minutes: Annotated[float, typer.Option(min=0.05, max=10_000, help="How long to measure.")] = 10.0,
+    threads: ThreadsOption = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table to write; by default one kept in the user's data.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of adding to what was measured.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of what is measured first.")] = 0,
+    cluster: ClusterOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Time the parts of a recipe's networks on this machine and fit a latency table.
+
+    More minutes make a better table; the same command again adds to it. `search --budget latency=4ms` and `bench` pick
+    the table up.
+    """
+    from rich.console import Console
+
+    from qedeploy.bench.latency.campaign import Campaign
+    from qedeploy.bench.latency.execution import executing
+    from qedeploy.bench.latency.jobs import JobSettings
+    from qedeploy.bench.latency.keeping import Keeping
+    from qedeploy.bench.latency.terminal import measuring_shown, print_table
+    from qedeploy.search.request import make_request
+
+    request = make_request(profile, recipe)
+    request.profile.require_runtime()
+    settings = JobSettings(threads=threads)
+    console = Console(highlight=False)
+    with executing(request.profile, cluster) as execute:
+        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster)
+        if fresh:
+            keeping.journal.remove()
+        end = time.monotonic() + minutes * 60
+        with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as watch:
+            campaign = Campaign(
+                request,
+                settings,
+                journal=keeping.journal,
+                seed=seed,
+                time_left=lambda: time.monotonic() < end,
+                watch=watch,
+            )
+            interrupted = False
+            try:
+                table = campaign.run(execute)
+            except KeyboardInterrupt:
+                if not campaign.results.references:
+                    raise
+                interrupted = True
+                table = campaign.table()
+    path = keeping.keep(table)
+    if not quiet:
+        print_table(console, table, request.profile)
+        if campaign.results.failures:
+            console.print(
+                f"not measured, {len(campaign.results.failures)}: {next(iter(campaign.results.failures.values()))}"
+            )
+        console.print(f"written to {path}", soft_wrap=True)
+        console.print(
+            f"next: [bold]qedeploy search --profile {profile} --budget latency=...ms[/], or "
+            f"[bold]qedeploy correlate --profile {profile}[/] for how true it is",
+            soft_wrap=True,
+        )
+    if interrupted:
+        print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)
+        raise typer.Exit(130)

@@ -1,0 +1,237 @@
+"""Where independent jobs run: in this process, in processes of this machine, or on the devices of a cluster.
+
+All three are `concurrent.futures` executors. `run_jobs` drives a list of jobs through one of them so that a worker that
+dies costs its job and no other.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from qedeploy.errors import MissingRuntimeError, RequestError, UserError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_QUEUED_PER_SLOT = 2
+"""Jobs under way for each worker: one that runs, and one that it need not wait for."""
+
+_CONNECT_SECONDS = 5
+_LOST_WORKER = {"KilledWorker", "FutureCancelledError"}
+"""Names of the errors by which distributed says that a worker died with a job."""
+
+
+class SerialExecutor(Executor):
+    """Runs each job when it is submitted, in this process."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Run `function` at once; the future is done when this returns."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Workers:
+    """An executor, how many jobs it runs at once, and how to get a new one where a dead process broke it."""
+
+    def __init__(self, make: Callable[[], Executor], slots: Callable[[], int]) -> None:
+        self._make, self._slots = make, slots
+        self.executor = make()
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at once, at least 1; on a cluster this changes as workers come and go."""
+        return max(1, self._slots())
+
+    def renew(self) -> None:
+        """Replace an executor that a dead process broke."""
+        self.close()
+        self.executor = self._make()
+
+    def close(self) -> None:
+        """Cancel what has not begun and let go of the processes."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[Job, Result]):
+    """A finished job: its result, or None and `lost` where the worker that ran it died, and did so again."""
+
+    job: Job
+    result: Result | None
+    lost: bool = False
+
+
+@contextmanager
+def open_workers(processes: int = 0, cluster: str | None = None, device: str | None = None) -> Iterator[Workers]:
+    """Yield workers: on the scheduler `cluster` (`tcp://host:port`), else `processes`, else (0) this process itself.
+
+    On a cluster with `device`, only workers that offer a resource of that name run jobs, and each as many at once as it
+    offers. Raises MissingRuntimeError where dask.distributed is not installed, UserError for an address at which no
+    scheduler answers, RequestError where no worker offers the device.
+    """
+    if cluster is not None:
+        with _cluster_workers(cluster, device) as workers:
+            yield workers
+        return
+    workers = (
+        Workers(SerialExecutor, lambda: 1) if processes == 0 else Workers(_processes(processes), lambda: processes)
+    )
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def run_jobs(
+    workers: Workers, function: Callable[[Job], Result], jobs: Iterable[Job]
+) -> Iterator[Outcome[Job, Result]]:
+    """Yield the outcome of `function` for every job, in the order in which they finish.
+
+    Jobs are taken from the iterable only as workers have room, so that it may depend on outcomes so far. A job whose
+    worker died is tried once more, alone; an exception that the function raises is raised here.
+    """
+    waiting, suspects = iter(jobs), deque[Job]()
+    running: dict[Future[Result], Job] = {}
+    exhausted = False
+    try:
+        while True:
+            while not suspects and not exhausted and len(running) < _QUEUED_PER_SLOT * workers.slots:
+                try:
+                    job = next(waiting)
+                except StopIteration:
+                    exhausted = True
+                else:
+                    _submit(workers, function, job, running)
+                    if next(iter(running)).done():
+                        break
+            if not running:
+                if not suspects:
+                    return
+                yield _alone(workers, function, suspects.popleft())
+                continue
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                if _lost(future):
+                    suspects.append(job)
+                else:
+                    yield Outcome(job=job, result=future.result())
+            if suspects and isinstance(workers.executor, ProcessPoolExecutor):
+                # One dead process breaks the pool, and every job in it with it: whose fault it was is found out singly.
+                suspects.extend(running.values())
+                running.clear()
+                workers.renew()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _submit(workers: Workers, function: Callable[[Job], Result], job: Job, running: dict[Future[Result], Job]) -> None:
+    try:
+        future = workers.executor.submit(function, job)
+    except BrokenProcessPool as error:
+        future = Future()
+        future.set_exception(error)
+    running[future] = job
+
+
+def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
+    running: dict[Future[Result], Job] = {}
+    _submit(workers, function, job, running)
+    (future,) = running
+    wait(running)
+    if not _lost(future):
+        return Outcome(job=job, result=future.result())
+    if isinstance(workers.executor, ProcessPoolExecutor):
+        workers.renew()
+    return Outcome(job=job, result=None, lost=True)
+
+
+def _lost(future: Future[Any]) -> bool:
+    try:
+        error = future.exception()
+    except CancelledError:
+        return True
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ in _LOST_WORKER
+
+
+def _processes(count: int) -> Callable[[], Executor]:
+    # Spawned, not forked: a fork of a process with threads may hang, and other systems have no fork.
+    return lambda: ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches every process of the terminal; only the one that collects the results has something to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _cluster_workers(address: str, device: str | None) -> Iterator[Workers]:
+    client = _connect(address)
+    try:
+        resources = {} if device is None else {"resources": {device: 1}}
+
+        def slots() -> int:
+            return _slots(client, device)
+
+        if not slots():
+            raise RequestError(_nobody(address, device))
+        # Not pure: the same job measured twice is two measurements.
+        workers = Workers(lambda: client.get_executor(pure=False, **resources), slots)
+        try:
+            yield workers
+        finally:
+            workers.close()
+    finally:
+        client.close(timeout=_CONNECT_SECONDS)
+
+
+def _connect(address: str) -> Client:
+    import logging
+
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingRuntimeError(
+            "--cluster needs dask.distributed, which is not installed: pip install 'qedeploy[cluster]'"
+        ) from error
+    # What goes wrong comes back as an exception; the library's log would repeat it over many lines.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    try:
+        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(
+            f"--cluster {address}: no scheduler answers there: expected an address such as tcp://host:8786, which "
+            "`dask scheduler` prints when it starts"
+        ) from error
+
+
+def _slots(client: Client, device: str | None) -> int:
+    described = client.scheduler_info(n_workers=-1)["workers"].values()
+    if device is None:
+        return sum(int(worker["nthreads"]) for worker in described)
+    return sum(int(worker["resources"].get(device, 0)) for worker in described)
+
+
+def _nobody(address: str, device: str | None) -> str:
+    if device is None:
+        return f"--cluster {address}: the scheduler has no workers: start some with `dask worker {address}`"
+    return (
+        f"--cluster {address}: no worker offers {device}: start one on the device with "
+        f"`dask worker {address} --nthreads 1 --resources {device}=1`"
+    )
