@@ -7,12 +7,12 @@ dies costs its job and no other.
 from __future__ import annotations
 
 import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_QUEUED_PER_SLOT = 2
+_QUEUED = 2
 """Jobs under way for each worker: one that runs, and one that it need not wait for."""
 
 _CONNECT_SECONDS = 5
@@ -46,25 +46,39 @@ class SerialExecutor(Executor):
 
 
 class Workers:
-    """An executor, how many jobs it runs at once, and how to get a new one where a dead process broke it."""
+    """An executor, how many jobs to hand it at once, and how to get a new one where a dead process broke it."""
 
-    def __init__(self, make: Callable[[], Executor], slots: Callable[[], int]) -> None:
-        self._make, self._slots = make, slots
+    def __init__(self, make: Callable[[], Executor], room: Callable[[], int]) -> None:
+        self._make, self._room = make, room
         self.executor = make()
 
     @property
-    def slots(self) -> int:
-        """Jobs that run at once, at least 1; on a cluster this changes as workers come and go."""
-        return max(1, self._slots())
+    def room(self) -> int:
+        """Jobs to have under way, at least 1; on a cluster this changes as workers come and go."""
+        return max(1, self._room())
 
-    def renew(self) -> None:
-        """Replace an executor that a dead process broke."""
+    def submit(self, function: Callable[[Job], Result], job: Job) -> Future[Result]:
+        """Return the future of `function(job)`, a failed one where the executor is broken already."""
+        try:
+            return self.executor.submit(function, job)
+        except BrokenProcessPool as error:
+            future: Future[Result] = Future()
+            future.set_exception(error)
+            return future
+
+    def renew(self) -> bool:
+        """Replace the executor if one dead process breaks all of it; says whether that is so."""
+        if not isinstance(self.executor, ProcessPoolExecutor):
+            return False
         self.close()
         self.executor = self._make()
+        return True
 
     def close(self) -> None:
         """Cancel what has not begun and let go of the processes."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        # A cluster's executor has no such argument: without waiting, it cancels all by itself.
+        named = {"cancel_futures": True} if isinstance(self.executor, ProcessPoolExecutor) else {}
+        self.executor.shutdown(wait=False, **named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,60 +119,35 @@ def run_jobs(
     Jobs are taken from the iterable only as workers have room, so that it may depend on outcomes so far. A job whose
     worker died is tried once more, alone; an exception that the function raises is raised here.
     """
-    waiting, suspects = iter(jobs), deque[Job]()
+    waiting = iter(jobs)
     running: dict[Future[Result], Job] = {}
-    exhausted = False
     try:
         while True:
-            while not suspects and not exhausted and len(running) < _QUEUED_PER_SLOT * workers.slots:
-                try:
-                    job = next(waiting)
-                except StopIteration:
-                    exhausted = True
-                else:
-                    _submit(workers, function, job, running)
-                    if next(iter(running)).done():
-                        break
+            for job in islice(waiting, max(0, workers.room - len(running))):
+                running[workers.submit(function, job)] = job
             if not running:
-                if not suspects:
-                    return
-                yield _alone(workers, function, suspects.popleft())
-                continue
+                return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                job = running.pop(future)
-                if _lost(future):
-                    suspects.append(job)
-                else:
-                    yield Outcome(job=job, result=future.result())
-            if suspects and isinstance(workers.executor, ProcessPoolExecutor):
-                # One dead process breaks the pool, and every job in it with it: whose fault it was is found out singly.
+            finished = [(future, running.pop(future)) for future in done]
+            suspects = [job for future, job in finished if _lost(future)]
+            yield from (Outcome(job=job, result=future.result()) for future, job in finished if not _lost(future))
+            if suspects and workers.renew():
+                # Every job in the pool went down with it; whose fault it was shows when each runs alone.
                 suspects.extend(running.values())
                 running.clear()
-                workers.renew()
+            for job in suspects:
+                yield _alone(workers, function, job)
     finally:
         for future in running:
             future.cancel()
 
 
-def _submit(workers: Workers, function: Callable[[Job], Result], job: Job, running: dict[Future[Result], Job]) -> None:
-    try:
-        future = workers.executor.submit(function, job)
-    except BrokenProcessPool as error:
-        future = Future()
-        future.set_exception(error)
-    running[future] = job
-
-
 def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
-    running: dict[Future[Result], Job] = {}
-    _submit(workers, function, job, running)
-    (future,) = running
-    wait(running)
+    future = workers.submit(function, job)
+    wait([future])
     if not _lost(future):
         return Outcome(job=job, result=future.result())
-    if isinstance(workers.executor, ProcessPoolExecutor):
-        workers.renew()
+    workers.renew()
     return Outcome(job=job, result=None, lost=True)
 
 
@@ -186,13 +175,12 @@ def _cluster_workers(address: str, device: str | None) -> Iterator[Workers]:
     try:
         resources = {} if device is None else {"resources": {device: 1}}
 
-        def slots() -> int:
-            return _slots(client, device)
-
-        if not slots():
+        if not _slots(client, device):
             raise RequestError(_nobody(address, device))
         # Not pure: the same job measured twice is two measurements.
-        workers = Workers(lambda: client.get_executor(pure=False, **resources), slots)
+        workers = Workers(
+            lambda: client.get_executor(pure=False, **resources), lambda: _QUEUED * _slots(client, device)
+        )
         try:
             yield workers
         finally:
