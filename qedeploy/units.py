@@ -1,4 +1,4 @@
-"""Quantities as people write them (`7.0G`, `2.2MB`, `320KiB`, `130 TOPS`, `320 GB/s`), read and printed."""
+"""Quantities as people write them (`7.0G`, `2.2MB`, `320KiB`, `4ms`, `130 TOPS`, `320 GB/s`), read and printed."""
 
 from __future__ import annotations
 
@@ -20,30 +20,43 @@ class Quantity(StrEnum):
     BYTES = "bytes"
     RATE = "operations per second"
     BANDWIDTH = "bytes per second"
+    DURATION = "seconds"
 
 
 _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"Ki": 1024.0, "Mi": 1024.0**2, "Gi": 1024.0**3, "Ti": 1024.0**4}
 _BYTES = {f"{prefix}B": factor for prefix, factor in (_DECIMAL | _BINARY).items()}
 _RATE = {f"{prefix}{unit}": factor for unit in ("OPS", "FLOPS") for prefix, factor in _DECIMAL.items() if prefix != "k"}
+DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+"""Seconds of each unit of time; the micro sign and the Greek letter look alike."""
+
 _UNITS: dict[Quantity, dict[str, float]] = {
     Quantity.COUNT: _DECIMAL,
     Quantity.BYTES: {"": 1.0} | _BYTES,
     # A bare number is left out on purpose: nobody can tell 130 operations from 130 tera-operations.
     Quantity.RATE: _RATE,
     Quantity.BANDWIDTH: {f"{unit}/s": factor for unit, factor in _BYTES.items()},
+    # Nor here: 4 seconds and 4 milliseconds are both a latency.
+    Quantity.DURATION: DURATION_UNITS,
 }
+_SPELLED = {
+    "sec": "s", "second": "s", "seconds": "s", "msec": "ms", "millisecond": "ms", "milliseconds": "ms", "m": "ms",
+    "usec": "us", "microsecond": "us", "microseconds": "us", "nsec": "ns", "minute": "min", "minutes": "min",
+}  # fmt: skip
+"""What people write for units of time that are spelled otherwise here."""
+
 _EXPECTED = {
     Quantity.COUNT: "a positive number with K, M, G or T behind it or nothing, such as 7.0G or 109e6",
     Quantity.BYTES: "a positive number of bytes, such as 2.2MB, 320KiB or 1048576",
     Quantity.RATE: "a positive rate such as '130 TOPS' or '65 TFLOPS'",
     Quantity.BANDWIDTH: "a positive bandwidth such as '320 GB/s'",
+    Quantity.DURATION: "a positive time with its unit (ns, us, ms, s or min), such as 4ms or 812.5us",
 }
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)", re.ASCII)
+_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([A-Za-z\u00b5\u03bc/]*)", re.ASCII)
 
 
 def parse_quantity(value: object, quantity: Quantity) -> float:
-    """Return `value` (a number, or text with a unit) in base units: operations, bytes, or these per second.
+    """Return `value` (a number, or text with a unit) in base units: operations, bytes, these per second, or seconds.
 
     K, M, G, T, P are powers of 1000, Ki, Mi, Gi, Ti of 1024; capitals matter, as elsewhere (m is milli, b a bit).
     Raises QuantityError where the number is not positive and finite or the unit is not one of the quantity.
@@ -58,7 +71,8 @@ def parse_quantity(value: object, quantity: Quantity) -> float:
         raise QuantityError(f"expected {_EXPECTED[quantity]}, found {value!r}")
     if unit not in units:
         raise QuantityError(f"expected {_EXPECTED[quantity]}, found {value!r}{_hint(unit, units)}")
-    result = number * units[unit]
+    # A small unit divides: 3 ms is then the number nearest to 0.003.
+    result = number * units[unit] if units[unit] >= 1 else number / round(1 / units[unit])
     if not (math.isfinite(result) and result > 0):
         raise QuantityError(f"expected {_EXPECTED[quantity]}, found {value!r}")
     return result
@@ -77,6 +91,15 @@ def format_bytes(number: float, digits: int = 4) -> str:
     return f"{_significant(number, digits)} B"
 
 
+def format_duration(seconds: float, digits: int = 4) -> str:
+    """Return seconds in the unit that leaves the fewest zeros: 0.004 is `4 ms`, 8.125e-4 `812.5 us`."""
+    for unit in ("s", "ms", "us"):
+        # The figure that is printed decides the unit: 0.99999 ms is 1 ms, not 1000 us.
+        if abs(float(_significant(seconds, digits))) >= DURATION_UNITS[unit]:
+            return f"{_significant(seconds / DURATION_UNITS[unit], digits)} {unit}"
+    return f"{_significant(seconds / DURATION_UNITS['ns'], digits)} ns"
+
+
 def format_rate(number: float, *, floating: bool = False) -> str:
     """Return operations per second: 130e12 is `130 TOPS`, `130 TFLOPS` if they are in floating point."""
     return _scaled(number, "FLOPS" if floating else "OPS", 4)
@@ -91,6 +114,8 @@ def _hint(unit: str, units: dict[str, float]) -> str:
     near = next((known for known in units if known and known.lower() == unit.lower()), None)
     if near is None and f"{unit}B" in units:
         near = f"{unit}B"
+    if near is None and _SPELLED.get(unit.lower()) in units:
+        near = _SPELLED[unit.lower()]
     return f"; did you mean {near}?" if near else ""
 
 
@@ -104,4 +129,4 @@ def _scaled(number: float, unit: str, digits: int) -> str:
 
 def _significant(number: float, digits: int) -> str:
     text = f"{number:.{digits}g}"
-    return f"{float(text):.0f}" if "e" in text else text
+    return f"{float(text):.0f}" if "e+" in text else text

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import UserError
+from qedeploy.units import DURATION_UNITS
 
 MAX_VARIATION = 0.025
 """Coefficient of variation over which a run counts as unstable (trtexec's limit)."""
 
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0}
+_UNITS = {"": 1.0, **DURATION_UNITS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,7 @@ def summarize(samples: Samples) -> Summary:
 
 def parse_seconds(text: str, field: str) -> float:
     """Return the seconds of `200ms`, `3s`, `3` or `1min`; raises UserError naming `field` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ]*)\s*", text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z\u00b5\u03bc]*)\s*", text)
     if match is None or match[2] not in _UNITS:
         raise UserError(f"{field}: expected a time such as 200ms, 3s or 1min, found {text!r}")
     return float(match[1]) * _UNITS[match[2]]

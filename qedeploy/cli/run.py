@@ -7,13 +7,22 @@ from typing import Annotated
 import typer
 
 from qedeploy.cli import bench, export, search
-from qedeploy.cli.options import BudgetOption, DurationOption, FolderOption, ProfileOption, RecipeOption, ThreadsOption
+from qedeploy.cli.options import (
+    BudgetOption,
+    DurationOption,
+    FolderOption,
+    LatencyTableOption,
+    ProfileOption,
+    RecipeOption,
+    ThreadsOption,
+)
 
 
 def run(
     profile: ProfileOption,
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
+    latency_table: LatencyTableOption = None,
     calibrate: Annotated[
         str, typer.Option(metavar="DIR|random", help="Images to set activation steps by, or random data.")
     ] = "random",
@@ -28,7 +37,9 @@ def run(
     # A profile that nothing executes is better refused now than after the search.
     load_profile(profile).require_runtime()
     _title("search")
-    folder = search.search(profile=profile, recipe=recipe, budget=budget, seed=seed, out=out)
+    folder = search.search(
+        profile=profile, recipe=recipe, budget=budget, latency_table=latency_table, seed=seed, out=out
+    )
     _title("export")
     exported = export.export(folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
     _title("bench")

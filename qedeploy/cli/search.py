@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.cli.options import BudgetOption, FolderOption, ProfileOption, RecipeOption
+from qedeploy.cli.options import BudgetOption, FolderOption, LatencyTableOption, ProfileOption, RecipeOption
 
 if TYPE_CHECKING:
     from qedeploy.cli.model_writer import ModelOrder, ModelWriter
@@ -40,6 +40,7 @@ def search(
     profile: ProfileOption,
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
+    latency_table: LatencyTableOption = None,
     method: Annotated[Method, typer.Option(help="With a proof, or by mutation.")] = Method.EXACT,
     top: Annotated[int, typer.Option(min=1, max=1000, help="List that many shapes (exact).")] = 1,
     pareto: Annotated[
@@ -71,10 +72,10 @@ def search(
         from qedeploy.cli.model_writer import ModelWriter
 
         with ModelWriter() if model else nullcontext() as writer:
-            request = _request(profile, recipe, budget, resolution)
+            request = _request(profile, recipe, budget, resolution, latency_table, pareto)
             folder = search_exactly_into(request, writer, top=top, pareto=pareto, seed=seed, out=out, quiet=quiet)
     else:
-        request = _request(profile, recipe, budget, resolution)
+        request = _request(profile, recipe, budget, resolution, latency_table)
         from qedeploy.search.evolution import EvolutionSettings
 
         settings = EvolutionSettings(seed=seed, evaluations=evaluations or 500_000, population=population or 512)
@@ -86,10 +87,20 @@ def search(
     return folder
 
 
-def _request(profile: str, recipe: str | None, budget: list[str] | None, resolution: int | None) -> Request:
+def _request(
+    profile: str,
+    recipe: str | None,
+    budget: list[str] | None,
+    resolution: int | None,
+    latency_table: Path | None,
+    pareto: str | None = None,
+) -> Request:
     from qedeploy.search.request import make_request, parse_overrides
+    from qedeploy.search.space import BudgetKind
 
-    return make_request(profile, recipe, parse_overrides(budget or ()), resolution)
+    need_latency = pareto == BudgetKind.LATENCY
+    overrides = parse_overrides(budget or ())
+    return make_request(profile, recipe, overrides, resolution, latency_table, need_latency=need_latency)
 
 
 def _refuse_mixed(method: Method, evolution: dict[str, int | None], top: int, pareto: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 
 from qedeploy.errors import RequestError, UserError
@@ -11,18 +12,20 @@ from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.space import BudgetKind
-from qedeploy.units import Quantity, QuantityError, format_bytes, format_count, parse_quantity
+from qedeploy.units import Quantity, QuantityError, format_bytes, format_count, format_duration, parse_quantity
 
 _IN_BYTES = (BudgetKind.SIZE, BudgetKind.PEAK_MEMORY)
 
 
 def budget_quantity(kind: BudgetKind) -> Quantity:
     """Return what a limit of `kind` counts, which decides the units it may carry."""
+    if kind is BudgetKind.LATENCY:
+        return Quantity.DURATION
     return Quantity.BYTES if kind in _IN_BYTES else Quantity.COUNT
 
 
 def parse_budget(text: str) -> tuple[BudgetKind, float]:
-    """Return kind and limit of `KIND=LIMIT`, such as `bitops=7.0G` or `peak-memory=320KiB`.
+    """Return kind and limit of `KIND=LIMIT`, such as `bitops=7.0G`, `peak-memory=320KiB` or `latency=4ms`.
 
     Raises UserError for an unknown kind, a limit that is not positive, or a unit of another quantity.
     """
@@ -38,11 +41,15 @@ def parse_budget(text: str) -> tuple[BudgetKind, float]:
     try:
         return kind, parse_quantity(limit, budget_quantity(kind))
     except QuantityError as error:
-        raise UserError(f"budget {key}: {error}") from error
+        bare = kind is BudgetKind.LATENCY and re.fullmatch(r"[\d.]*\d", limit.strip(), re.ASCII)
+        hint = f"; did you mean latency={limit.strip()}ms?" if bare else ""
+        raise UserError(f"budget {key}: {error}{hint}") from error
 
 
 def format_budget(kind: BudgetKind, limit: float) -> str:
     """Return a limit with its unit, as a person reads it."""
+    if kind is BudgetKind.LATENCY:
+        return format_duration(limit)
     return format_bytes(limit) if kind in _IN_BYTES else format_count(limit)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, lru_cache, partial
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +90,14 @@ class Evolution:
             1 << 63, size=(self.coding.genes, 1), dtype=np.uint64
         ) * np.uint64(2) + np.uint64(1)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It goes to a worker with every chunk: as bytes, from which the worker builds it and its tables once.
+        return _built, (self._packed,)
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return bytes(ForkingPickler.dumps((self.coding.space, self.budgets, self.settings)))
+
     def start(self, structures: Sequence[Structure] = ()) -> State:
         """Return the first population: the members nearest to `structures`, and a smallest one."""
         genes = [self.coding.smallest()]
@@ -149,3 +159,8 @@ class Evolution:
         first.sort()
         order = np.lexsort((-members.score[first], members.excess[first]))
         return members.take(first[order[: self.settings.population]])
+
+
+@lru_cache(maxsize=1)
+def _built(packed: bytes) -> Evolution:
+    return Evolution(*ForkingPickler.loads(packed))

@@ -1,12 +1,14 @@
 """The least a structure of a space can cost, exactly: what an infeasible budget is compared with.
 
 Costs that add up over layers are minimised stage by stage over the channels that go in and out; peak memory likewise,
-as the least maximum. Every cost grows with kernel, bottleneck and depth, so the smallest of these are taken; it does
-not always grow with the channels (a stage whose channels stay the same has a shortcut to pool or to hold).
+as the least maximum. Every counted cost grows with kernel, bottleneck and depth, so the smallest of these are taken; it
+does not always grow with the channels (a stage whose channels stay the same has a shortcut to pool or to hold). A
+latency grows for certain with the depth alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +18,8 @@ from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
 from qedeploy.search.budgets import format_budget
+from qedeploy.search.latency.model import Role
+from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.measures import BLOCK_KINDS, block_bits, block_memory
 from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
 from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
@@ -41,6 +45,9 @@ def format_minimum(kind: BudgetKind, least: float) -> str:
     """Return `least` rounded up to what a person can put in as a limit that is met."""
     if kind is BudgetKind.LAYERS:
         return f"{least:.0f}"
+    if kind is BudgetKind.LATENCY:
+        scale = 10.0 ** (3 - math.floor(math.log10(least)))
+        return format_budget(kind, math.ceil(least * scale) / scale)
     unit = " B" if kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else ""
     exact = f"{int(np.ceil(least))}{unit}"
     short = format_budget(kind, least)
@@ -53,6 +60,8 @@ def minimum_cost(space: SearchSpace, kind: BudgetKind) -> float:
         return float(2 + 3 * sum(min(depths) for depths in space.depths))
     if kind is BudgetKind.PEAK_MEMORY:
         return _least_peak_memory(space)
+    if kind is BudgetKind.LATENCY:
+        return _least_seconds(space)
     return _least_sum(space, _layer_cost(kind))
 
 
@@ -93,6 +102,42 @@ def _least_block(space: SearchSpace, cost: LayerCost, layers: tuple[LayerTerms, 
     if space.bits_per is BitsPer.LAYER:
         return np.asarray(sum(np.min(part, axis=-1) for part in costs))
     return np.asarray(np.min(costs[0] + costs[1] + costs[2], axis=-1))
+
+
+def _least_seconds(space: SearchSpace) -> float:
+    times, channels = layer_times(space), np.array(space.channels)
+    before, size = np.array(space.stem_channels), float(space.resolution)
+    stem = Place(Role.STEM, space.stem_stride, size)
+    least = constant_seconds(space) + times.every_pair(stem, (space.stem_bits,), times.index(Role.STEM, 3, before))[0]
+    size /= space.stem_stride
+    for stride, depths in zip(space.strides, space.depths, strict=True):
+        first = _least_block_seconds(space, before[:, None], block_places(stride, size))
+        # A stage's blocks share kernel and bottleneck, the last two axes; no layer takes less than no time.
+        if min(depths) > 1:
+            rest = _least_block_seconds(space, channels[None], block_places(1, size / stride))
+            first = first + (min(depths) - 1) * rest
+        total = least[:, None] + first.min(axis=(2, 3))
+        least = np.where(before[:, None] <= channels, total, np.inf).min(axis=0)
+        before, size = channels, size / stride
+    pairs, index = space.pairs[LayerKind.HEAD], times.index(Role.HEAD, before, space.head_channels)
+    return float((least + times.every_pair(Place(Role.HEAD, 1, size), pairs, index).min(axis=0)).min())
+
+
+def _least_block_seconds(space: SearchSpace, before: Array, places: tuple[Place, Place, Place]) -> Array:
+    """Return the least seconds of blocks over their widths, [channels in, channels out, kernels, ratios]."""
+    times = layer_times(space)
+    into, out = before[:, :, None, None], np.array(space.channels)[:, None, None]
+    middle = np.array([[bottleneck_channels(one, ratio) for ratio in space.ratios] for one in space.channels])[:, None]
+    kernel = np.array(space.kernels)[:, None]
+    found = [
+        times.every_pair(place, pairs, times.index(place.role, in_channels, out_channels, kernel, into == out))
+        for place, pairs, in_channels, out_channels in zip(
+            places, block_bits(space), (into, middle, middle), (middle, middle, out), strict=True
+        )
+    ]
+    if space.bits_per is BitsPer.LAYER:
+        return np.asarray(sum(seconds.min(axis=0) for seconds in found))
+    return np.asarray(np.min([sum(choice) for choice in zip(*found, strict=True)], axis=0))
 
 
 def _least_peak_memory(space: SearchSpace) -> float:

@@ -13,6 +13,8 @@ import numpy as np
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
+from qedeploy.search.latency.model import Role
+from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.score import ScoreKind, feature_sizes, score_stages
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
 from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
@@ -21,6 +23,7 @@ BLOCK_KINDS = (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)
 """Kinds of a block's layers, in the order in which data meets them."""
 
 _FLOPS = frozenset({BudgetKind.FLOPS, BudgetKind.BITOPS})
+_SUMMED = _FLOPS | {BudgetKind.EXECUTED_BITOPS, BudgetKind.SIZE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +88,13 @@ class Meter:
         for weight, out in zip(self._channel_weights, outs, strict=True):
             if weight and self.space.score.kind is ScoreKind.MADNAS:
                 sums.score += weight * np.log(out)
-        costs = {kind: sums.cost(kind) for kind in kinds - {BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}}
+        costs = {kind: sums.cost(kind) for kind in kinds & _SUMMED}
         if BudgetKind.LAYERS in kinds:
             costs[BudgetKind.LAYERS] = 2.0 + 3.0 * shapes.depths.sum(axis=0)
         if BudgetKind.PEAK_MEMORY in kinds:
             costs[BudgetKind.PEAK_MEMORY] = self._peak_memory(shapes)
+        if BudgetKind.LATENCY in kinds:
+            costs[BudgetKind.LATENCY] = self._seconds(shapes)
         return Measures(score=sums.score, costs={kind: costs[kind] for kind in BudgetKind if kind in costs})
 
     def _live(self, shapes: Shapes, stage: int, position: int) -> Array:
@@ -127,6 +132,28 @@ class Meter:
             for weight, out, size in zip(self._channel_weights, outs, sizes, strict=True)
         ]
         return [np.sum(np.broadcast_arrays(*weighted[block:]), axis=0) for block in range(len(weighted))]
+
+    def _seconds(self, shapes: Shapes) -> Array:
+        space, times = self.space, layer_times(self.space)
+        size = float(space.resolution)
+        stem = times.table(Place(Role.STEM, space.stem_stride, size), (space.stem_bits,))[0]
+        total = constant_seconds(space) + stem[times.index(Role.STEM, 3, shapes.stem)]
+        before, size = shapes.stem, size / space.stem_stride
+        for stage, stride in enumerate(space.strides):
+            out, middle, kernel = shapes.channels[stage], shapes.bottlenecks[stage], shapes.kernels[stage]
+            first, rest = block_places(stride, size), block_places(1, size / stride)
+            for position, (into, behind) in enumerate(((before, middle), (middle, middle), (middle, out))):
+                role, pairs = first[position].role, self.block_bits[position]
+                live = self._live(shapes, stage, position)
+                index = times.index(role, into, behind, kernel, before == out)
+                total += times.table(first[position], pairs)[(live[0], *index)]
+                if len(live) > 1:
+                    if role is not Role.DEPTHWISE:
+                        index = times.index(role, out if role is Role.EXPAND else middle, behind, kernel, True)
+                    total += times.table(rest[position], pairs)[(live[1:], *index)].sum(axis=0)
+            before, size = out, size / stride
+        heads = times.table(Place(Role.HEAD, 1, size), space.pairs[LayerKind.HEAD])
+        return np.asarray(total + heads[(shapes.head, *times.index(Role.HEAD, before, space.head_channels))])
 
     def _peak_memory(self, shapes: Shapes) -> Array:
         space = self.space

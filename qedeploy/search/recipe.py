@@ -16,8 +16,8 @@ class Recipe:
 
     Channels are multiples of 8. `depths` lists, per stage, how many blocks it may have. `bits` and `head_bits` are the
     pairs to choose from; None stands for the pairs that the profile executes natively. `budgets` are in base units
-    (operations, bytes, layers). `start` are the structures evolution begins with, as the reference does: their widths
-    need not be in the space.
+    (operations, bytes, layers, seconds). `start` are the structures evolution begins with, as the reference does: their
+    widths need not be in the space.
     """
 
     name: str

@@ -248,7 +248,11 @@ def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
         },
         "head": {"channels": recipe.head_channels, "bits": _pairs_document(recipe.head_bits)},
         "classifier": {"classes": recipe.classes, "bits": str(recipe.classifier_bits)},
-        "budgets": {str(kind): limit for kind, limit in recipe.budgets.items()},
+        "budgets": {
+            # A time is not read without its unit.
+            str(kind): f"{limit!r} s" if kind is BudgetKind.LATENCY else limit
+            for kind, limit in recipe.budgets.items()
+        },
         "score": {
             "sigma_activation": recipe.score.sigma_activation,
             "sigma_weight": recipe.score.sigma_weight,

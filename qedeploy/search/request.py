@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qedeploy import __version__
-from qedeploy.errors import UserError
+from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
 from qedeploy.profiles.loader import load_profile, profile_path
-from qedeploy.profiles.profile import Profile
+from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.budgets import parse_budget, resolve_budgets
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import LatencyTable, to_text
+from qedeploy.search.latency.tables import load_model
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.recipe_file import recipe_to_document
 from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.space_builder import build_space
+
+TABLE_FILE = "latency-table.json"
+"""The table that a search predicts latency from, as it is kept beside the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,7 @@ class Request:
 
     def document(self) -> dict[str, Any]:
         """Return the request as JSON-ready data: equal data means an equal search."""
-        return {
+        document: dict[str, Any] = {
             "qedeploy": __version__,
             "profile": {"name": self.profile.name, "sha256": self.profile_sha256},
             "recipe": {"name": self.recipe.name, **recipe_to_document(self.recipe)},
@@ -46,6 +54,9 @@ class Request:
                 str(kind): {"limit": limit, "source": self.budget_sources[kind]} for kind, limit in self.budgets.items()
             },
         }
+        if self.space.latency is not None:
+            document["latency_table"] = _table_document(self.space.latency.table)
+        return document
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[BudgetKind, float]:
@@ -64,11 +75,16 @@ def make_request(
     recipe_name: str | None = None,
     overrides: Mapping[BudgetKind, float] | None = None,
     resolution: int | None = None,
+    latency_table: Path | None = None,
+    *,
+    need_latency: bool = False,
 ) -> Request:
     """Return the request for a profile and a recipe, each a name or a path; without a recipe the profile's own.
 
-    `overrides` replace the recipe's limits, `resolution` its input size in pixels. Raises UserError for names and files
-    that cannot be read, RequestError where the profile cannot run the recipe or hold a limit.
+    `overrides` replace the recipe's limits, `resolution` its input size in pixels. Latency is predicted from the file
+    `latency_table`, or where it is limited or `need_latency` from the table kept for the profile. Raises UserError for
+    names and files that cannot be read, RequestError where the profile cannot run the recipe or hold a limit, and where
+    latency has no table to be predicted from.
     """
     overrides = overrides or {}
     profile = load_profile(profile_name)
@@ -76,15 +92,33 @@ def make_request(
     if resolution is not None:
         recipe = dataclasses.replace(recipe, resolution=resolution)
     budgets = resolve_budgets(recipe, profile, overrides)
+    latency = None
+    if latency_table is not None or need_latency or BudgetKind.LATENCY in budgets:
+        latency = _latency_model(profile, latency_table)
     return Request(
         profile=profile,
         profile_argument=profile_name,
         profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
-        space=build_space(recipe, profile),
+        space=build_space(recipe, profile, latency),
         budgets=budgets,
         budget_sources={kind: _source(kind, limit, recipe, overrides) for kind, limit in budgets.items()},
     )
+
+
+def _latency_model(profile: Profile, file: Path | None) -> LatencyModel:
+    found = load_model(profile, file)
+    if found is None:
+        mend = "--latency-table FILE names one"
+        if profile.runtime is not Runtime.NONE:
+            mend = f"`qedeploy measure --profile {profile.name}` makes one, {mend}"
+        raise RequestError(f"latency: {profile.name} has no latency table to predict it from: {mend}")
+    return found[0]
+
+
+def _table_document(table: LatencyTable) -> dict[str, Any]:
+    digest = hashlib.sha256(to_text(table).encode()).hexdigest()
+    return {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
 
 
 def _source(kind: BudgetKind, limit: float, recipe: Recipe, overrides: Mapping[BudgetKind, float]) -> str:

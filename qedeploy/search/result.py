@@ -17,7 +17,8 @@ from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
 from qedeploy.schema import read_json
-from qedeploy.search.request import Request
+from qedeploy.search.latency.table import write_table
+from qedeploy.search.request import TABLE_FILE, Request
 from qedeploy.search.score import bit_entropy, qe_score
 from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
 
@@ -46,14 +47,14 @@ class SearchResult:
 
 
 def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, float]:
-    """Return every cost of `structure` that a budget can limit, by `network.costs`."""
+    """Return every cost of `structure` that a budget can limit, by `network.costs` and the space's latency model."""
     costs = structure_costs(structure)
     executed = {
         layer.name: space.executed[layer.kind, layer.bits]
         for layer in expand_layers(structure)
         if layer.kind is not LayerKind.CLASSIFIER
     }
-    return {
+    found = {
         BudgetKind.BITOPS: costs.bitops,
         BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
         BudgetKind.FLOPS: costs.flops,
@@ -61,6 +62,9 @@ def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, f
         BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
         BudgetKind.LAYERS: float(costs.layers),
     }
+    if space.latency is not None:
+        found[BudgetKind.LATENCY] = space.latency.seconds(structure)
+    return found
 
 
 def keeps(structure: Structure, space: SearchSpace, budgets: Budgets) -> bool:
@@ -112,13 +116,20 @@ def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
         "layers": int(costs[BudgetKind.LAYERS]),
         "peak_memory_bytes": costs[BudgetKind.PEAK_MEMORY],
     }
+    if BudgetKind.LATENCY in costs:
+        document["latency_seconds"] = costs[BudgetKind.LATENCY]
     if result.evidence is not None:
         document["evidence"] = dict(result.evidence)
     return {**document, "structure": to_document(result.structure)}
 
 
 def write_result(folder: Path, request: Request, result: SearchResult) -> None:
-    """Write structure.json and search.json into `folder`; raises UserError where it does not take them."""
+    """Write structure.json, search.json and the latency table in play into `folder`.
+
+    Raises UserError where it does not take them.
+    """
+    if request.space.latency is not None:
+        write_table(folder / TABLE_FILE, request.space.latency.table)
     write_text(folder / STRUCTURE_FILE, json.dumps(to_document(result.structure), indent=1) + "\n")
     write_text(folder / SEARCH_FILE, json.dumps(search_document(request, result), indent=1) + "\n")
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.search.score import ScoreSettings
+
+if TYPE_CHECKING:
+    from qedeploy.search.latency.model import LatencyModel
 
 ROUND_CHANNELS = 8
 """Channels are multiples of this."""
@@ -23,10 +27,11 @@ class BudgetKind(StrEnum):
     SIZE = "size"
     PEAK_MEMORY = "peak-memory"
     LAYERS = "layers"
+    LATENCY = "latency"
 
 
 Budgets = Mapping[BudgetKind, float]
-"""Upper limits, inclusive, in the unit that `network.costs` counts (operations, bytes, layers)."""
+"""Upper limits, inclusive, in the unit that `network.costs` counts (operations, bytes, layers); seconds."""
 
 
 class BitsPer(StrEnum):
@@ -47,7 +52,7 @@ class SearchSpace:
     `block_choices` are the width triples one block may take with `bits_per = block`. With `bits_per = layer` each of
     its layers takes any pair of `pairs` for its kind, independently. `pairs` has the kinds pointwise, depthwise and
     head; the stem and the classifier are fixed. `executed` gives, for each kind (stem included) and pair, the widths
-    that the device computes in.
+    that the device computes in. `latency` predicts seconds where a latency table is in play; else none can be limited.
     """
 
     resolution: int
@@ -67,6 +72,7 @@ class SearchSpace:
     head_channels: int
     classifier: Classifier
     score: ScoreSettings
+    latency: LatencyModel | None = None
 
     def head(self, bits: Bits) -> Convolution:
         """Return the head of the space at one of its pairs."""

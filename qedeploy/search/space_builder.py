@@ -6,16 +6,17 @@ from qedeploy.errors import RequestError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier
 from qedeploy.profiles.profile import Profile
+from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.space import SearchSpace
 
 
-def build_space(recipe: Recipe, profile: Profile) -> SearchSpace:
+def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None = None) -> SearchSpace:
     """Return every structure that `recipe` describes and `profile` runs.
 
     Where the recipe leaves the widths to the profile, only pairs that the device executes natively are used; where it
     names widths, every pair of the profile among them, carried ones too. Raises RequestError naming profile, kind and
-    the pairs on both sides where that leaves a kind without any.
+    the pairs on both sides where that leaves a kind without any, and for a pair that `latency` has no times of.
     """
     pairs = {
         LayerKind.POINTWISE: _allowed(recipe.bits, profile, LayerKind.POINTWISE, recipe),
@@ -23,7 +24,11 @@ def build_space(recipe: Recipe, profile: Profile) -> SearchSpace:
         LayerKind.HEAD: _allowed(recipe.head_bits, profile, LayerKind.HEAD, recipe),
     }
     stem = _allowed((recipe.stem_bits,), profile, LayerKind.STEM, recipe)
-    _allowed((recipe.classifier_bits,), profile, LayerKind.CLASSIFIER, recipe)
+    classifier = _allowed((recipe.classifier_bits,), profile, LayerKind.CLASSIFIER, recipe)
+    if latency is not None:
+        for kind, found in {LayerKind.STEM: stem, **pairs, LayerKind.CLASSIFIER: classifier}.items():
+            for bits in found:
+                latency.require(kind, bits)
     return SearchSpace(
         resolution=recipe.resolution,
         stem_channels=recipe.stem_channels,
@@ -46,6 +51,7 @@ def build_space(recipe: Recipe, profile: Profile) -> SearchSpace:
         head_channels=recipe.head_channels,
         classifier=Classifier(classes=recipe.classes, bits=recipe.classifier_bits),
         score=recipe.score,
+        latency=latency,
     )
 
 

@@ -12,6 +12,7 @@ from qedeploy.network.structure import Block, Convolution, Structure
 from qedeploy.profiles.profile import Runtime
 from qedeploy.search.budgets import format_budget
 from qedeploy.search.evolution_solver import Progress, Watch
+from qedeploy.search.latency.table import LatencyTable
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
 from qedeploy.search.score import ScoreKind, qe_score
@@ -47,6 +48,8 @@ def print_summary(request: Request, result: SearchResult, *, seconds: float, wri
     console = Console(highlight=False)
     console.print(_figures(request, result.structure))
     console.print(_stages(result.structure))
+    if request.space.latency is not None:
+        console.print(_prediction(request.space.latency.table))
     for text in warnings(request, result.structure):
         console.print(Text(f"warning: {text}", style="yellow"))
     if result.evidence is not None and "certificate" in result.evidence:
@@ -57,6 +60,14 @@ def print_summary(request: Request, result: SearchResult, *, seconds: float, wri
     console.print(
         f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
     )
+
+
+def _prediction(table: LatencyTable) -> str:
+    """Return where a predicted latency comes from, and how far off it was where that was measured."""
+    fit = table.calibration
+    known = f", {fit.error:.1%} off on {fit.networks} whole networks" if fit.error is not None else ""
+    dated = f" of {table.date[:10]}" if table.date else ""
+    return f"latency is predicted from the table{dated} of {table.device}{known}"
 
 
 def _next(request: Request, written: Path) -> str:
@@ -74,7 +85,7 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
         table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
     name = "QE-Score" if request.recipe.score.kind is ScoreKind.MADNAS else f"score ({request.recipe.score.kind})"
     table.add_row(name, f"{qe_score(structure, request.recipe.score):.3f}")
-    for kind in BudgetKind:
+    for kind in costs:
         cells = [_NAMES[kind], format_budget(kind, costs[kind])]
         limit = request.budgets.get(kind)
         if limit is not None:
@@ -111,6 +122,7 @@ _NAMES = {
     BudgetKind.SIZE: "weights, no classifier",
     BudgetKind.PEAK_MEMORY: "peak activation memory",
     BudgetKind.LAYERS: "convolutions",
+    BudgetKind.LATENCY: "predicted latency",
 }
 
 

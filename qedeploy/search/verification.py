@@ -12,18 +12,20 @@ import numpy as np
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
 from qedeploy.network.document import from_document
-from qedeploy.network.layers import LayerKind
-from qedeploy.network.structure import Block, Stage, Structure
+from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.schema import read_json
 from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
-from qedeploy.search.measures import BLOCK_KINDS
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import read_table
+from qedeploy.search.membership import outside
 from qedeploy.search.recipe_file import recipe_from_document
+from qedeploy.search.request import TABLE_FILE
 from qedeploy.search.result import FORMAT, SEARCH_FILE, STRUCTURE_FILE, budget_costs
 from qedeploy.search.score import qe_score
-from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.space_builder import build_space
 from qedeploy.search.verify import ROUNDING, Enumeration, TooManyError, relax
 
@@ -37,6 +39,7 @@ _COSTS = {
     "size_bytes": BudgetKind.SIZE,
     "layers": BudgetKind.LAYERS,
     "peak_memory_bytes": BudgetKind.PEAK_MEMORY,
+    "latency_seconds": BudgetKind.LATENCY,
 }
 
 
@@ -58,6 +61,7 @@ class Claims:
     space: SearchSpace
     budgets: dict[BudgetKind, float]
     profile_file: Path
+    latency_file: Path | None
 
 
 def verify(path: Path, *, profile: str | None = None) -> list[Check]:
@@ -68,7 +72,7 @@ def verify(path: Path, *, profile: str | None = None) -> list[Check]:
     """
     search = path / SEARCH_FILE if path.is_dir() else path
     claims = read_claims(search, profile)
-    checks = [_profile_is(claims), _membership(claims), *_figures(claims), *_bound(claims)]
+    checks = [_profile_is(claims), *_table_is(claims), _membership(claims), *_figures(claims), *_bound(claims)]
     return [*checks, *_files(path, claims)] if path.is_dir() else checks
 
 
@@ -87,10 +91,29 @@ def read_claims(path: Path, profile: str | None) -> Claims:
             f"{path}: recipe, profile or budgets: expected what `qedeploy search` writes: {error}"
         ) from error
     recipe = recipe_from_document(recipe_data, name=name, source=f"{path}: recipe")
-    space = build_space(recipe, load_profile(profile or device))
+    found, table = load_profile(profile or device), _latency_file(path, document)
+    space = build_space(recipe, found, None if table is None else LatencyModel(read_table(table), found))
+    if BudgetKind.LATENCY in budgets and table is None:
+        raise UserError(f"{path}: latency_table: expected the record of the table that latency is predicted from")
     structure = from_document(document.get("structure"), f"{path}: structure")
     file = profile_path(profile or device)
-    return Claims(document=document, structure=structure, space=space, budgets=budgets, profile_file=file)
+    return Claims(
+        document=document, structure=structure, space=space, budgets=budgets, profile_file=file, latency_file=table
+    )
+
+
+def _latency_file(path: Path, document: dict[str, Any]) -> Path | None:
+    """Return the table that a search.json predicts latency from, None where it has nothing to do with latency."""
+    record = document.get("latency_table")
+    if record is None:
+        return None
+    file = path.parent / TABLE_FILE
+    if not isinstance(record, dict) or record.get("file") != TABLE_FILE or not file.exists():
+        raise UserError(
+            f"{file}: expected the latency table of the search beside {path.name}, found none; copy it there to verify "
+            "what is predicted from it"
+        )
+    return file
 
 
 def _profile_is(claims: Claims) -> Check:
@@ -99,8 +122,16 @@ def _profile_is(claims: Claims) -> Check:
     return Check(claim="the profile is the one searched for", holds=found == recorded, detail=detail)
 
 
+def _table_is(claims: Claims) -> list[Check]:
+    if claims.latency_file is None:
+        return []
+    same = sha256(claims.latency_file) == claims.document["latency_table"].get("sha256")
+    detail = "SHA-256 as recorded" if same else f"{claims.latency_file.name} has changed since the search"
+    return [Check(claim="the latency table is the one searched with", holds=same, detail=detail)]
+
+
 def _membership(claims: Claims) -> Check:
-    fault = _outside(claims.structure, claims.space)
+    fault = outside(claims.structure, claims.space)
     return Check(
         claim="the structure is one of the recipe's on this profile",
         holds=fault is None,
@@ -108,52 +139,10 @@ def _membership(claims: Claims) -> Check:
     )
 
 
-def _outside(structure: Structure, space: SearchSpace) -> str | None:
-    """Return the first thing about a structure that the space does not have, or None."""
-    stem = structure.stem.out_channels
-    if stem not in space.stem_channels or structure.stem != space.stem(stem):
-        return "stem: not one of the space"
-    if tuple(stage.stride for stage in structure.stages) != space.strides:
-        return "stages: other strides than the space's"
-    widths = (stem, *(stage.out_channels for stage in structure.stages))
-    for number, stage in enumerate(structure.stages):
-        if not _stage_is_in(stage, widths[number], space.depths[number], space):
-            return f"stage{number + 1}: its channels, kernel, depth or widths are not in the space"
-    rebuilt = Structure(
-        stem=structure.stem,
-        stages=structure.stages,
-        head=space.head(structure.head.bits),
-        classifier=space.classifier,
-        resolution=space.resolution,
-    )
-    if structure != rebuilt or structure.head.bits not in space.pairs[LayerKind.HEAD]:
-        return "head, classifier or resolution: not those of the space"
-    return None
-
-
-def _stage_is_in(stage: Stage, before: int, depths: tuple[int, ...], space: SearchSpace) -> bool:
-    out = stage.out_channels
-    return (
-        out in space.channels
-        and out >= before
-        and stage.bottleneck_channels in {bottleneck_channels(out, ratio) for ratio in space.ratios}
-        and stage.kernel in space.kernels
-        and len(stage.blocks) in depths
-        and all(_block_is_in(block, space) for block in stage.blocks)
-    )
-
-
-def _block_is_in(block: Block, space: SearchSpace) -> bool:
-    if space.bits_per is BitsPer.BLOCK:
-        return block in space.block_choices
-    layers = zip(block.layers(), BLOCK_KINDS, strict=False)
-    return block.expand is not None and all(bits in space.pairs[kind] for bits, kind in layers)
-
-
 def _figures(claims: Claims) -> list[Check]:
     costs = budget_costs(claims.structure, claims.space)
     score = qe_score(claims.structure, claims.space.score)
-    figures = {"score": score, **{name: costs[kind] for name, kind in _COSTS.items()}}
+    figures = {"score": score, **{name: costs[kind] for name, kind in _COSTS.items() if kind in costs}}
     checks = [
         Check(
             claim=name,

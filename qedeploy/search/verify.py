@@ -53,7 +53,7 @@ def relax(decisions: Decisions, prices: Sequence[Array]) -> list[Relaxation]:
     after = [[head.at(price).max(axis=-1)] for price in prices]
     inside: list[list[list[Array]]] = [[] for _ in prices]
     for stage in reversed(range(len(decisions.depths))):
-        repeat = decisions.repeated_block(stage)
+        repeat = decisions.repeated_block(stage) if max(decisions.depths[stage]) > 1 else ()
         for price, behind, within in zip(prices, after, inside, strict=True):
             within.insert(0, _inside(repeat, behind[0], decisions.depths[stage], decisions.states, price))
         best: list[list[float]] = [[] for _ in prices]

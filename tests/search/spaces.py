@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier
+from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.score import ScoreSettings, score_stages
 from qedeploy.search.space import BitsPer, SearchSpace
+from tests.search.made_up_latency import MadeUpLatency
 
 W8A8, W4A16, W4A4, W8A4 = (
     Bits(weight=weight, activation=activation) for weight, activation in ((8, 8), (4, 16), (4, 4), (8, 4))
@@ -28,6 +30,7 @@ def make_space(
     depths: tuple[int, ...] = (1, 2, 3),
     resolution: int = 224,
     head_channels: int = 1280,
+    latency: LatencyModel | None = None,
 ) -> SearchSpace:
     pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: pointwise}
     executed = {
@@ -58,6 +61,7 @@ def make_space(
         head_channels=head_channels,
         classifier=Classifier(),
         score=ScoreSettings(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
+        latency=latency,
     )
 
 
@@ -85,4 +89,5 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
         depths=draw(st.sampled_from([(1,), (2,), (1, 2, 4), (1, 3)])),
         resolution=draw(st.sampled_from([32, 96, 97, 224])),
         head_channels=draw(st.sampled_from([8, 24, 1280])),
+        latency=MadeUpLatency(draw(st.integers(0, 1000))),
     )

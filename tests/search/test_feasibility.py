@@ -12,6 +12,7 @@ from qedeploy.errors import RequestError
 from qedeploy.search.feasibility import minimum_cost, require_feasible
 from qedeploy.search.population import Coding
 from qedeploy.search.space import BitsPer, BudgetKind
+from tests.search.made_up_latency import MadeUpLatency
 from tests.search.spaces import W4A4, W4A16, W8A4, W8A8, make_space, spaces
 
 
@@ -46,13 +47,14 @@ def test_minimum_with_bits_that_do_not_compare(bits_per, resolution):
     space = make_space(
         pointwise=(W4A16, W8A8), depthwise=(W8A4, W8A8), bits_per=bits_per, strides=(2, 1), channels=(8, 16, 40),
         stem_channels=(8, 16), kernels=(3,), ratios=(1.5,), depths=tuple(range(1, blocks + 1)), resolution=resolution,
+        latency=MadeUpLatency(resolution),
     )  # fmt: skip
     check_against_every_member(space)
 
 
 @pytest.mark.parametrize("kind", BudgetKind)
 def test_minimum_can_be_met_and_a_little_less_cannot(kind):
-    space = make_space(pointwise=(W4A4, W8A8), depthwise=(W4A4, W8A8))
+    space = make_space(pointwise=(W4A4, W8A8), depthwise=(W4A4, W8A8), latency=MadeUpLatency(3))
     least = minimum_cost(space, kind)
     require_feasible(space, {kind: least})
     with pytest.raises(RequestError, match=f"{kind}=.* cannot be met"):

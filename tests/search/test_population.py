@@ -56,7 +56,7 @@ def test_golden_structures_measure_as_the_reference_says(golden):
             )
             meters[key] = Meter(space)
         meter = meters[key]
-        measures = meter.measure(shapes_of([structure], meter), BudgetKind)
+        measures = meter.measure(shapes_of([structure], meter), set(BudgetKind) - {BudgetKind.LATENCY})
         assert measures.score[0] == pytest.approx(record["score"], rel=1e-12)
         assert measures.costs[BudgetKind.FLOPS][0] == pytest.approx(record["flops"], rel=1e-12)
         assert measures.costs[BudgetKind.BITOPS][0] == pytest.approx(64 * record["flops"], rel=1e-12)

@@ -22,7 +22,8 @@ class PricedLayer:
 
     def value(self, pair: int) -> Array:
         """Return what the pair adds to `fixed`."""
-        return sum((shape * factor[pair] for shape, factor in self.varying), start=np.asarray(self.gain[pair]))
+        some = (shape * factor[pair] for shape, factor in self.varying if factor[pair])
+        return sum(some, start=np.asarray(self.gain[pair]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,8 +130,9 @@ def _inside_values(problem: Problem, grid: Grid, step: int, prices: Prices, leav
         kernel=np.array(space.kernels)[:, None],
         ratio=np.array(space.ratios),
     )
-    repeat = best_values(problem, again, prices)
     depths = space.depths[step]
+    # Where no block is repeated, a latency table need not have the times of one.
+    repeat = best_values(problem, again, prices) if max(depths) > 1 else np.array(-np.inf)
     found = [np.full(shape, -np.inf) for _ in range(max(depths) + 1)]
     for depth in range(max(depths), 0, -1):
         if depth in depths:

@@ -1,8 +1,8 @@
 """Budgets that add up over layers, in the form the solver takes them.
 
 A cost of a layer is given as a few products of a part that its shape decides and a factor that its widths decide:
-`cost[..., pair] = sum over q of shape_q[...] * factor_q[pair]`. A table of measured latencies fits as well: one part
-for each pair, with a factor that is 1 at that pair and 0 elsewhere.
+`cost[..., pair] = sum over q of shape_q[...] * factor_q[pair]`. A latency has one part for each pair, with a factor
+that is 1 at that pair and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from qedeploy.network.costs import BITOPS_PER_FLOP
-from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Structure
+from qedeploy.search.layer_times import Place, constant_seconds, layer_times
 from qedeploy.search.result import budget_costs
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.terms import Array, LayerTerms, PairTerms
@@ -22,15 +22,17 @@ from qedeploy.search.terms import Array, LayerTerms, PairTerms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerShapes:
-    """Layers of one kind as arrays that broadcast together; `size` is their square nominal input in pixels."""
+    """Layers of one place as arrays that broadcast together.
 
-    kind: LayerKind
+    `shortcut` says where the layer ends a block that adds its input. Strides and nominal square input: see Place.
+    """
+
     in_channels: Array
     out_channels: Array
     kernel: Array
-    stride: int
-    size: float
+    place: Place
     terms: LayerTerms
+    shortcut: Array | bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +106,28 @@ class CountedCost:
     def of(self, structure: Structure) -> float:
         """Return the cost of a whole structure by `network.costs`."""
         return budget_costs(structure, self.space)[self.kind]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyCost:
+    """Seconds that the latency model of a space predicts."""
+
+    limit: float
+    space: SearchSpace
+    name: str = BudgetKind.LATENCY.value
+
+    @property
+    def constant(self) -> float:
+        """What every structure pays before its first layer."""
+        return constant_seconds(self.space)
+
+    def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
+        """Return the seconds of `layers` at each pair, with a factor that picks them."""
+        times = layer_times(self.space)
+        place = layers.place
+        index = times.index(place.role, layers.in_channels, layers.out_channels, layers.kernel, layers.shortcut)
+        return tuple(zip(times.every_pair(place, pairs.bits, index), np.eye(len(pairs.bits)), strict=True))
+
+    def of(self, structure: Structure) -> float:
+        """Return the predicted seconds of a whole structure."""
+        return budget_costs(structure, self.space)[BudgetKind.LATENCY]

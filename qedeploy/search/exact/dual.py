@@ -66,7 +66,8 @@ class Dual:
 
     @property
     def _scale(self) -> Array:
-        return np.maximum(np.abs(self.problem.limits), 1.0)
+        limits = self.problem.limits
+        return np.where(limits > 0, limits, 1.0)
 
     def _next(self) -> Array:
         if not self.structures:

@@ -8,9 +8,12 @@ import numpy as np
 
 from qedeploy.errors import RequestError
 from qedeploy.search.exact.completion import Grid, complete
+from qedeploy.search.exact.costs import AdditiveCost
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.feasibility import require_feasible
+from qedeploy.search.space import BudgetKind
 from qedeploy.search.terms import Array
+from qedeploy.units import format_duration
 
 MARGIN = 1e-9
 """A limit counts as broken when it is by more than this share: less is rounding."""
@@ -28,7 +31,7 @@ def refuse_if_infeasible(problem: Problem, grid: Grid, multipliers: Array) -> No
         least = _least(problem, grid, np.eye(problem.limits.size)[number]) + cost.constant
         if least > cost.limit * (1 + MARGIN):
             raise RequestError(
-                f"budget {cost.name}={cost.limit:.12g} cannot be met: the least in this space is {least:.12g}; raise it"
+                f"budget {cost.name}={_shown(cost)} cannot be met: the least in this space is {least:.12g}; raise it"
             )
     shares = multipliers / max(float(multipliers @ problem.limits), np.finfo(float).tiny)
     least = _least(problem, grid, shares)
@@ -47,11 +50,15 @@ def refuse_if_infeasible(problem: Problem, grid: Grid, multipliers: Array) -> No
 def refuse_exhausted(problem: Problem, found: Sized, labels: int) -> None:
     """Raise RequestError where every structure was excluded and none found."""
     if not len(found):
-        names = ", ".join(f"{cost.name}={cost.limit:.12g}" for cost in problem.costs)
+        names = ", ".join(f"{cost.name}={_shown(cost)}" for cost in problem.costs)
         raise RequestError(
             f"the budgets {names} cannot be met together: every one of the space's structures is excluded "
             f"(labels exhausted after {labels}); loosen one of them"
         )
+
+
+def _shown(cost: AdditiveCost) -> str:
+    return format_duration(cost.limit) if cost.name == BudgetKind.LATENCY else f"{cost.limit:.12g}"
 
 
 def _least(problem: Problem, grid: Grid, prices: Array) -> float:

@@ -12,7 +12,9 @@ import numpy as np
 from qedeploy.errors import UserError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LayerShapes, Pairs
+from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
+from qedeploy.search.latency.model import Role
+from qedeploy.search.layer_times import Place, block_places
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.result import keeps
 from qedeploy.search.score import score_stages
@@ -79,13 +81,15 @@ class Problem:
 
     @classmethod
     def of(cls, space: SearchSpace, budgets: Budgets, extra: Sequence[AdditiveCost] = ()) -> Problem:
-        """Return the problem of `space` under `budgets` and the `extra` costs, such as a latency table's."""
-        counted = [
-            CountedCost(kind=kind, limit=limit, space=space)
+        """Return the problem of `space` under `budgets` and the `extra` costs."""
+        added: list[AdditiveCost] = [
+            LatencyCost(limit=limit, space=space)
+            if kind is BudgetKind.LATENCY
+            else CountedCost(kind=kind, limit=limit, space=space)
             for kind, limit in budgets.items()
             if kind is not BudgetKind.PEAK_MEMORY
         ]
-        return cls(space, dict(budgets), (*counted, *extra))
+        return cls(space, dict(budgets), (*added, *extra))
 
     @property
     def peak_memory(self) -> float | None:
@@ -177,28 +181,28 @@ class Problem:
         size = self.sizes[step] if first else self.sizes[step + 1]
         bottleneck = _bottlenecks(out_channels, ratio)
         terms = block_terms(in_channels, bottleneck, out_channels, kernel, stride, size)
-        one = np.array(1)
+        one, no = np.array(1), np.array(False)
         rows = (
-            (in_channels, bottleneck, one, 1, size),
-            (bottleneck, bottleneck, kernel, stride, size),
-            (bottleneck, out_channels, one, 1, size / stride),
+            (in_channels, bottleneck, one, no),
+            (bottleneck, bottleneck, kernel, no),
+            (bottleneck, out_channels, one, np.equal(in_channels, out_channels)),
         )
         expand, depthwise, project = (
-            LayerShapes(kind=kind, in_channels=i, out_channels=o, kernel=k, stride=s, size=z, terms=term)
-            for kind, (i, o, k, s, z), term in zip(BLOCK_KINDS, rows, terms, strict=True)
+            LayerShapes(in_channels=i, out_channels=o, kernel=k, place=place, terms=term, shortcut=added)
+            for (i, o, k, added), place, term in zip(rows, block_places(stride, size), terms, strict=True)
         )
         return BlockShapes(layers=(expand, depthwise, project), step=step, stride=stride, size=size)
 
     def stem(self, channels: Array) -> LayerShapes:
         """Return stems of these widths."""
         space = self.space
-        return _convolution(
-            LayerKind.STEM, np.array(3), channels, space.stem_kernel, space.stem_stride, space.resolution
-        )
+        place = Place(Role.STEM, space.stem_stride, float(space.resolution))
+        return _convolution(np.array(3), channels, space.stem_kernel, place)
 
     def head(self, channels: Array) -> LayerShapes:
         """Return heads that read these channels."""
-        return _convolution(LayerKind.HEAD, channels, np.array(self.space.head_channels), 1, 1, self.sizes[-1])
+        place = Place(Role.HEAD, 1, self.sizes[-1])
+        return _convolution(channels, np.array(self.space.head_channels), 1, place)
 
     def satisfied(self, structure: Structure) -> bool:
         """Say whether a structure keeps every limit, judged layer by layer by `network.costs`."""
@@ -214,7 +218,15 @@ class Problem:
     def _useful(self, allowed: Sequence[Array]) -> tuple[Array, Array, Array]:
         # Widths that cost no less and score no more than others, whatever the shape, are never needed.
         gains = [pairs.terms.entropy for pairs in self.block_pairs]
-        factors = [self._factors(kind, pairs) for kind, pairs in zip(BLOCK_KINDS, self.block_pairs, strict=True)]
+        some = self.blocks(
+            0,
+            first=True,
+            in_channels=np.array(self.space.stem_channels[0]),
+            out_channels=np.array(self.space.channels[-1]),
+            kernel=np.array(self.space.kernels[0]),
+            ratio=np.array(self.space.ratios[0]),
+        )
+        factors = [self._factors(layers, pairs) for layers, pairs in zip(some.layers, self.block_pairs, strict=True)]
         if self.widths_per_layer:
             chosen = [np.flatnonzero(mask) for mask in allowed]
             rows = zip(chosen, gains, factors, strict=True)
@@ -224,11 +236,8 @@ class Problem:
         index = index[_undominated(np.sum(gains, axis=0)[index], np.concatenate(factors)[:, index])]
         return index, index, index
 
-    def _factors(self, kind: LayerKind, pairs: Pairs) -> Array:
-        one = np.array(1)
-        terms = convolution_terms(one, one, 1, 1, 1.0)
-        sample = LayerShapes(kind=kind, in_channels=one, out_channels=one, kernel=one, stride=1, size=1.0, terms=terms)
-        parts = [factor for cost in self.costs for _, factor in cost.parts(sample, pairs)]
+    def _factors(self, layers: LayerShapes, pairs: Pairs) -> Array:
+        parts = [factor for cost in self.costs for _, factor in cost.parts(layers, pairs)]
         return np.array(parts).reshape(len(parts), len(pairs.bits))
 
     def _pairs(self, kind: LayerKind, bits: tuple[Bits, ...]) -> Pairs:
@@ -236,17 +245,13 @@ class Problem:
         return Pairs(bits=bits, terms=pair_terms(bits, executed, self.space.score))
 
 
-def _convolution(
-    kind: LayerKind, in_channels: Array, out_channels: Array, kernel: int, stride: int, size: float
-) -> LayerShapes:
-    terms = convolution_terms(in_channels, out_channels, kernel, stride, size)
+def _convolution(in_channels: Array, out_channels: Array, kernel: int, place: Place) -> LayerShapes:
+    terms = convolution_terms(in_channels, out_channels, kernel, place.stride, place.size)
     return LayerShapes(
-        kind=kind,
         in_channels=in_channels,
         out_channels=out_channels,
         kernel=np.array(kernel),
-        stride=stride,
-        size=size,
+        place=place,
         terms=terms,
     )
 

@@ -16,6 +16,7 @@ from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, ref
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.walk import Walk
+from qedeploy.search.feasibility import require_feasible
 from qedeploy.search.score import qe_score, require_additive
 
 FIRST_DEPTH = 0.05
@@ -122,6 +123,9 @@ class Search:
 
     def bound(self) -> None:
         """Find the multipliers: on coarse grids first, then near what those chose, then on all channels."""
+        if (self.problem.limits <= 0).any():
+            # What every structure pays is a latency's limit already.
+            require_feasible(self.problem.space, self.problem.budgets)
         for every in COARSE:
             if len(self.problem.space.channels) > FEWEST_CHANNELS * every:
                 self.dual.descend(Grid.of(self.problem, every), ROUGH)

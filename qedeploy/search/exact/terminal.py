@@ -35,8 +35,12 @@ _STEPS = {
     "flops": (1e6, "a million flops"),
     "size": (1024.0, "a KiB of weights"),
     "layers": (1.0, "a convolution"),
+    "latency": (1e-3, "a millisecond"),
 }
 """Per budget, the step whose worth in score a person can grasp, and its name."""
+
+_UNITS = {BudgetKind.SIZE: "bytes", BudgetKind.PEAK_MEMORY: "bytes", BudgetKind.LATENCY: "ms, predicted"}
+"""What a plot's axis counts."""
 
 
 @contextmanager
@@ -125,17 +129,18 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    costs, scores = [point.cost for point in found.points], [point.score for point in found.points]
+    scale = 1e3 if found.kind is BudgetKind.LATENCY else 1.0
+    costs, scores = [scale * point.cost for point in found.points], [point.score for point in found.points]
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
     axes.plot(costs, scores, "o", color="tab:blue", markersize=4, label="proven optimal")
     # In the legend and not beside the marks: published models lie close together.
     markers = cycle("x+Dsv^")
     for (name, cost, score), marker in zip(published_points(found.kind, request), markers, strict=False):
-        label = f"{name} (published)"
-        axes.plot([cost], [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
+        at, label = [scale * cost], f"{name} (published)"
+        axes.plot(at, [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
     axes.set_xscale("log")
-    axes.set_xlabel(f"{found.kind} ({'bytes' if found.kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY} else 'count'})")
+    axes.set_xlabel(f"{found.kind} ({_UNITS.get(found.kind, 'count')})")
     axes.set_ylabel("QE-Score")
     axes.set_title(f"{request.recipe.name} on {request.profile.name}")
     axes.legend(loc="lower right")
@@ -153,7 +158,8 @@ def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, floa
         if not known or model.structure.resolution != space.resolution:
             continue
         with suppress(UserError):
-            # Raised where the recipe has another number of stage ratios: its score says nothing of this model.
+            # Raised where the recipe has another number of stage ratios: its score says nothing of this model; and
+            # where the latency table does not have its layers.
             score = qe_score(model.structure, space.score)
             found.append((model.name, _cost(model.structure, kind, space), score))
     return found
@@ -161,15 +167,13 @@ def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, floa
 
 def _cost(structure: Structure, kind: BudgetKind, space: SearchSpace) -> float:
     costs = structure_costs(structure)
-    match kind:
-        case BudgetKind.EXECUTED_BITOPS:
-            return budget_costs(structure, space)[kind]
-        case BudgetKind.BITOPS:
-            return costs.bitops
-        case BudgetKind.FLOPS:
-            return costs.flops
-        case BudgetKind.SIZE:
-            return costs.size_bytes
-        case BudgetKind.PEAK_MEMORY:
-            return costs.peak_memory_bytes
-    return float(costs.layers)
+    counted = {
+        BudgetKind.BITOPS: costs.bitops,
+        BudgetKind.FLOPS: costs.flops,
+        BudgetKind.SIZE: costs.size_bytes,
+        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
+        BudgetKind.LAYERS: float(costs.layers),
+    }
+    if kind is BudgetKind.LATENCY and space.latency is not None:
+        return space.latency.seconds(structure)
+    return counted[kind] if kind in counted else budget_costs(structure, space)[kind]

@@ -156,6 +156,11 @@ def read_table(path: Path) -> LatencyTable:
     return from_document(read_json(path), path)
 
 
+def to_text(table: LatencyTable) -> str:
+    """Return what a file of `table` holds."""
+    return json.dumps(to_document(table), indent=1) + "\n"
+
+
 def write_table(path: Path, table: LatencyTable) -> Path:
     """Write `table` as JSON, whole or not at all; returns `path`."""
-    return write_text(path, json.dumps(to_document(table), indent=1) + "\n")
+    return write_text(path, to_text(table))

@@ -13,6 +13,7 @@ from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
 from qedeploy.search.score import ScoreSettings, qe_score, score_stages
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from tests.search.made_up_latency import MadeUpLatency
 
 MOST_STRUCTURES = 600
 
@@ -85,6 +86,7 @@ def costs_of(space: SearchSpace, structure: Structure) -> dict[BudgetKind, float
         BudgetKind.SIZE: costs.size_bytes,
         BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
         BudgetKind.LAYERS: float(costs.layers),
+        BudgetKind.LATENCY: space.latency.seconds(structure),
     }
 
 
@@ -140,4 +142,5 @@ def _draw(chance: random.Random) -> SearchSpace:
         head_channels=chance.choice((32, 64)),
         classifier=Classifier(classes=10),
         score=ScoreSettings(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
+        latency=MadeUpLatency(chance.randrange(1000)),
     )

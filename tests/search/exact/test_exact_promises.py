@@ -125,8 +125,9 @@ class Milliseconds:
     constant: float = 0.25
 
     def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
+        place = layers.place
         return tuple(
-            (self._time(layers.in_channels, layers.out_channels, layers.kernel, layers.stride, layers.size, bits), one)
+            (self._time(layers.in_channels, layers.out_channels, layers.kernel, place.stride, place.size, bits), one)
             for bits, one in zip(pairs.bits, np.eye(len(pairs.bits)), strict=True)
         )
 
