@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from qedeploy.errors import UserError
 from qedeploy.files import write_text
@@ -16,6 +16,9 @@ from qedeploy.network.structure import Bits
 from qedeploy.schema import read_json, validate
 
 FORMAT = "qedeploy-latency/1"
+
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+"""How pydantic reads the values below: a key that is none of theirs is an error."""
 
 UNSTABLE = 0.05
 """Spread of a point over which it counts as unstable."""
@@ -52,6 +55,8 @@ class Shape:
     out, which is that of the addition.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
     part: Part
     in_channels: int
     out_channels: int
@@ -70,6 +75,8 @@ class Shape:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """Seconds that a shape took, the median over `rounds`; `spread` is half their interquartile range over it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     shape: Shape
     seconds: float
@@ -91,6 +98,8 @@ class Calibration:
     absolute percentage error (as a share) on them, each predicted from a fit without it.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
     scale: float = 1.0
     constant: float = 0.0
     seconds_per_weight_byte: float = 0.0
@@ -101,6 +110,8 @@ class Calibration:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPoint:
     """A whole network that was measured for the calibration: its structure as a document, and its seconds."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     structure: Mapping[str, Any]
     seconds: float
@@ -117,6 +128,8 @@ class LatencyTable:
     machine that takes this long for it (None where nothing was measured here). `bottleneck_multiple` is what the
     runtime's dialect pads the channels between the layers of a block to; points carry the padded channels.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     profile: str
     device: str

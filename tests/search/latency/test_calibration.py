@@ -1,0 +1,72 @@
+"""From parts to networks, where the truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from qedeploy.network.document import to_document
+from qedeploy.network.layers import expand_layers
+from qedeploy.profiles.loader import load_profile
+from qedeploy.search.latency.calibration import FEWEST_NETWORKS, calibrate
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import Calibration, NetworkPoint
+from tests.search.latency.laws import table
+from tests.search.latency.test_model import structure
+
+PROFILE = load_profile("cpu-int8")
+STRUCTURES = [
+    structure(stem=stem, widths=widths, ratio=ratio, depth=depth)
+    for stem, widths, ratio, depth in [
+        (8, (8, 16, 32, 64, 64), 2, 1), (16, (24, 48, 64, 64, 128), 3, 2), (24, (24, 80, 120, 240, 240), 2, 3),
+        (8, (32, 32, 32, 32, 320), 4, 1), (16, (16, 24, 24, 160, 400), 2, 2), (32, (48, 64, 96, 128, 128), 2, 3),
+        (8, (8, 8, 8, 64, 640), 3, 1), (16, (16, 40, 40, 80, 80), 2, 1),
+    ]
+]  # fmt: skip
+
+
+def network(one, seconds):
+    return NetworkPoint(structure=to_document(one), seconds=seconds, spread=0.0, rounds=5)
+
+
+def truth(one, scale=1.2, constant=3e-4, rate=2e-11):
+    weights = sum(layer.weight_count for layer in expand_layers(one))
+    return constant + scale * LatencyModel(table(), PROFILE).seconds(one) + rate * weights
+
+
+def test_the_factors_of_a_known_device_are_found_again():
+    networks = tuple(network(one, truth(one)) for one in STRUCTURES)
+    found = calibrate(table(networks=networks), PROFILE).calibration
+    assert found.scale == pytest.approx(1.2, rel=1e-6)
+    assert found.constant == pytest.approx(3e-4, rel=1e-6)
+    assert found.seconds_per_weight_byte == pytest.approx(2e-11, rel=1e-6)
+    assert found.networks == len(STRUCTURES)
+    assert found.error == pytest.approx(0, abs=1e-9)
+
+
+def test_an_earlier_calibration_does_not_count_twice():
+    networks = tuple(network(one, truth(one)) for one in STRUCTURES)
+    once = calibrate(table(networks=networks), PROFILE)
+    assert calibrate(once, PROFILE).calibration == once.calibration
+
+
+def test_no_factor_is_negative():
+    random = np.random.default_rng(0)
+    networks = tuple(network(one, truth(one, constant=0) * random.uniform(0.5, 1.5)) for one in STRUCTURES)
+    found = calibrate(table(networks=networks), PROFILE).calibration
+    assert min(found.scale, found.constant, found.seconds_per_weight_byte) >= 0
+    assert found.error > 0.05
+
+
+def test_few_networks_give_a_scale_and_nothing_else():
+    networks = tuple(network(one, truth(one)) for one in STRUCTURES[: FEWEST_NETWORKS - 1])
+    found = calibrate(table(networks=networks), PROFILE).calibration
+    assert (found.constant, found.seconds_per_weight_byte) == (0, 0)
+    assert found.scale > 1.2
+
+
+def test_without_networks_parts_count_as_they_are():
+    before = table(calibration=Calibration(scale=3.0))
+    assert calibrate(before, PROFILE) == dataclasses.replace(before, calibration=Calibration())
