@@ -9,6 +9,7 @@ from qedeploy.units import (
     format_bandwidth,
     format_bytes,
     format_count,
+    format_duration,
     format_rate,
     parse_quantity,
 )
@@ -26,6 +27,14 @@ GOOD = [
     ("130 TOPS", Quantity.RATE, 130e12),
     ("65 TFLOPS", Quantity.RATE, 65e12),
     ("320 GB/s", Quantity.BANDWIDTH, 320e9),
+    ("4ms", Quantity.DURATION, 0.004),
+    ("812.5 us", Quantity.DURATION, 0.0008125),
+    ("812.5 \u00b5s", Quantity.DURATION, 0.0008125),
+    ("812.5\u03bcs", Quantity.DURATION, 0.0008125),
+    ("250 ns", Quantity.DURATION, 2.5e-7),
+    ("1.25 s", Quantity.DURATION, 1.25),
+    ("4e-05 s", Quantity.DURATION, 4e-5),
+    ("2min", Quantity.DURATION, 120.0),
 ]
 BAD = [
     ("7.0GB", Quantity.COUNT),
@@ -35,6 +44,10 @@ BAD = [
     (130, Quantity.RATE),
     ("130 TB", Quantity.RATE),
     ("320 GB", Quantity.BANDWIDTH),
+    ("4", Quantity.DURATION),
+    (0.004, Quantity.DURATION),
+    ("0ms", Quantity.DURATION),
+    ("4 MB", Quantity.DURATION),
     ("0", Quantity.COUNT),
     (0, Quantity.COUNT),
     (-1, Quantity.COUNT),
@@ -70,6 +83,21 @@ def test_a_near_miss_names_the_unit():
         parse_quantity("320Ki", Quantity.BYTES)
 
 
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [("4MS", "ms"), ("4 msec", "ms"), ("4m", "ms"), ("4 sec", "s"), ("4usec", "us"), ("1 minute", "min")],
+)
+def test_a_mistyped_unit_of_time_is_named(text, unit):
+    with pytest.raises(UserError, match=rf"did you mean {unit}\?"):
+        parse_quantity(text, Quantity.DURATION)
+
+
+def test_small_units_give_the_nearest_number():
+    # 9 * 0.001 is not 0.009.
+    assert [parse_quantity(f"{n}ms", Quantity.DURATION) for n in range(1, 1000)] == [n / 1000 for n in range(1, 1000)]
+    assert [parse_quantity(f"{n}us", Quantity.DURATION) for n in range(1, 1000)] == [n / 1e6 for n in range(1, 1000)]
+
+
 @given(st.floats(min_value=1e-3, max_value=1e18))
 def test_what_is_printed_reads_back_to_the_digits_shown(number):
     assert parse_quantity(format_count(number), Quantity.COUNT) == pytest.approx(number, rel=6e-4)
@@ -78,8 +106,16 @@ def test_what_is_printed_reads_back_to_the_digits_shown(number):
     assert parse_quantity(format_bandwidth(number), Quantity.BANDWIDTH) == pytest.approx(number, rel=6e-4)
 
 
+@given(st.floats(min_value=1e-9, max_value=1e4))
+def test_a_printed_duration_reads_back_to_the_digits_shown(seconds):
+    assert parse_quantity(format_duration(seconds), Quantity.DURATION) == pytest.approx(seconds, rel=6e-4)
+
+
 def test_a_figure_takes_the_prefix_of_what_is_printed():
     assert format_count(999.99e6) == "1G"
     assert format_bytes(327680) == "320 KiB"
+    assert [format_duration(value) for value in (0.004, 8.125e-4, 1.25, 9.99999e-4, 2.5e-7)] == [
+        "4 ms", "812.5 us", "1.25 s", "1 ms", "250 ns",
+    ]  # fmt: skip
     assert format_rate(130e12) == "130 TOPS"
     assert format_rate(65e12, floating=True) == "65 TFLOPS"

@@ -18,6 +18,7 @@ from qedeploy.search.space import BudgetKind
         ("size=2.2MB", BudgetKind.SIZE, 2.2e6),
         ("peak-memory=320KiB", BudgetKind.PEAK_MEMORY, 327680),
         ("layers=47", BudgetKind.LAYERS, 47),
+        ("latency=4ms", BudgetKind.LATENCY, 0.004),
     ],
 )
 def test_budgets_are_read_with_their_units(text, kind, limit):
@@ -27,12 +28,21 @@ def test_budgets_are_read_with_their_units(text, kind, limit):
     assert parse_budget(f"{kind}={format_budget(kind, value)}")[1] == pytest.approx(limit, rel=1e-3)
 
 
-@pytest.mark.parametrize("text", ["", "bitops", "bitops=", "speed=1", "bitops=7GB", "size=2M", "layers=-1", "flops=0"])
+@pytest.mark.parametrize(
+    "text", ["", "bitops", "bitops=", "speed=1", "bitops=7GB", "size=2M", "layers=-1", "flops=0", "latency=x"]
+)
 def test_wrong_budgets_are_one_line(text):
     with pytest.raises(UserError, match="expected") as caught:
         parse_budget(text)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
+
+
+def test_a_latency_without_a_unit_is_answered_with_one():
+    with pytest.raises(UserError, match=r"found '4'; did you mean latency=4ms\?"):
+        parse_budget("latency=4")
+    with pytest.raises(UserError, match=r"found '4msec'; did you mean ms\?"):
+        parse_budget("latency=4msec")
 
 
 def test_an_override_replaces_the_recipes_limit():
