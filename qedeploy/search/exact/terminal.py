@@ -140,6 +140,9 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
         at, label = [scale * cost], f"{name} (published)"
         axes.plot(at, [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
     axes.set_xscale("log")
+    if found.kind is BudgetKind.LATENCY:
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel(f"{found.kind} ({_UNITS.get(found.kind, 'count')})")
     axes.set_ylabel("QE-Score")
     axes.set_title(f"{request.recipe.name} on {request.profile.name}")
