@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ GOLDEN = Path(__file__).parent / "golden"
 def golden_records() -> list[dict[str, Any]]:
     lines = (GOLDEN / "random_structures.jsonl").read_text().splitlines()
     return json.loads((GOLDEN / "named_structures.json").read_text()) + [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_latency_tables_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let nothing that was measured on this machine before come into a test."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

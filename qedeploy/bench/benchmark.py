@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution import Attribution, Part, attribute
-from qedeploy.bench.correlation import Correlation, TimeModel, correlate, fit_time_model
-from qedeploy.bench.document import BenchResult, ComparedModel, LayerRow, ModelFile, ProfiledPass, Totals
+from qedeploy.bench.attribution import attribute
+from qedeploy.bench.document import BenchResult, ComparedModel, ModelFile, ProfiledPass, Totals
 from qedeploy.bench.estimates import LayerEstimate, estimate
+from qedeploy.bench.expectation import Expectation, TableOptions, expect
 from qedeploy.bench.findings import (
     FLOAT_TWIN,
     THIS_MODEL,
@@ -25,9 +25,13 @@ from qedeploy.bench.findings import (
     warnings,
 )
 from qedeploy.bench.interleave import ROUNDS, interleave, ratio
+from qedeploy.bench.layer_rows import explain, layer_rows
 from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.pace import measure_at_pace
+from qedeploy.bench.prediction import Prediction, compare, prediction_findings, prediction_warnings
 from qedeploy.bench.runner import Profile, Runner, RunnerDescription, RunnerOptions
 from qedeploy.bench.runners import PLANS, open_runner
+from qedeploy.bench.table_update import Lesson, require_updatable, update_table
 from qedeploy.bench.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative
@@ -53,11 +57,16 @@ class BenchOptions:
     against: Path | None = None
     gates: tuple[Gate, ...] = ()
     variation_limit: float = MAX_VARIATION
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone."""
+    """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone.
+
+    `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
+    `pace` how many times as long as with the table the reference graph took.
+    """
 
     machine: Machine
     description: RunnerDescription
@@ -67,19 +76,33 @@ class Measured:
     rounds: Mapping[str, tuple[Samples, ...]]
     profile: Profile
     engine: EngineReport | None = None
+    expectation: Expectation | None = None
+    no_expectation: str = ""
+    pace: float | None = None
 
 
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
     """Return what measuring `path` found.
 
     Raises UserError for a file that is no model, a model to compare with that takes other inputs, or a gate that
-    needs one and has none; RequestError for a model that the runtime cannot execute. Gates are judged here and
-    enforced by the caller, once the result is written.
+    needs one and has none; RequestError for a model that the runtime cannot execute, or a latency table to update
+    that is not of this machine. Gates and the update are judged here and enforced by the caller, once the result is
+    written.
     """
     relative = next((gate for gate in options.gates if gate.relative), None)
     if relative is not None and options.against is None:
         raise UserError(f"--fail-if {relative.text!r}: x compares with another model: expected --against FILE as well")
-    return result_of(path, options, _measure(path, options, progress))
+    measured = _measure(path, options, progress)
+    result = result_of(path, options, measured)
+    if not options.table.update or measured.expectation is None:
+        return result
+    lesson = Lesson(
+        samples=measured.samples,
+        profile=measured.profile,
+        pace=measured.pace or 1.0,
+        variation_limit=options.variation_limit,
+    )
+    return replace(result, table_update=update_table(measured.expectation, lesson))
 
 
 def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
@@ -89,12 +112,15 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
         metadata = _metadata(path)
+        expectation, problem = expect(metadata, options.table, machine, runner.description)
+        if options.table.update and expectation is not None:
+            require_updatable(expectation)
         twins = options.twins and path.suffix.lower() not in PLANS
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress("writing the float32 and W8A8 twins")
             others |= _open_twins(stack, metadata, options.runner)
         progress(f"timing {path.name}")
-        samples = runner.measure(options.protocol)
+        samples, pace = measure_at_pace(runner, options.protocol, expectation, options.runner)
         rounds = _alternate(runner, others, options.protocol, progress)
         progress("profiling node by node")
         profile = runner.profile(replace(options.protocol, duration=options.protocol.duration * _PROFILED_SHARE))
@@ -107,6 +133,9 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
             rounds=rounds,
             profile=profile,
             engine=runner.report() if isinstance(runner, EngineReporter) else None,
+            expectation=expectation,
+            no_expectation=problem,
+            pace=pace,
         )
 
 
@@ -115,15 +144,16 @@ def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchRes
     summary, metadata = summarize(measured.samples), measured.metadata
     estimates = _estimates(metadata, measured.description.batch)
     attribution = attribute(measured.profile, [item.name for item in estimates] if metadata else None)
-    correlations, time_model = _explain(estimates, attribution)
+    correlations, time_model = explain(estimates, attribution)
     profiled = ProfiledPass(
-        layers=_rows(attribution, estimates, metadata, time_model),
+        layers=layer_rows(attribution, estimates, metadata, time_model),
         overheads=attribution.overheads,
         nodes=measured.profile.nodes,
         whole=attribution.whole,
         queries=attribution.queries,
     )
     compared = _compared(measured, options)
+    prediction = _predicted(measured, summary)
     circumstances = Circumstances(
         summary=summary,
         variation_limit=options.variation_limit,
@@ -149,16 +179,25 @@ def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchRes
         time_model=time_model,
         findings=(
             *compared_findings(compared, profiled.layers, options.variation_limit),
+            *prediction_findings(prediction),
             *profile_findings(profiled, correlations),
             *(engine_findings(measured.engine) if measured.engine else ()),
         ),
         warnings=(
             *warnings(circumstances),
+            *prediction_warnings(prediction, measured.no_expectation),
             *(engine_warnings(measured.engine, measured.description.settings) if measured.engine else ()),
         ),
         verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
         engine=measured.engine,
+        prediction=prediction,
     )
+
+
+def _predicted(measured: Measured, summary: Summary) -> Prediction | None:
+    if measured.expectation is None:
+        return None
+    return compare(measured.expectation, measured.profile, summary.median, measured.pace)
 
 
 def _metadata(path: Path) -> ModelMetadata | None:
@@ -223,59 +262,6 @@ def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
     return Totals(
         nominal_bitops=sum(item.nominal_bitops for item in estimates),
         executed_bitops=sum(item.executed_bitops for item in estimates),
-    )
-
-
-def _explain(
-    estimates: Sequence[LayerEstimate], attribution: Attribution
-) -> tuple[tuple[Correlation, ...], TimeModel | None]:
-    seconds = {part.name: part.seconds for part in attribution.layers}
-    # A layer that ran in no node of its own (fused into another) has no time to set against its estimate.
-    timed = [item for item in estimates if seconds[item.name] > 0]
-    if not timed:
-        return (), None
-    times = [seconds[item.name] for item in timed]
-    correlations = (
-        correlate("Nominal BitOps", [item.nominal_bitops for item in timed], times),
-        correlate("Executed BitOps", [item.executed_bitops for item in timed], times),
-        correlate("Bytes moved", [item.bytes_moved for item in timed], times),
-    )
-    return correlations, fit_time_model(timed, times)
-
-
-def _rows(
-    attribution: Attribution,
-    estimates: Sequence[LayerEstimate],
-    metadata: ModelMetadata | None,
-    time_model: TimeModel | None,
-) -> tuple[LayerRow, ...]:
-    known = {item.name: item for item in estimates}
-    lowerings = {layer.name: layer.lowering for layer in metadata.plan.layers} if metadata else {}
-    modelled = time_model.by_layer() if time_model else {}
-    return tuple(
-        _row(part, known.get(part.name), lowerings.get(part.name), modelled.get(part.name))
-        for part in attribution.layers
-    )
-
-
-def _row(part: Part, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
-    if item is None:
-        return LayerRow(name=part.name, seconds=part.seconds, share=part.share, nodes=part.nodes)
-    return LayerRow(
-        name=part.name,
-        seconds=part.seconds,
-        share=part.share,
-        nodes=part.nodes,
-        kind=item.kind,
-        lowering=lowering,
-        nominal=item.nominal,
-        executed=item.executed,
-        macs=item.macs,
-        nominal_bitops=item.nominal_bitops,
-        executed_bitops=item.executed_bitops,
-        bytes_moved=item.bytes_moved,
-        rate=item.executed_bitops / part.seconds if part.seconds > 0 else None,
-        modelled=modelled,
     )
 
 

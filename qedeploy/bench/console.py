@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench import formats
 from qedeploy.bench.document import BenchResult
+from qedeploy.bench.prediction import PredictedLayer, Prediction
 from qedeploy.bench.tensorrt.console import engine_blocks
 from qedeploy.bench.verdict import Outcome
 
@@ -43,8 +44,8 @@ def print_result(result: BenchResult, console: Console) -> None:
         console.print(Text(f"- {finding}"))
     for warning in result.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
-    for verdict in result.verdicts:
-        console.print(Text(verdict.sentence, style=_COLOURS[verdict.outcome]))
+    for judged in result.judged:
+        console.print(Text(judged.sentence, style=_COLOURS[judged.outcome]))
 
 
 def _blocks(result: BenchResult) -> Iterator[_Section]:
@@ -55,6 +56,8 @@ def _blocks(result: BenchResult) -> Iterator[_Section]:
         yield from engine_blocks(result.engine)
     yield _layers(result) if result.totals else _nodes(result)
     yield _parts(result)
+    if result.prediction:
+        yield _predicted(result.prediction)
     if result.correlations:
         yield _correlations(result)
     if result.time_model:
@@ -166,6 +169,16 @@ def _parts(result: BenchResult) -> _Section:
     table.add_row("whole profiled query, mean", "", formats.microseconds(profiled.whole), "")
     table.add_row("median without profiler", "", formats.microseconds(result.summary.median), "")
     return "Where the time goes", table
+
+
+def _predicted(prediction: Prediction) -> _Section:
+    table = _table(("whole query, then worst layers", "predicted us", "measured us", "error"))
+    rows: tuple[Prediction | PredictedLayer, ...] = (prediction, *prediction.worst())
+    for row in rows:
+        name = row.name if isinstance(row, PredictedLayer) else "whole query"
+        times = (formats.microseconds(row.predicted), formats.microseconds(row.measured))
+        table.add_row(name, *times, formats.error(row.error), end_section=row is prediction)
+    return f"Predicted by the latency table {prediction.table}", table
 
 
 def _correlations(result: BenchResult) -> _Section:

@@ -12,7 +12,9 @@ from qedeploy.bench.attribution import Part
 from qedeploy.bench.correlation import Correlation, TimeModel
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
+from qedeploy.bench.prediction import Prediction
 from qedeploy.bench.runner import NodeTime, RunnerDescription
+from qedeploy.bench.table_update import TableUpdate
 from qedeploy.bench.tensorrt.report import EngineReport
 from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
@@ -103,7 +105,8 @@ class ProfiledPass:
 class BenchResult:
     """Everything a benchmark found. `compared` is empty, or starts with the measured model itself.
 
-    `engine` is what only a TensorRT engine has to tell.
+    `engine` is what only a TensorRT engine has to tell. `prediction` is None where no latency table is of the model's
+    profile, `table_update` where none was asked for.
     """
 
     model: ModelFile
@@ -123,6 +126,13 @@ class BenchResult:
     warnings: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     engine: EngineReport | None = None
+    prediction: Prediction | None = None
+    table_update: TableUpdate | None = None
+
+    @property
+    def judged(self) -> tuple[Verdict | TableUpdate, ...]:
+        """Return all that was decided once the measurement was there."""
+        return self.verdicts if self.table_update is None else (*self.verdicts, self.table_update)
 
     @property
     def stable(self) -> bool:

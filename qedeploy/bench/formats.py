@@ -24,6 +24,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
+def error(share: float | None) -> str:
+    """Return a signed error as `+3.1 %`."""
+    return NONE if share is None else f"{share * 100:+.1f} %"
+
+
 def giga(value: float | None) -> str:
     """Return thousands of millions without the unit, to three significant digits below a hundred."""
     if value is None:

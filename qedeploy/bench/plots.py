@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qedeploy.bench.document import ComparedModel, LayerRow
@@ -12,6 +13,8 @@ from qedeploy.bench.document import ComparedModel, LayerRow
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from qedeploy.bench.prediction import Prediction
 
 KIND_COLOURS = {
     "stem": "#9b6dd7",
@@ -69,30 +72,17 @@ def bitops_against_time(rows: Sequence[LayerRow], *, executed: bool) -> str:
 
 def layer_times(rows: Sequence[LayerRow]) -> str:
     """Return a bar per layer in execution order, with the time model's value as a line across it."""
+    lines = _Lines(label="time model", seconds=[row.modelled for row in rows])
+    return _bars(rows, [row.seconds for row in rows], lines, "layer-times", "time of each layer in execution order")
 
-    def draw(axes: Axes) -> None:
-        places = range(len(rows))
-        colours = [KIND_COLOURS.get(row.kind or "", _PLAIN) for row in rows]
-        axes.bar(places, [row.seconds * 1e6 for row in rows], color=colours, width=0.78)
-        modelled = [(place, row.modelled * 1e6) for place, row in enumerate(rows) if row.modelled is not None]
-        if modelled:
-            axes.hlines(
-                [time for _, time in modelled],
-                [place - 0.45 for place, _ in modelled],
-                [place + 0.45 for place, _ in modelled],
-                colors=_INK,
-                linewidth=1.4,
-                label="time model",
-            )
-            axes.legend(fontsize=9, loc="upper right")
-        groups = _groups(rows)
-        axes.set_xticks(
-            [place for place, _ in groups], [name for _, name in groups], rotation=55, ha="right", fontsize=8
-        )
-        axes.set_xlim(-0.7, len(rows) - 0.3)
-        axes.set_ylabel("time, us")
 
-    return _svg(draw, (10.4, 3.6), "layer-times", "time of each layer in execution order")
+def predicted_times(prediction: Prediction, rows: Sequence[LayerRow]) -> str:
+    """Return a bar per layer as measured, with the latency table's prediction as a line across it."""
+    layers = {layer.name: layer for layer in prediction.layers}
+    shown = [row for row in rows if row.name in layers]
+    lines = _Lines(label="predicted", seconds=[layers[row.name].predicted for row in shown])
+    measured = [layers[row.name].measured for row in shown]
+    return _bars(shown, measured, lines, "predicted-times", "measured time of each layer, and the predicted one")
 
 
 def ratios(compared: Sequence[ComparedModel]) -> str:
@@ -112,6 +102,41 @@ def ratios(compared: Sequence[ComparedModel]) -> str:
     return _svg(
         draw, (7.2, 0.9 + 0.5 * len(shown)), "ratios", "this model's time over that of each other model, with intervals"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lines:
+    """Seconds drawn as lines across bars, None for no line, and what the legend calls them."""
+
+    label: str
+    seconds: Sequence[float | None]
+
+
+def _bars(rows: Sequence[LayerRow], seconds: Sequence[float], lines: _Lines, name: str, label: str) -> str:
+    """Return a bar of `seconds` for each row in the colour of its kind, with `lines` across the bars."""
+
+    def draw(axes: Axes) -> None:
+        colours = [KIND_COLOURS.get(row.kind or "", _PLAIN) for row in rows]
+        axes.bar(range(len(rows)), [time * 1e6 for time in seconds], color=colours, width=0.78)
+        drawn = [(place, time * 1e6) for place, time in enumerate(lines.seconds) if time is not None]
+        if drawn:
+            axes.hlines(
+                [time for _, time in drawn],
+                [place - 0.45 for place, _ in drawn],
+                [place + 0.45 for place, _ in drawn],
+                colors=_INK,
+                linewidth=1.4,
+                label=lines.label,
+            )
+            axes.legend(fontsize=9, loc="upper right")
+        groups = _groups(rows)
+        axes.set_xticks(
+            [place for place, _ in groups], [name for _, name in groups], rotation=55, ha="right", fontsize=8
+        )
+        axes.set_xlim(-0.7, len(rows) - 0.3)
+        axes.set_ylabel("time, us")
+
+    return _svg(draw, (10.4, 3.6), name, label)
 
 
 def _plain_ticks(axis: Any) -> None:

@@ -32,6 +32,7 @@ def render(result: BenchResult) -> str:
         machine=result.machine,
         profiled=result.profiled,
         colours=plots.KIND_COLOURS,
+        kinds={row.name: row.kind for row in result.profiled.layers},
         twins=(FLOAT_TWIN, W8A8_TWIN),
         plots=_plots(result),
     )
@@ -45,6 +46,8 @@ def _plots(result: BenchResult) -> dict[str, str]:
         drawn["ratios"] = plots.ratios(result.compared)
     if rows:
         drawn["layers"] = plots.layer_times(rows)
+    if result.prediction is not None:
+        drawn["predicted"] = plots.predicted_times(result.prediction, rows)
     if result.totals is not None and any(row.seconds > 0 for row in rows):
         drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
         drawn["executed"] = plots.bitops_against_time(rows, executed=True)

@@ -11,10 +11,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
 from qedeploy.errors import RequestError, UserError
+
+if TYPE_CHECKING:
+    from qedeploy.bench.table_update import TableUpdate
 
 _METRICS = {
     "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "mean": "mean", "min": "minimum",
@@ -104,9 +108,9 @@ def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit
     return _decided(gate, met=ends.pop(), found=f"{ratio} of the other model", ratio=ratio)
 
 
-def enforce(verdicts: Sequence[Verdict]) -> None:
-    """Raise RequestError where a gate failed or its verdict was withheld, naming every such gate."""
-    bad = [verdict.sentence for verdict in verdicts if verdict.outcome is not Outcome.PASSED]
+def enforce(judged: Sequence[Verdict | TableUpdate]) -> None:
+    """Raise RequestError where a gate failed, or its verdict or a table's update was withheld, naming every one."""
+    bad = [one.sentence for one in judged if one.outcome is not Outcome.PASSED]
     if bad:
         raise RequestError("; ".join(bad))
 

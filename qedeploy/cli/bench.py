@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import DurationOption, ThreadsOption
+from qedeploy.cli.options import DurationOption, LatencyTableOption, ThreadsOption
 
 
 def bench(
@@ -33,18 +33,26 @@ def bench(
     cuda_graph: Annotated[bool, typer.Option(help="Launch an engine as one CUDA graph.")] = True,
     spin_wait: Annotated[bool, typer.Option(help="Wait for the GPU by spinning, which is quicker.")] = True,
     transfers: Annotated[bool, typer.Option(help="Count the copies to and from the GPU.")] = False,
+    latency_table: LatencyTableOption = None,
+    update_table: Annotated[
+        bool, typer.Option("--update-table", help="Feed the measured layers back to the latency table.")
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="TOML file of the model's profile, where it is none that ships; for the table.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
 
     Writes bench.json and report.html. Exit code 3 where a --fail-if gate fails, or where its verdict is withheld
-    because the run was unstable or its interval contains the limit.
+    because the run was unstable or its interval contains the limit; also where --update-table cannot take the run.
     """
     from rich.console import Console
 
     from qedeploy.bench.benchmark import BenchOptions
     from qedeploy.bench.console import print_result, stdout_console
     from qedeploy.bench.document import to_text
+    from qedeploy.bench.expectation import TableOptions
     from qedeploy.bench.output import write_results
     from qedeploy.bench.runner import EngineOptions, RunnerOptions
     from qedeploy.bench.source import Source
@@ -67,6 +75,7 @@ def bench(
         against=against,
         gates=tuple(map(parse_gate, fail_if or ())),
         variation_limit=max_variation / 100,
+        table=TableOptions(file=latency_table, profile=profile, update=update_table),
     )
     source = Source(model=model, recording=from_trtexec)
     folder = source.folder(out)
@@ -78,4 +87,4 @@ def bench(
     else:
         print_result(result, stdout_console())
         typer.echo(f"wrote {written.document} and {written.report}")
-    enforce(result.verdicts)
+    enforce(result.judged)

@@ -9,9 +9,14 @@ import pytest
 
 from qedeploy.bench.benchmark import benchmark
 from qedeploy.bench.console import print_result
+from qedeploy.bench.prediction import compare
 from qedeploy.bench.report import render
+from qedeploy.bench.table_update import TableUpdate
 from qedeploy.bench.verdict import Outcome, Verdict
+from qedeploy.network.structure import Bits
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported
+from tests.bench.latency_tables import expectation_of, profile_of, table_for
+from tests.export.networks import small_structure
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -116,3 +121,36 @@ def test_the_terminal_shows_every_layer_and_the_sum(results):
         assert all(row.name in text for row in result.profiled.layers)
         assert "whole profiled query" in text
         assert "100.0 %" in text
+
+
+def test_a_prediction_is_shown_layer_by_layer_with_its_table(results):
+    from rich.console import Console
+
+    structure = small_structure(Bits(weight=8, activation=8))
+    expectation = expectation_of(structure, table_for(structure))
+    prediction = compare(expectation, profile_of(structure, 2e-5), 1e-3, pace=1.5)
+    update = TableUpdate(outcome=Outcome.WITHHELD, sentence="table.json was not updated: too few")
+    result = dataclasses.replace(results[0], prediction=prediction, table_update=update)
+    page = parse(render(result))
+    shown = " ".join(" ".join(page.words).split())
+    assert sum(tag == "svg" for tag, _ in page.elements) == 5
+    console = Console(width=140)
+    with console.capture() as captured:
+        print_result(result, console)
+    for text in (shown, " ".join(captured.get().split())):
+        assert str(prediction.table) in text
+        assert f"{prediction.error * 100:+.1f} %" in text
+        assert prediction.worst(1)[0].name in text
+        assert update.sentence in text
+    assert shown.count("stage1.block1.depthwise") == 2
+    assert "1.50 times as long as with the table" in shown
+
+
+def test_a_table_of_another_machine_is_shown_as_none_of_this_run(results):
+    structure = small_structure(Bits(weight=8, activation=8))
+    expectation = dataclasses.replace(
+        expectation_of(structure, table_for(structure)), differences=("<4> threads instead of 1 thread",)
+    )
+    prediction = compare(expectation, profile_of(structure, 2e-5), 1e-3, pace=None)
+    html = render(dataclasses.replace(results[0], prediction=prediction))
+    assert "no prediction of this run: the table has &lt;4&gt; threads instead of 1 thread" in html

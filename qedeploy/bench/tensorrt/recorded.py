@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qedeploy.bench.benchmark import BenchOptions, Measured, result_of
 from qedeploy.bench.document import BenchResult
+from qedeploy.bench.expectation import expect
 from qedeploy.bench.machine import Machine
 from qedeploy.bench.runner import RunnerDescription
 from qedeploy.bench.tensorrt.report import assemble
@@ -28,6 +29,8 @@ def report_recording(folder: Path, options: BenchOptions) -> BenchResult:
         raise UserError(
             "--against: cannot be timed in alternation with a recorded run: bench both plans on one machine"
         )
+    if options.table.update:
+        raise UserError("--update-table: expected a model that is measured here, found a recorded run: leave one out")
     recording = read_recording(folder)
     profile, rows = profile_of(_profiled(recording), recording.description, recording.metadata)
     report = assemble(
@@ -38,15 +41,19 @@ def report_recording(folder: Path, options: BenchOptions) -> BenchResult:
         conditions=None,
         notes=_notes(recording),
     )
+    machine, description = _machine(), _description(recording)
+    expectation, problem = expect(recording.metadata, options.table, machine, description)
     measured = Measured(
-        machine=_machine(),
-        description=_description(recording),
+        machine=machine,
+        description=description,
         metadata=recording.metadata,
         against=None,
         samples=Samples(latency=recording.times.latency, elapsed=recording.times.elapsed),
         rounds={},
         profile=dataclasses.replace(profile, queries=recording.profiled_queries),
         engine=report,
+        expectation=expectation,
+        no_expectation=problem,
     )
     return result_of(recording.source, options, measured)
 
