@@ -41,6 +41,20 @@ def require_feasible(space: SearchSpace, budgets: Budgets) -> None:
         raise RequestError(f"{'; '.join(broken)}; raise the limit, or take a recipe with smaller choices")
 
 
+def require_times(space: SearchSpace) -> None:
+    """Raise RequestError naming the first layers of `space` that its latency table has no times of."""
+    times, size = layer_times(space), float(space.resolution)
+    constant_seconds(space)
+    times.table(Place(Role.STEM, space.stem_stride, size), (space.stem_bits,))
+    size /= space.stem_stride
+    for stride, depths in zip(space.strides, space.depths, strict=True):
+        places = block_places(stride, size) + (block_places(1, size / stride) if max(depths) > 1 else ())
+        for place, pairs in zip(places, block_bits(space) * 2, strict=False):
+            times.table(place, pairs)
+        size /= stride
+    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerKind.HEAD])
+
+
 def format_minimum(kind: BudgetKind, least: float) -> str:
     """Return `least` rounded up to what a person can put in as a limit that is met."""
     if kind is BudgetKind.LAYERS:

@@ -15,6 +15,7 @@ from qedeploy.files import sha256
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.budgets import parse_budget, resolve_budgets
+from qedeploy.search.feasibility import require_times
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable, to_text
 from qedeploy.search.latency.tables import load_model
@@ -95,12 +96,15 @@ def make_request(
     latency = None
     if latency_table is not None or need_latency or BudgetKind.LATENCY in budgets:
         latency = _latency_model(profile, latency_table)
+    space = build_space(recipe, profile, latency)
+    if latency is not None:
+        require_times(space)
     return Request(
         profile=profile,
         profile_argument=profile_name,
         profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
-        space=build_space(recipe, profile, latency),
+        space=space,
         budgets=budgets,
         budget_sources={kind: _source(kind, limit, recipe, overrides) for kind, limit in budgets.items()},
     )

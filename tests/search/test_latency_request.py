@@ -95,6 +95,26 @@ def test_a_table_of_another_profile_or_without_a_pair_is_refused(tmp_path: Path,
         make_request("cpu-int8", latency_table=lacking)
 
 
+@pytest.mark.parametrize(
+    ("part", "kernel", "stride"),
+    [(Part.DEPTHWISE, 5, 2), (Part.DEPTHWISE, 5, 1), (Part.SHORTCUT, 1, 2), (Part.CLASSIFIER, 1, 1)],
+)
+def test_layers_that_the_table_lacks_are_missed_before_the_search(
+    tmp_path: Path, table_file: Path, part: Part, kernel: int, stride: int
+) -> None:
+    table = read_table(table_file)
+    lacking = [
+        point
+        for point in table.points
+        if (point.shape.part, point.shape.kernel, point.shape.stride) == (part, kernel, stride)
+    ]
+    assert lacking
+    points = tuple(point for point in table.points if point not in lacking)
+    file = write_table(tmp_path / "lacking.json", replace(table, points=points))
+    with pytest.raises(RequestError, match=rf"has no {part}.*: measure them with"):
+        make_request("cpu-int8", latency_table=file)
+
+
 def test_what_is_written_says_which_table(searched: Path, table_file: Path) -> None:
     document = json.loads((searched / "search.json").read_text())
     table = read_table(table_file)

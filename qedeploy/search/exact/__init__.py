@@ -28,6 +28,7 @@ when another label in the same state scores no less and costs no more. When no l
 is optimal. Walks that drop labels for want of room remember the best bound among those: that is the gap.
 
 Rounding. Bounds are rounded up by 1e-13 of the numbers they are summed from, far more than the rounding of some fifty
-additions; structures are judged by `network.costs` and `search.score` alone. Counted costs (operations, bytes, layers)
-are sums of dyadic fractions and exact in double precision.
+additions; structures are judged by `network.costs`, `search.score` and the latency model alone. Counted costs
+(operations, bytes, layers) are sums of dyadic fractions, as are latencies, whole multiples of 2^-40 seconds: both are
+exact in double precision, in whatever order they are added up.
 """

@@ -23,7 +23,7 @@ class Status(StrEnum):
 class Certificate:
     """No structure of the space within the budgets scores more than `upper_bound`.
 
-    `multipliers` price a unit of each budget (an operation, a byte, a layer, a millisecond) in score; at these prices
+    `multipliers` price a unit of each budget (an operation, a byte, a layer, a second) in score; at these prices
     alone the bound is `relaxed_bound`. `labels` counts the partial structures that were kept to close the rest, and
     `prices` are all those their bounds were taken at, the multipliers first.
     """
