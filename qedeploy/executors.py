@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
+from socket import create_connection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 
@@ -201,12 +203,22 @@ def _connect(address: str) -> Client:
     # What goes wrong comes back as an exception; the library's log would repeat it over many lines.
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
     try:
+        # A client that finds nobody keeps trying in the background and complains when it is collected.
+        with create_connection(_host_and_port(address), timeout=_CONNECT_SECONDS):
+            pass
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(
             f"--cluster {address}: no scheduler answers there: expected an address such as tcp://host:8786, which "
             "`dask scheduler` prints when it starts"
         ) from error
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    parts = urlsplit(address if "//" in address else f"tcp://{address}")
+    if parts.hostname is None or parts.port is None:
+        raise ValueError("no host or no port")
+    return parts.hostname, parts.port
 
 
 def _slots(client: Client, device: str | None) -> int:

@@ -15,7 +15,9 @@ from qedeploy.cli.options import ClusterOption, ProfileOption, RecipeOption, Thr
 def measure(
     profile: ProfileOption,
     recipe: RecipeOption = None,
-    minutes: Annotated[float, typer.Option(min=0.05, max=10_000, help="How long to measure.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, max=10_000, help="How long to measure; a table takes half a minute at the least.")
+    ] = 10.0,
     threads: ThreadsOption = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Table to write; by default one kept in the user's data.")

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, count, islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ _BLOCKS_PER_CYCLE = 36
 _CHOSEN_PER_CYCLE = 12
 _REPEATS_PER_CYCLE = 12
 _FEWEST_NETWORKS = 2 * NETWORKS_PER_JOB
+_DRAWS_PER_NETWORK = 50
 _LIMITS = 2
 """Latency limits at which each cycle asks the search what it would choose."""
 
@@ -60,7 +61,10 @@ class Standing:
 
 
 class Campaign:
-    """One measurement of a profile's table for a recipe. `time_left` says, before each job, whether there is time."""
+    """One measurement of a profile's table for a recipe.
+
+    `time_left` says, before each job behind the first few that any table needs, whether there is time.
+    """
 
     def __init__(
         self,
@@ -82,6 +86,11 @@ class Campaign:
         self._watch = watch
         self._around = neutral_bits(request.profile)
         self._error: float | None = None
+        space, profile, budgets = request.space, request.profile, request.budgets
+        self._blocks = candidates.blocks(space, budgets, profile, self._around, seed=seed)
+        self._networks = (
+            Subject(structure=structure) for structure in candidates.networks(space, budgets, profile, seed=seed)
+        )
 
     def run(self, execute: Execute) -> LatencyTable:
         """Measure until the time is up and return the table; what the journal holds counts as measured.
@@ -129,36 +138,41 @@ class Campaign:
         return Standing(points=fragments, networks=networks, lost=self.lost, error=self._error)
 
     def _jobs(self) -> Iterator[Job]:
-        for subjects in self._batches():
-            if not self._time_left():
-                return
+        # Without the opening a table lacks whole parts, so it comes whatever the time.
+        for subjects in chain(self._opening(), takewhile(lambda _: self._time_left(), self._cycles())):
             whole = subjects[0].blocks is None
             settings = dataclasses.replace(self._settings, window=NETWORK_WINDOW) if whole else self._settings
             yield Job(subjects=tuple(subjects), profile=self.request.profile, settings=settings)
 
-    def _batches(self) -> Iterator[Sequence[Subject]]:
-        space, profile, budgets = self.request.space, self.request.profile, self.request.budgets
-        tails = candidates.tails(space, profile, self._around)
-        blocks = candidates.blocks(space, budgets, profile, self._around, seed=self._seed)
-        networks = (Subject(structure=one) for one in candidates.networks(space, budgets, profile, seed=self._seed))
-        opening = [*candidates.stems(space, self._around), *tails[:_OPENING_TAILS], *islice(blocks, _OPENING_BLOCKS)]
-        yield from self._new(opening)
-        yield from self._new(list(islice(networks, _FEWEST_NETWORKS)))
-        yield from self._new(tails[_OPENING_TAILS:])
-        cycle = 0
-        while True:
-            yield from self._new(list(islice(blocks, _BLOCKS_PER_CYCLE)))
-            yield from self._new(list(islice(networks, NETWORKS_PER_JOB)))
+    def _opening(self) -> Iterator[Sequence[Subject]]:
+        request, around = self.request, self._around
+        tails = candidates.tails(request.space, request.profile, around)[:_OPENING_TAILS]
+        stems = candidates.stems(request.space, around)
+        yield from self._new([*stems, *tails, *islice(self._blocks, _OPENING_BLOCKS)])
+        yield from self._new(self._more_networks(_FEWEST_NETWORKS - len(self.results.networks())))
+
+    def _cycles(self) -> Iterator[Sequence[Subject]]:
+        request = self.request
+        yield from self._new(candidates.tails(request.space, request.profile, self._around)[_OPENING_TAILS:])
+        for cycle in count():
+            yield from self._new(list(islice(filter(self._unknown, self._blocks), _BLOCKS_PER_CYCLE)))
+            yield from self._new(self._more_networks(NETWORKS_PER_JOB))
             searched = self._searched(cycle)
             yield from self._new(candidates.blocks_of(searched, self._around)[:_CHOSEN_PER_CYCLE])
             yield from self._new([Subject(structure=structure) for structure in searched])
             yield from _batched(self._again())
-            cycle += 1
 
-    def _new(self, subjects: Sequence[Subject]) -> Iterator[Sequence[Subject]]:
-        """Yield batches of those that were not measured yet and are not under way."""
-        fresh = [one for one in subjects if not self.results.jobs_of(one) and one.key not in self.results.failures]
-        yield from _batched(fresh)
+    def _more_networks(self, wanted: int) -> list[Subject]:
+        """Return at most so many whole networks that were not measured yet: a small space may have no more."""
+        drawn = islice(self._networks, _DRAWS_PER_NETWORK * max(0, wanted))
+        return list(islice(filter(self._unknown, drawn), max(0, wanted)))
+
+    def _new(self, subjects: Iterable[Subject]) -> Iterator[Sequence[Subject]]:
+        """Yield batches of those that were not measured yet."""
+        yield from _batched(list(dict.fromkeys(filter(self._unknown, subjects))))
+
+    def _unknown(self, subject: Subject) -> bool:
+        return not self.results.jobs_of(subject) and subject.key not in self.results.failures
 
     def _again(self) -> list[Subject]:
         """Return what is worth another look: first what disagrees with itself, then what was measured once."""

@@ -40,10 +40,11 @@ class Journal:
         """
         if not self.path.exists():
             return []
-        lines = read_text(self.path).splitlines()
-        rows = [self._row(number, line, last=number == len(lines)) for number, line in enumerate(lines, start=1)]
-        kept = [row for row in rows if row is not None]
-        if not kept or kept[0].get("format") != FORMAT:
+        whole = read_text(self.path).rpartition("\n")[0]
+        kept = [self._row(number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+        if not kept:
+            return []
+        if kept[0].get("format") != FORMAT:
             raise UserError(f"{self.path}: expected measurements that `qedeploy measure` began; move the file away")
         if kept[0]["settings"] != self._settings:
             differing = ", ".join(
@@ -60,11 +61,11 @@ class Journal:
     def append(self, entry: Entry) -> None:
         """Add a finished job; raises UserError where the disk does not take it."""
         row = {"subjects": [_subject_row(subject) for subject in entry.subjects], **dataclasses.asdict(entry.result)}
-        lines = [row] if self.path.exists() else [{"format": FORMAT, "settings": self._settings}, row]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._drop_unfinished()
+            begun = self._drop_unfinished()
             with self.path.open("a", encoding="utf-8") as stream:
+                lines = [row] if begun else [{"format": FORMAT, "settings": self._settings}, row]
                 stream.writelines(json.dumps(line) + "\n" for line in lines)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -75,19 +76,21 @@ class Journal:
         """Forget what was measured."""
         self.path.unlink(missing_ok=True)
 
-    def _drop_unfinished(self) -> None:
-        if self.path.exists():
-            content = self.path.read_bytes()
-            if not content.endswith(b"\n"):
-                self.path.write_bytes(content[: content.rfind(b"\n") + 1])
+    def _drop_unfinished(self) -> bool:
+        """Cut off a line that was not finished; says whether any line is left."""
+        if not self.path.exists():
+            return False
+        content = self.path.read_bytes()
+        end = content.rfind(b"\n") + 1
+        if end < len(content):
+            self.path.write_bytes(content[:end])
+        return end > 0
 
-    def _row(self, number: int, line: str, *, last: bool) -> dict[str, Any] | None:
+    def _row(self, number: int, line: str) -> dict[str, Any]:
         try:
             row = json.loads(line)
-        except ValueError as error:
-            if last:
-                return None
-            raise UserError(f"{self.path}: line {number} is no measurement: start over with --fresh") from error
+        except ValueError:
+            row = None
         if not isinstance(row, dict):
             raise UserError(f"{self.path}: line {number} is no measurement: start over with --fresh")
         return row

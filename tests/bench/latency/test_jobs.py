@@ -1,0 +1,101 @@
+"""Jobs on the real runtime: what is measured, and what is left out of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from qedeploy.bench.latency.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
+from qedeploy.bench.latency.subjects import (
+    BlockShape,
+    Subject,
+    block_subject,
+    stem_subject,
+    tail_subject,
+    write_subject,
+)
+from qedeploy.bench.runner import NodeTime
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution
+from qedeploy.profiles.loader import load_profile
+
+PROFILE = load_profile("cpu-int8")
+AROUND = neutral_bits(PROFILE)
+QUICK = JobSettings(rounds=3, window=0.003)
+
+
+def block(**changes):
+    shape = BlockShape(
+        in_channels=16, bottleneck=32, out_channels=16, kernel=3, stride=1, size=14, widths=Block.uniform(AROUND)
+    )
+    return block_subject(dataclasses.replace(shape, **changes), AROUND)
+
+
+STEM = stem_subject(Convolution(out_channels=8, kernel=3, stride=2, bits=AROUND), 64, AROUND)
+TAIL = tail_subject(
+    24, Convolution(out_channels=64, kernel=1, stride=1, bits=AROUND), Classifier(classes=10, bits=AROUND), 7, AROUND
+)
+
+
+def test_a_job_measures_its_subjects_part_by_part():
+    pooled = block(stride=2, size=28)
+    narrow = block(widths=Block.uniform(Bits(weight=4, activation=4)), out_channels=24)
+    network = Subject(structure=STEM.structure)
+    result = run_job(Job(subjects=(block(), pooled, narrow, STEM, TAIL, network), profile=PROFILE, settings=QUICK))
+    assert result.failures == {}
+    assert result.reference_seconds > 0
+    assert (result.runtime["name"], result.runtime["device"]) == ("ONNX Runtime", "CPU")
+    by_key = {item.key: item for item in result.measured}
+    plain = by_key[block().key]
+    assert len(plain.ratios) == 3
+    assert {name for name, seconds in plain.parts.items() if seconds > 0} == {
+        "stage1.block1.expand", "stage1.block1.depthwise", "stage1.block1.project", "stage1.block1.shortcut",
+    }  # fmt: skip
+    # The cut edges are left out, so that the parts are less than the whole graph and most of it.
+    assert 0.3 * plain.ratio < sum(plain.parts.values()) < plain.ratio
+    assert by_key[pooled.key].parts["stage1.block1.shortcut"] > 0
+    assert "stage1.block1.shortcut" not in by_key[narrow.key].parts
+    assert {name for name, seconds in by_key[STEM.key].parts.items() if seconds > 0} == {"stem"}
+    assert {name for name, seconds in by_key[TAIL.key].parts.items() if seconds > 0} == {"head", "classifier"}
+    assert by_key[network.key].parts == {}
+
+
+def test_what_the_runtime_does_not_run_fails_alone(monkeypatch):
+    from qedeploy.bench.latency import jobs
+    from qedeploy.errors import RequestError
+
+    def refuse(subject, profile, folder):
+        if subject == STEM:
+            raise RequestError("no kernel for it")
+        return write_subject(subject, profile, folder)
+
+    monkeypatch.setattr(jobs, "write_subject", refuse)
+    result = run_job(Job(subjects=(STEM, block()), profile=PROFILE, settings=QUICK))
+    assert result.failures == {STEM.key: "no kernel for it"}
+    assert [item.key for item in result.measured] == [block().key]
+
+
+def node(name, op_type):
+    return NodeTime(name=name, op_type=op_type, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("subject", "kept"),
+    [
+        (block(), ["a", "clip", "b"]),
+        (STEM, ["image", "in", "a", "clip", "middle", "b"]),
+        (TAIL, ["a", "clip", "b", "out", "logits"]),
+    ],
+)
+def test_the_edges_of_a_cut_are_left_out(subject, kept):
+    nodes = [
+        node("image", "QuantizeLinear"), node("in", "Transpose"), node("a", "QLinearConv"), node("clip", "Clip"),
+        node("middle", "Transpose"), node("b", "QLinearAdd"), node("out", "DequantizeLinear"),
+        node("logits", "Identity"),
+    ]  # fmt: skip
+    assert [one.name for one in inner_nodes(nodes, subject)] == kept
+
+
+def test_equal_subjects_share_a_key():
+    assert block().key == block().key != block(kernel=5).key
+    assert Subject(structure=block().structure).key != block().key

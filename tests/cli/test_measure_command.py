@@ -1,0 +1,133 @@
+"""`qedeploy measure` through the real console script and ONNX Runtime, on a space small enough for seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from qedeploy.search.latency.table import Part, read_table
+from tests.cli.console import SCRIPT, qedeploy
+
+RECIPE = """
+description = "Small enough to measure in seconds."
+resolution = 32
+
+[stem]
+channels = [8, 16]
+kernel = 3
+stride = 2
+bits = "W8A8"
+
+[stages]
+strides = [2, 1]
+channels = [8, 16, 24, 32]
+kernels = [3]
+ratios = [2.0]
+depths = [1, 2]
+bits = "profile"
+bits_per = "block"
+
+[head]
+channels = 64
+bits = "profile"
+
+[classifier]
+classes = 10
+bits = "W8A8"
+
+[budgets]
+flops = "3M"
+
+[score]
+sigma_activation = 5.0
+sigma_weight = 4.0
+stage_ratios = [1.0, 1.0]
+"""
+JOURNAL = ".measurements.jsonl"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "small.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def measure(folder, *arguments, minutes="0.05"):
+    given = ("--profile", "cpu-int8", "--recipe", "small.toml", "--minutes", minutes, *arguments)
+    return qedeploy("measure", *given, cwd=folder)
+
+
+def test_a_table_is_measured_kept_and_added_to(folder):
+    done = measure(folder)
+    assert done.returncode == 0, done.stderr
+    (path,) = (folder / "data" / "qedeploy" / "latency").glob("*.json")
+    assert path.name.startswith("cpu-int8--")
+    assert path.name.endswith("--1-thread.json")
+    assert str(path) in done.stdout.replace("\n", "")
+    table = read_table(path)
+    assert {point.shape.part for point in table.points} == set(Part)
+    assert table.calibration.networks >= 4
+    assert table.settings["threads"] == 1
+    assert table.machine["cpu"] == table.device
+    assert "qedeploy search --profile cpu-int8 --budget latency=" in done.stdout
+    again = measure(folder, "--quiet", minutes="0.3")
+    assert (again.returncode, again.stdout) == (0, "")
+    more = read_table(path)
+    assert {point.shape for point in table.points} <= {point.shape for point in more.points}
+    assert sum(point.rounds for point in more.points) > sum(point.rounds for point in table.points)
+
+
+def test_ctrl_c_leaves_a_table_of_what_was_measured(folder):
+    command = [str(SCRIPT), "measure", "--profile", "cpu-int8", "--recipe", "small.toml", "--out", "t.json"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    journal, until = folder / f"t{JOURNAL}", time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if journal.exists() and journal.read_text().count("\n") > 3:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command adds to it" in stderr
+    assert "Traceback" not in stderr
+    table = read_table(folder / "t.json")
+    assert len(table.points) > 5
+    assert table.recipe == "small"
+    other = measure(folder, "--out", "t.json", "--threads", "2")
+    assert other.returncode == 2
+    assert "threads 1 instead of 2: repeat those settings, or add --fresh" in other.stderr
+    assert other.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--profile", "stm32f746"), 3, "profile stm32f746 is for search only"),
+        (("--profile", "cpu-int9"), 2, "did you mean cpu-int8?"),
+        (("--profile", "t4-int8"), 4, "TensorRT"),
+        (("--profile", "cpu-int8", "--out", "small.txt"), 2, "expected a file that ends in .json"),
+        (("--profile", "cpu-int8", "--out", "/proc/none/t.json"), 2, "cannot be written"),
+        (("--profile", "cpu-int8", "--recipe", "none.toml"), 2, "none.toml"),
+        (("--profile", "cpu-int8", "--cluster", "nonsense"), 2, "no scheduler answers there"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(folder, arguments, code, message):
+    done = qedeploy("measure", "--minutes", "0.05", *arguments, cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert message in done.stderr
+
+
+def test_a_foreign_journal_is_not_overwritten(folder):
+    (folder / f"t{JOURNAL}").write_text(json.dumps({"mine": 1}) + "\n")
+    done = measure(folder, "--out", "t.json")
+    assert done.returncode == 2
+    assert "move the file away" in done.stderr
+    assert not (folder / "t.json").exists()
