@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from qedeploy import __version__
-from qedeploy.cli import bench, doctor, export, import_, measure, models, profiles, run, score, search, verify
+from qedeploy.cli import (
+    bench,
+    correlate,
+    doctor,
+    export,
+    import_,
+    measure,
+    models,
+    profiles,
+    run,
+    score,
+    search,
+    verify,
+)
 from qedeploy.errors import UserError
 
 app = typer.Typer(
@@ -35,6 +48,7 @@ def qedeploy(
 
 
 app.command("bench")(bench.bench)
+app.command("correlate")(correlate.correlate)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
 app.command("import")(import_.import_)

@@ -67,7 +67,7 @@ def measure(
                     raise
                 interrupted = True
                 table = campaign.table()
-    path = keeping.keep(table)
+    path = keeping.keep(table, request.profile, fresh=fresh)
     if not quiet:
         print_table(console, table, request.profile)
         if campaign.results.failures:

@@ -11,8 +11,9 @@ from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
-from qedeploy.profiles.profile import Runtime
-from qedeploy.search.latency.table import LatencyTable, write_table
+from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.search.latency.calibration import calibrate
+from qedeploy.search.latency.table import LatencyTable, Source, read_table, write_table
 from qedeploy.search.latency.tables import table_path, tables_folder
 from qedeploy.search.request import Request
 
@@ -31,6 +32,9 @@ class Keeping:
         """Return where the measurement of `request` is kept; raises UserError where `out` is no JSON file."""
         if out is not None and (out.is_dir() or out.suffix.lower() != ".json"):
             raise UserError(f"--out {out}: expected a file that ends in .json")
+        if out is not None and out.exists():
+            # Whatever else it is, nobody wants it overwritten in ten minutes.
+            read_table(out)
         machine = cluster or describe_machine().cpu
         conditions: dict[str, Any] = {
             "profile": request.profile_sha256,
@@ -48,8 +52,8 @@ class Keeping:
             path = tables_folder() / f"{name}{JOURNAL_SUFFIX}"
         return cls(journal=Journal(path, conditions), out=out)
 
-    def keep(self, table: LatencyTable) -> Path:
-        """Write `table` and return its file."""
+    def keep(self, table: LatencyTable, profile: Profile, *, fresh: bool) -> Path:
+        """Write `table` and return its file; unless `fresh`, what `bench` added to the one before stays in it."""
         path = self.out or table_path(
             table.profile,
             table.device,
@@ -57,7 +61,19 @@ class Keeping:
             str(table.runtime.get("version", "")),
             int(table.settings.get("threads", 1)),
         )
+        if path.exists() and not fresh:
+            table = calibrate(_with_lessons(table, read_table(path)), profile)
         return write_table(path, table)
+
+
+def _with_lessons(table: LatencyTable, before: LatencyTable) -> LatencyTable:
+    """Return `table` with the points of runs that `before` has, and with its networks, where it has not its own."""
+    measured, known = {point.shape for point in table.points}, [network.structure for network in table.networks]
+    return dataclasses.replace(
+        table,
+        points=(*table.points, *(p for p in before.points if p.source is Source.BENCH and p.shape not in measured)),
+        networks=(*table.networks, *(network for network in before.networks if network.structure not in known)),
+    )
 
 
 def runtime_version(runtime: Runtime) -> str | None:

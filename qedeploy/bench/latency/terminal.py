@@ -32,6 +32,20 @@ def measuring_shown(console: Console, seconds: float, *, quiet: bool) -> Iterato
         yield _lines(console, seconds)
 
 
+@contextmanager
+def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what says what is being done, and how much of it is done: a bar on a terminal, nothing elsewhere."""
+    if quiet or not console.is_terminal:
+        yield lambda _what, _done, _total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+
+
 def describe(standing: Standing) -> str:
     """Return a standing in words."""
     error = "" if standing.error is None else f", error {standing.error:.1%}"

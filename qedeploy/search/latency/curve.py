@@ -24,6 +24,7 @@ _FEWEST = 6
 
 _SMOOTHINGS = (0.003, 0.03, 0.3, 3.0)
 _FOLDS = 10
+_ENOUGH = 150
 _NODES_PER_OCTAVE = 3
 _MOST_NODES = 64
 
@@ -70,7 +71,7 @@ class Curve:
         unstable = sum(point.unstable for point in self._points)
         if len(self._points) < _FEWEST:
             return CurveError(points=len(self._points), unstable=unstable, mean=None, p90=None)
-        missed = np.abs(np.expm1(self._cross_validated(self._smoothing)))
+        missed = np.abs(np.expm1(self._cross_validated(self._smoothing, np.arange(len(self._points)))))
         return CurveError(
             points=len(missed), unstable=unstable, mean=float(missed.mean()), p90=float(np.quantile(missed, 0.9))
         )
@@ -78,18 +79,19 @@ class Curve:
     def _chosen_smoothing(self) -> float:
         if len(self._points) < _FEWEST:
             return _SMOOTHINGS[-1]
-        errors = [float(np.abs(self._cross_validated(smoothing)).mean()) for smoothing in _SMOOTHINGS]
+        # A choice among four needs no more points than this, and every fit takes the cube of their number.
+        some = np.arange(0, len(self._points), -(-len(self._points) // _ENOUGH))
+        errors = [float(np.abs(self._cross_validated(smoothing, some)).mean()) for smoothing in _SMOOTHINGS]
         return _SMOOTHINGS[int(np.argmin(errors))]
 
-    def _cross_validated(self, smoothing: float) -> Array:
-        """Return ln(predicted / measured) of every point, predicted from the folds that it is not in."""
-        count = len(self._rows)
-        folds = np.arange(count) % min(_FOLDS, count)
-        missed = np.zeros(count)
+    def _cross_validated(self, smoothing: float, chosen: NDArray[np.intp]) -> Array:
+        """Return ln(predicted / measured) of the chosen points, predicted from the folds that each is not in."""
+        folds = np.arange(len(chosen)) % min(_FOLDS, len(chosen))
+        missed = np.zeros(len(chosen))
         for fold in range(folds.max() + 1):
             out = folds == fold
-            fit = self._fitted(np.flatnonzero(~out), smoothing)
-            missed[out] = np.log(fit(self._rows[out]) / self._seconds[out])
+            fit = self._fitted(chosen[~out], smoothing)
+            missed[out] = np.log(fit(self._rows[chosen[out]]) / self._seconds[chosen[out]])
         return missed
 
     def _fitted(self, chosen: NDArray[np.intp], smoothing: float) -> _Fit:

@@ -1,0 +1,134 @@
+"""A correlation from question to result: draw the networks, measure them, compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from qedeploy.bench.latency.campaign import NETWORK_WINDOW, Execute
+from qedeploy.bench.latency.correlate import CorrelationResult, correlated
+from qedeploy.bench.latency.draw import draw_networks
+from qedeploy.bench.latency.jobs import JobSettings
+from qedeploy.bench.latency.journal import Journal
+from qedeploy.bench.latency.networks import PASSES, measure_networks
+from qedeploy.errors import UserError
+from qedeploy.network.document import from_document
+from qedeploy.search.latency.model import LatencyModel
+from qedeploy.search.latency.table import LatencyTable, to_text
+from qedeploy.search.latency.tables import load_table
+from qedeploy.search.request import Request, make_request
+
+JOURNAL_FILE = "correlation.measurements.jsonl"
+
+Watch = Callable[[str, int, int], None]
+"""Gets what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: a request's space, how many networks, and the table to try, if there is one."""
+
+    request: Request
+    networks: int
+    threads: int
+    seed: int
+    machine: str
+    table: LatencyTable | None = None
+    table_name: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        profile: str,
+        recipe: str | None,
+        *,
+        networks: int,
+        table: Path | None,
+        threads: int,
+        seed: int,
+        cluster: str | None,
+    ) -> Self:
+        """Return the question; raises UserError for what cannot be read, RequestError for a profile without runtime."""
+        from qedeploy.bench.machine import describe_machine
+
+        request = make_request(profile, recipe)
+        request.profile.require_runtime()
+        found = load_table(request.profile, table)
+        return cls(
+            request=request,
+            networks=networks,
+            threads=threads,
+            seed=seed,
+            machine=cluster or describe_machine().cpu,
+            table=found[0] if found else None,
+            table_name=found[1].name if found else "",
+        )
+
+    @property
+    def model(self) -> LatencyModel | None:
+        """The table's model, None without a table."""
+        return None if self.table is None else LatencyModel(self.table, self.request.profile)
+
+    def document(self) -> dict[str, Any]:
+        """Return what decides the networks and how they are measured, as JSON-ready data."""
+        table = None
+        if self.table is not None:
+            digest = hashlib.sha256(to_text(self.table).encode()).hexdigest()
+            table = {"name": self.table_name, "sha256": digest, "device": self.table.device, "date": self.table.date}
+        asked = self.request.document()
+        return {
+            **{key: asked[key] for key in ("qedeploy", "profile", "recipe", "budgets")},
+            "settings": {
+                "networks": self.networks,
+                "threads": self.threads,
+                "seed": self.seed,
+                "passes": PASSES,
+                "seconds_per_round": NETWORK_WINDOW,
+                "rounds_per_pass": JobSettings().rounds,
+                "batch": 1,
+            },
+            "latency_table": table,
+        }
+
+    def folder(self, out: Path | None) -> Path:
+        """Return `out`, or for None a folder below runs/ that the same question leads to again."""
+        if out is not None:
+            if out.exists() and not out.is_dir():
+                raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
+            return out
+        digest = hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:8]
+        return Path("runs") / f"{self.request.profile.name}-correlation-{digest}"
+
+    def journal(self, folder: Path) -> Journal:
+        """Return where the measurements are kept until all are done."""
+        return Journal(folder / JOURNAL_FILE, {**self.document(), "machine": self.machine})
+
+
+def answer(question: Question, folder: Path, execute: Execute, watch: Watch) -> CorrelationResult:
+    """Draw, measure and compare; what the journal in `folder` holds counts as measured.
+
+    Raises RequestError where the space has too few networks, or too few of them could be measured.
+    """
+    request, table, model = question.request, question.table, question.model
+    fitted = [] if table is None else [from_document(one.structure, question.table_name) for one in table.networks]
+    drawn = draw_networks(
+        request,
+        question.networks,
+        seed=question.seed,
+        model=model,
+        excluded=fitted,
+        progress=lambda done: watch("drawing", done, question.networks),
+    )
+    measured = measure_networks(
+        [network.structure for network in drawn],
+        request.profile,
+        JobSettings(threads=question.threads, window=NETWORK_WINDOW),
+        execute,
+        journal=question.journal(folder),
+        watch=lambda done, total: watch("measuring", done, total),
+    )
+    return correlated(drawn, measured, request.profile, model, seed=question.seed)
