@@ -36,7 +36,7 @@ def correlate(
     """
     from rich.console import Console
 
-        from qedeploy.bench.latency.correlation_report import agreement_table, notes, write_correlation
+    from qedeploy.bench.latency.correlation_report import agreement_table, notes, write_correlation
     from qedeploy.bench.latency.execution import executing
     from qedeploy.bench.latency.question import Question, answer
     from qedeploy.bench.latency.terminal import counting_shown
