@@ -20,8 +20,8 @@ from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.request import Request
 from qedeploy.search.space import BudgetKind
 
-_TRIES = 40
-"""Draws for each network that is wanted, before a space counts as too small."""
+_DRAWS, _SEARCHES = 40, 6
+"""Random draws and searches for each network that is wanted, before a space counts as too small."""
 
 _HELD = {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
 """Budgets that a drawn network keeps; how much it computes is what is to vary."""
@@ -62,8 +62,8 @@ def draw_networks(
     found: list[DrawnNetwork] = []
 
     def take(structures: Iterator[Structure], drawn: Drawn, wanted: int) -> None:
-        before = len(found)
-        for structure in islice(structures, _TRIES * wanted):
+        before, tries = len(found), _DRAWS if drawn is Drawn.RANDOM else _SEARCHES
+        for structure in islice(structures, tries * wanted):
             if len(found) - before == wanted:
                 return
             if structure not in taken:
@@ -84,6 +84,8 @@ def draw_networks(
         take(_best(space, BudgetKind.LATENCY, range_, generator), Drawn.LATENCY, by_latency)
     range_ = [structure_costs(structure).bitops for structure in random]
     take(_best(request, BudgetKind.BITOPS, range_, generator), Drawn.BITOPS, searched - by_latency)
+    # A small space has few optima: more random ones make up for those that are missing.
+    take(stream, Drawn.RANDOM, count - len(found))
     if len(found) < count:
         raise RequestError(
             f"recipe {request.recipe.name} has no {count} networks to try: {len(found)} are left; ask for as many with "

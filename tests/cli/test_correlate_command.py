@@ -1,0 +1,85 @@
+"""`qedeploy correlate` through the real console script and ONNX Runtime, on a space small enough for seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from qedeploy.search.latency.table import write_table
+from tests.cli.console import SCRIPT, qedeploy
+from tests.cli.test_measure_command import RECIPE
+from tests.search.latency.laws import table
+
+ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "5")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "small.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def test_networks_are_measured_and_estimates_compared(folder):
+    write_table(folder / "t.json", table(bottleneck_multiple=16, reference_seconds=1e-4))
+    done = qedeploy(*ASKED, "--latency-table", "t.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for words in ("nominal BitOps", "executed BitOps", "latency table", "5 networks", "reference graph took"):
+        assert words in done.stdout
+    (out,) = (folder / "runs").iterdir()
+    assert out.name.startswith("cpu-int8-correlation-")
+    assert {path.name for path in out.iterdir()} == {"correlation.json", "correlation.svg", "correlation.csv"}
+    written = json.loads((out / "correlation.json").read_text())
+    assert len(written["networks"]) == 5
+    assert [item["estimate"] for item in written["agreements"]][-1] == "latency table"
+    assert written["latency_table"]["name"] == "t.json"
+
+
+def test_ctrl_c_keeps_what_was_measured(folder):
+    command = [str(SCRIPT), *ASKED, "--networks", "6", "--out", "c"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    journal, until = folder / "c" / "correlation.measurements.jsonl", time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None and not journal.exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on" in stderr
+    assert "Traceback" not in stderr
+    again = qedeploy(*ASKED, "--networks", "6", "--out", "c", "--seed", "1", cwd=folder)
+    assert again.returncode == 2
+    assert "repeat those settings" in again.stderr
+    done = qedeploy(*ASKED, "--networks", "6", "--out", "c", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "qedeploy measure --profile cpu-int8" in done.stdout
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--profile", "stm32f746"), 3, "profile stm32f746 is for search only"),
+        (("--profile", "cpu-int9"), 2, "did you mean cpu-int8?"),
+        (("--profile", "t4-int8"), 4, "TensorRT"),
+        (("--profile", "cpu-int8", "--out", "small.toml"), 2, "expected a folder, found a file"),
+        (("--profile", "cpu-int8", "--latency-table", "small.toml"), 2, "small.toml: not valid JSON"),
+        (("--profile", "cpu-int8", "--cluster", "nonsense"), 2, "no scheduler answers there"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(folder, arguments, code, message):
+    done = qedeploy("correlate", "--networks", "3", *arguments, cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert message in done.stderr
+
+
+def test_too_few_networks_are_wrong_usage(folder):
+    done = qedeploy("correlate", "--profile", "cpu-int8", "--networks", "2", cwd=folder)
+    assert done.returncode == 2
+    assert "--networks" in done.stderr
