@@ -15,6 +15,7 @@ from qedeploy.search.space import BudgetKind
 from qedeploy.units import Quantity, QuantityError, format_bytes, format_count, format_duration, parse_quantity
 
 _IN_BYTES = (BudgetKind.SIZE, BudgetKind.PEAK_MEMORY)
+_OPERATIONS = (BudgetKind.BITOPS, BudgetKind.EXECUTED_BITOPS, BudgetKind.FLOPS)
 
 
 def budget_quantity(kind: BudgetKind) -> Quantity:
@@ -81,7 +82,8 @@ def resolve_budgets(
 ) -> dict[BudgetKind, float]:
     """Return the limits a search keeps to, in the order of BudgetKind.
 
-    An override replaces the recipe's limit of its kind. The device's memory tightens what the recipe says without a
+    An override replaces the recipe's limit of its kind, and one of latency the recipe's limits of operations too: those
+    stand in for a time that is not known. The device's memory tightens what the recipe says without a
     word; an override that the device cannot hold is refused with RequestError, since a network that meets it might
     not run there.
     """
@@ -93,7 +95,12 @@ def resolve_budgets(
                 f"budget {kind}={format_budget(kind, overrides[kind])}: {profile.name} holds {format_bytes(limit)}"
                 f"{' beside the classifier' if kind is BudgetKind.SIZE else ''}; lower it, or leave it out"
             )
-    asked = {**recipe.budgets, **overrides}
+    kept = {
+        kind: limit
+        for kind, limit in recipe.budgets.items()
+        if BudgetKind.LATENCY not in overrides or kind not in _OPERATIONS
+    }
+    asked = {**kept, **overrides}
     found = {kind: min(asked.get(kind, limit), limit) for kind, limit in limits.items()}
     return {kind: {**asked, **found}[kind] for kind in BudgetKind if kind in asked or kind in found}
 

@@ -76,3 +76,14 @@ def test_a_classifier_that_fills_the_flash_is_a_request_that_cannot_be_met():
     with pytest.raises(RequestError, match=r"classifier \(1280x1000 at W8A8\) takes .* k1dwk1-mcu"):
         resolve_budgets(load_recipe("k1dwk1-224"), load_profile("stm32f746"))
     assert resolve_budgets(load_recipe("k1dwk1-mcu"), load_profile("stm32f746"))[BudgetKind.SIZE] > 700_000
+
+
+def test_a_latency_limit_takes_the_place_of_limits_that_stand_in_for_time():
+    recipe, profile = load_recipe("k1dwk1-224"), load_profile("cpu-int8")
+    assert set(recipe.budgets) == {BudgetKind.BITOPS, BudgetKind.LAYERS}
+    assert resolve_budgets(recipe, profile, {BudgetKind.LATENCY: 4e-3}) == {
+        BudgetKind.LAYERS: 47,
+        BudgetKind.LATENCY: 4e-3,
+    }
+    both = {BudgetKind.BITOPS: 7e9, BudgetKind.LATENCY: 4e-3}
+    assert resolve_budgets(recipe, profile, both) == {BudgetKind.LAYERS: 47, **both}
