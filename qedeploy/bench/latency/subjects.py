@@ -101,19 +101,24 @@ def reference_subject(around: Bits) -> Subject:
 
 
 def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
-    """Write a subject with random weights as the profile's runtime executes it, into `folder`; returns the file.
+    """Write a subject as the profile's runtime loads it, into `folder`; returns the file: for TensorRT an engine.
 
-    For TensorRT that is an engine. Raises RequestError where the runtime has no kernel for it, MissingRuntimeError
-    where this machine lacks TensorRT or a GPU.
+    Raises RequestError where the runtime has no kernel for it, MissingRuntimeError where this machine lacks TensorRT or
+    a GPU.
     """
+    path = write_graph(subject, profile, folder)
+    return _engine(path) if profile.runtime is Runtime.TENSORRT else path
+
+
+def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
+    """Write a subject with random weights as an ONNX file in the profile's dialect, batch 1; returns the file."""
     dialect = dialect_for(profile.runtime)
     network = dialect.arrange(random_network(subject.structure, dialect))
     if subject.blocks is None:
         model = write_model(network, dialect, batch=1).model
     else:
         model = write_fragment(network, dialect, subject.blocks, batch=1)
-    path = write_bytes(folder / f"{subject.key}.onnx", model.SerializeToString())
-    return _engine(path) if profile.runtime is Runtime.TENSORRT else path
+    return write_bytes(folder / f"{subject.key}.onnx", model.SerializeToString())
 
 
 def _narrow_stage(channels: int, bits: Bits) -> Stage:

@@ -1,0 +1,30 @@
+"""The parts that `qedeploy measure` times, in TensorRT's own parser and builder."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from qedeploy.bench.latency import candidates
+from qedeploy.bench.latency.jobs import neutral_bits
+from qedeploy.bench.latency.subjects import reference_subject, write_graph
+from qedeploy.export.tensorrt.engine import build_engine
+from qedeploy.search.request import make_request
+from tests.tensorrt_cpu.test_engine_builds import VERSION
+
+REQUEST = make_request("t4-int4", resolution=64)
+AROUND = neutral_bits(REQUEST.profile)
+SUBJECTS = [
+    reference_subject(AROUND),
+    candidates.stems(REQUEST.space, AROUND)[0],
+    *candidates.tails(REQUEST.space, REQUEST.profile, AROUND)[2:4],
+    *islice(candidates.blocks(REQUEST.space, REQUEST.budgets, REQUEST.profile, AROUND), 4),
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: "-".join(subject.blocks) + f"-{subject.key}")
+def test_every_part_builds(subject, tmp_path):
+    onnx = write_graph(subject, REQUEST.profile, tmp_path)
+    engine = build_engine(onnx, tmp_path / "part.plan", version=VERSION, gpu=None, metadata=None)
+    assert engine.plan.stat().st_size == engine.plan_bytes > 10_000
