@@ -6,21 +6,21 @@ dies costs its job and no other.
 
 from __future__ import annotations
 
+import asyncio
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from socket import create_connection
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 
 if TYPE_CHECKING:
+    import distributed
     from distributed import Client
 
 Job = TypeVar("Job")
@@ -30,8 +30,13 @@ _QUEUED = 2
 """Jobs under way for each worker: one that runs, and one that it need not wait for."""
 
 _CONNECT_SECONDS = 5
+_FETCH_SECONDS = 5
 _LOST_WORKER = {"KilledWorker", "FutureCancelledError"}
 """Names of the errors by which distributed says that a worker died with a job."""
+
+
+class WorkerLostError(Exception):
+    """A worker died before the result of its job was fetched."""
 
 
 class SerialExecutor(Executor):
@@ -45,6 +50,47 @@ class SerialExecutor(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class ClusterExecutor(Executor):
+    """Runs jobs on a Dask cluster, each on a worker that has the `resources` it asks for.
+
+    distributed has such an executor (`Client.get_executor`), whose futures never end where a task killed its workers.
+    """
+
+    def __init__(self, client: Client, resources: Mapping[str, int]) -> None:
+        self._client, self._resources = client, dict(resources)
+        self._pending: set[distributed.Future[Any]] = set()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Send a job to the scheduler; the same job sent twice is run twice."""
+        future: Future[Any] = Future()
+        sent = self._client.submit(function, *arguments, pure=False, resources=self._resources, **named)
+        self._pending.add(sent)
+
+        def finish(task: distributed.Future[Any]) -> None:
+            self._pending.discard(task)
+            try:
+                # It is done, but the worker that has the result may die before it is fetched; the client then waits on.
+                result = task.result(timeout=_FETCH_SECONDS)
+            except TimeoutError as error:
+                future.set_exception(error if task.status == "error" else WorkerLostError())
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        sent.add_done_callback(finish)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for what was submitted, or cancel it."""
+        if cancel_futures:
+            self._client.cancel(list(self._pending))
+        elif wait:
+            import distributed
+
+            distributed.wait(list(self._pending))
 
 
 class Workers:
@@ -78,9 +124,12 @@ class Workers:
 
     def close(self) -> None:
         """Cancel what has not begun and let go of the processes."""
-        # A cluster's executor has no such argument: without waiting, it cancels all by itself.
-        named = {"cancel_futures": True} if isinstance(self.executor, ProcessPoolExecutor) else {}
-        self.executor.shutdown(wait=False, **named)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+def this_process() -> Workers:
+    """Return workers that are this process itself."""
+    return Workers(SerialExecutor, lambda: 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +207,7 @@ def _lost(future: Future[Any]) -> bool:
         error = future.exception()
     except CancelledError:
         return True
-    return isinstance(error, BrokenProcessPool) or type(error).__name__ in _LOST_WORKER
+    return isinstance(error, BrokenProcessPool | WorkerLostError) or type(error).__name__ in _LOST_WORKER
 
 
 def _processes(count: int) -> Callable[[], Executor]:
@@ -175,14 +224,11 @@ def _ignore_interrupts() -> None:
 def _cluster_workers(address: str, device: str | None) -> Iterator[Workers]:
     client = _connect(address)
     try:
-        resources = {} if device is None else {"resources": {device: 1}}
+        resources = {} if device is None else {device: 1}
 
         if not _slots(client, device):
             raise RequestError(_nobody(address, device))
-        # Not pure: the same job measured twice is two measurements.
-        workers = Workers(
-            lambda: client.get_executor(pure=False, **resources), lambda: _QUEUED * _slots(client, device)
-        )
+        workers = Workers(lambda: ClusterExecutor(client, resources), lambda: _QUEUED * _slots(client, device))
         try:
             yield workers
         finally:
@@ -196,29 +242,26 @@ def _connect(address: str) -> Client:
 
     try:
         from distributed import Client
+        from distributed.comm.core import connect
     except ImportError as error:
         raise MissingRuntimeError(
             "--cluster needs dask.distributed, which is not installed: pip install 'qedeploy[cluster]'"
         ) from error
     # What goes wrong comes back as an exception; the library's log would repeat it over many lines.
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+
+    async def greet() -> None:
+        (await connect(address, timeout=_CONNECT_SECONDS)).abort()
+
     try:
-        # A client that finds nobody keeps trying in the background and complains when it is collected.
-        with create_connection(_host_and_port(address), timeout=_CONNECT_SECONDS):
-            pass
+        # A client that finds no scheduler keeps trying in the background, and complains when it is collected.
+        asyncio.run(asyncio.wait_for(greet(), _CONNECT_SECONDS))
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(
             f"--cluster {address}: no scheduler answers there: expected an address such as tcp://host:8786, which "
             "`dask scheduler` prints when it starts"
         ) from error
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    parts = urlsplit(address if "//" in address else f"tcp://{address}")
-    if parts.hostname is None or parts.port is None:
-        raise ValueError("no host or no port")
-    return parts.hostname, parts.port
 
 
 def _slots(client: Client, device: str | None) -> int:

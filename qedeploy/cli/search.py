@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.cli.options import BudgetOption, FolderOption, LatencyTableOption, ProfileOption, RecipeOption
+from qedeploy.cli.options import (
+    BudgetOption,
+    ClusterOption,
+    FolderOption,
+    LatencyTableOption,
+    ProfileOption,
+    RecipeOption,
+)
 
 if TYPE_CHECKING:
     from qedeploy.cli.model_writer import ModelOrder, ModelWriter
@@ -36,6 +44,14 @@ class Format(StrEnum):
     LIGHTNAS = "lightnas"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helpers:
+    """Who helps a search: so many processes of this machine, or the workers of a Dask scheduler."""
+
+    workers: int = 1
+    cluster: str | None = None
+
+
 def search(
     profile: ProfileOption,
     recipe: RecipeOption = None,
@@ -54,8 +70,9 @@ def search(
         int | None, typer.Option(min=2, help="Structures to keep (evolution; by default 512).")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, 4 at most of use (evolution; by default 1).")
+        int | None, typer.Option(min=1, help="Processes, 4 at most of use (evolution, --pareto; by default 1).")
     ] = None,
+    cluster: ClusterOption = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Structure as structure.json, or as LightNAS's best_structure.txt too.")
@@ -67,19 +84,24 @@ def search(
     """Search for the network with the best QE-Score on a device under a budget."""
     from contextlib import nullcontext
 
-    _refuse_mixed(method, {"--evaluations": evaluations, "--population": population, "--workers": workers}, top, pareto)
+    _refuse_mixed(method, {"--evaluations": evaluations, "--population": population}, top, pareto)
+    if method is Method.EXACT and pareto is None:
+        _refuse_helpers({"--workers": workers, "--cluster": cluster})
+    helpers = Helpers(workers=workers or 1, cluster=cluster)
     if method is Method.EXACT:
         from qedeploy.cli.model_writer import ModelWriter
 
         with ModelWriter() if model else nullcontext() as writer:
             request = _request(profile, recipe, budget, resolution, latency_table, pareto)
-            folder = search_exactly_into(request, writer, top=top, pareto=pareto, seed=seed, out=out, quiet=quiet)
+            folder = search_exactly_into(
+                request, writer, top=top, pareto=pareto, seed=seed, out=out, helpers=helpers, quiet=quiet
+            )
     else:
         request = _request(profile, recipe, budget, resolution, latency_table)
         from qedeploy.search.evolution import EvolutionSettings
 
         settings = EvolutionSettings(seed=seed, evaluations=evaluations or 500_000, population=population or 512)
-        folder = search_into(request, settings, out=out, workers=workers or 1, model=model, quiet=quiet)
+        folder = search_into(request, settings, out=out, helpers=helpers, model=model, quiet=quiet)
     if form is Format.LIGHTNAS:
         from qedeploy.search.result import write_lightnas
 
@@ -103,6 +125,16 @@ def _request(
     return make_request(profile, recipe, overrides, resolution, latency_table, need_latency=need_latency)
 
 
+def _refuse_helpers(given: dict[str, object]) -> None:
+    from qedeploy.errors import UserError
+
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise UserError(
+            f"{named[0]}: one exact search runs in one process; add --pareto or --method evolution, or leave it out"
+        )
+
+
 def _refuse_mixed(method: Method, evolution: dict[str, int | None], top: int, pareto: str | None) -> None:
     from qedeploy.errors import UserError
 
@@ -121,6 +153,7 @@ def search_exactly_into(
     pareto: str | None = None,
     seed: int = 0,
     out: Path | None = None,
+    helpers: Helpers = Helpers(),
     quiet: bool = False,
 ) -> Path:
     """Find the best structure, write it with its certificate, print both, and return the folder they are in.
@@ -153,7 +186,7 @@ def search_exactly_into(
     if solution.certificate.status is Status.INTERRUPTED:
         raise typer.Exit(130)
     if kind is not None:
-        terminal.write_front(folder, request, kind, quiet=quiet)
+        terminal.write_front(folder, request, kind, workers=helpers.workers, cluster=helpers.cluster, quiet=quiet)
     return folder
 
 
@@ -162,7 +195,7 @@ def search_into(
     settings: EvolutionSettings,
     *,
     out: Path | None = None,
-    workers: int = 1,
+    helpers: Helpers = Helpers(),
     model: bool = True,
     quiet: bool = False,
 ) -> Path:
@@ -188,7 +221,8 @@ def search_into(
                 settings,
                 start=request.recipe.start,
                 checkpoint=checkpoint,
-                workers=workers,
+                workers=helpers.workers,
+                cluster=helpers.cluster,
                 watch=watch,
             )
         seconds = time.monotonic() - began

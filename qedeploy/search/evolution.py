@@ -7,7 +7,6 @@ chunk. Who computes a chunk, and whether the search was interrupted before it, t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from multiprocessing.reduction import ForkingPickler
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from qedeploy.errors import UserError
+from qedeploy.executors import Workers, run_jobs, this_process
 from qedeploy.network.structure import Structure
 from qedeploy.search.mutation import Mutator
 from qedeploy.search.population import Coding
@@ -110,20 +111,27 @@ class Evolution:
         """Say whether the evaluations are spent."""
         return state.evaluations >= self.settings.evaluations
 
-    def states(self, state: State, executor: Executor | None = None) -> Iterator[State]:
-        """Yield the state after each generation until the evaluations are spent, letting `executor` help."""
+    def states(self, state: State, workers: Workers | None = None) -> Iterator[State]:
+        """Yield the state after each generation until the evaluations are spent; `workers` breed their chunks.
+
+        Raises UserError where a chunk comes back from none of them.
+        """
+        workers = workers or this_process()
         while not self.finished(state):
             left = self.settings.evaluations - state.evaluations
             sizes = [min(CHUNK, left - done) for done in range(0, min(left, CHUNK * CHUNKS_PER_GENERATION), CHUNK)]
             seeds = [(self.settings.seed, state.generation, chunk) for chunk in range(len(sizes))]
-            breed = partial(self.breed, state.members)
-            children = list(map(breed, sizes, seeds) if executor is None else executor.map(breed, sizes, seeds))
+            bred = run_jobs(workers, partial(self._chunk, state.members), zip(sizes, seeds, strict=True))
+            children = {outcome.job[1]: outcome.result for outcome in bred}
             state = State(
                 generation=state.generation + 1,
                 evaluations=state.evaluations + sum(sizes),
-                members=self._select(Members.join([state.members, *children])),
+                members=self._select(Members.join([state.members, *(_arrived(children[seed]) for seed in seeds)])),
             )
             yield state
+
+    def _chunk(self, parents: Members, job: tuple[int, tuple[int, ...]]) -> Members:
+        return self.breed(parents, *job)
 
     def breed(self, parents: Members, size: int, seed: tuple[int, ...]) -> Members:
         """Return those of `size` children of `parents` that may enter the population."""
@@ -159,6 +167,14 @@ class Evolution:
         first.sort()
         order = np.lexsort((-members.score[first], members.excess[first]))
         return members.take(first[order[: self.settings.population]])
+
+
+def _arrived(members: Members | None) -> Members:
+    if members is None:
+        raise UserError(
+            "a worker died twice (out of memory?); repeat the command with --workers 1, it goes on from here"
+        )
+    return members
 
 
 @lru_cache(maxsize=1)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import RequestError
+from qedeploy.executors import Workers, open_workers
 from qedeploy.network.structure import Structure
 from qedeploy.search.budgets import format_budget
 from qedeploy.search.checkpoint import Checkpoint
@@ -46,13 +42,14 @@ def solve(
     start: Sequence[Structure] = (),
     checkpoint: Checkpoint | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     watch: Watch | None = None,
 ) -> SearchResult:
     """Return the best structure of `space` that evolution finds under `budgets`.
 
-    Equal arguments give an equal result, whatever `workers` (processes) and however often it was interrupted: it goes
-    on from `checkpoint`, which it keeps up to date and leaves behind. Raises RequestError where a limit cannot be met,
-    and where none was found that meets all.
+    Equal arguments give an equal result, whatever `workers` (processes) or `cluster` (the address of a Dask scheduler)
+    and however often it was interrupted: it goes on from `checkpoint`, which it keeps up to date and leaves behind.
+    Raises RequestError where a limit cannot be met, and where none was found that meets all.
     """
     evolution = Evolution(space, budgets, settings)
     require_feasible(space, budgets)
@@ -62,8 +59,9 @@ def solve(
         if checkpoint:
             # At once, so that a folder that takes no files is found out before the search and not after it.
             checkpoint.save(state)
-    with _executor(workers) as executor:
-        state = _run(evolution, state, executor, checkpoint, watch)
+    processes = min(workers, CHUNKS_PER_GENERATION) if workers > 1 else 0
+    with open_workers(processes, cluster) as opened:
+        state = _run(evolution, state, opened, checkpoint, watch)
     return SearchResult(
         method=METHOD,
         settings=asdict(settings),
@@ -73,11 +71,11 @@ def solve(
 
 
 def _run(
-    evolution: Evolution, state: State, executor: Executor | None, checkpoint: Checkpoint | None, watch: Watch | None
+    evolution: Evolution, state: State, workers: Workers, checkpoint: Checkpoint | None, watch: Watch | None
 ) -> State:
     saved = reported = time.monotonic()
     try:
-        for found in evolution.states(state, executor):
+        for found in evolution.states(state, workers):
             state = found
             now = time.monotonic()
             if checkpoint and now - saved >= SECONDS_BETWEEN_CHECKPOINTS:
@@ -123,23 +121,3 @@ def _best(evolution: Evolution, state: State) -> Structure:
         f"no structure was found that keeps all budgets together, though each can be kept alone (evidence from "
         f"{state.evaluations} evaluations, not a proof); the closest needs {needs}: raise what it exceeds"
     )
-
-
-@contextmanager
-def _executor(workers: int) -> Iterator[Executor | None]:
-    if workers <= 1:
-        yield None
-        return
-    # Spawned, not forked: a fork of a process with threads may hang, and other systems have no fork.
-    with ProcessPoolExecutor(
-        min(workers, CHUNKS_PER_GENERATION), mp_context=get_context("spawn"), initializer=_ignore_interrupts
-    ) as executor:
-        try:
-            yield executor
-        except BrokenProcessPool as error:
-            raise UserError("a worker process died (out of memory?); repeat the command with --workers 1") from error
-
-
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches every process of the terminal; only the one that holds the checkpoint has something to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

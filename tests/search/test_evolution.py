@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError, UserError
+from qedeploy.executors import Workers, open_workers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.search.checkpoint import Checkpoint
@@ -37,8 +40,8 @@ def reference_start(request):
     return (from_blocks(named["init_Mixed_7d0G"]["structure"]),)
 
 
-def last_state(evolution, state, executor=None):
-    for found in evolution.states(state, executor):
+def last_state(evolution, state, workers=None):
+    for found in evolution.states(state, workers):
         state = found
     return state
 
@@ -74,8 +77,12 @@ def test_stopping_and_helpers_change_nothing(tmp_path, bits_per):
     evolution = Evolution(space, budgets, chosen)
     whole = last_state(evolution, evolution.start())
     assert whole.evaluations == chosen.evaluations
-    with ThreadPoolExecutor(3) as executor:
-        assert_same(last_state(evolution, evolution.start(), executor), whole)
+    assert_same(last_state(evolution, evolution.start(), Workers(partial(ThreadPoolExecutor, 3), lambda: 6)), whole)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        open_workers(cluster=cluster.scheduler_address) as workers,
+    ):
+        assert_same(last_state(evolution, evolution.start(), workers), whole)
     halfway = next(evolution.states(evolution.start()))
     checkpoint = Checkpoint(path=tmp_path / "checkpoint.npz", settings={"seed": 3})
     checkpoint.save(halfway)

@@ -97,11 +97,13 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
     console.print(table)
 
 
-def write_front(folder: Path, request: Request, kind: BudgetKind, *, quiet: bool) -> None:
+def write_front(
+    folder: Path, request: Request, kind: BudgetKind, *, workers: int = 1, cluster: str | None = None, quiet: bool
+) -> None:
     """Find the front of score against `kind`, and write it as front.json and front.svg into `folder`."""
     from rich.console import Console
 
-    found = front(request.space, request.budgets, kind, points=FRONT_POINTS)
+    found = front(request.space, request.budgets, kind, points=FRONT_POINTS, workers=workers, cluster=cluster)
     write_text(folder / "front.json", json.dumps(found.document(), indent=1) + "\n")
     draw_front(folder / "front.svg", found, request)
     if not quiet:
