@@ -178,3 +178,11 @@ def test_master_equals_scipy(seed: int) -> None:
     best = linprog(-scores, A_ub=shares.T, b_ub=np.ones(limits), A_eq=np.ones((1, count)), b_eq=[1.0])
     assert master.value == pytest.approx(-best.fun, rel=1e-9)
     assert master.multipliers == pytest.approx(-best.ineqlin.marginals, abs=1e-6)
+
+
+def test_a_front_is_the_same_whoever_finds_its_points() -> None:
+    request = make_request("cpu-int8")
+    alone = front(request.space, request.budgets, BudgetKind.BITOPS, points=7)
+    helped = front(request.space, request.budgets, BudgetKind.BITOPS, points=7, workers=2)
+    assert alone == helped
+    assert len(alone.points) == 7
