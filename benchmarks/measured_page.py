@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qedeploy.bench.latency.correlate import CorrelationResult, Estimate
 from qedeploy.bench.latency.correlation_report import agreement_cells, notes
-from qedeploy.files import write_with
+from qedeploy.figures import write_svg
 from qedeploy.network.structure import Structure
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable
@@ -56,7 +56,7 @@ def draw_searches(path: Path, pairs: Sequence[Pair]) -> Path:
     axes.set_ylabel("QE-Score")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    return write_with(path, lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+    return write_svg(path, figure)
 
 
 def page(
@@ -93,9 +93,9 @@ def _introduction(
         f"--networks {arguments.networks} --seed {arguments.seed}",
         "```",
         "",
-        f"{machine['cpu']}, {machine['usable_cores']} cores ({', '.join(machine['instruction_sets'])}), "
-        f"{runtime['name']} {runtime['version']} on {arguments.threads} thread(s), batch 1, "
-        f"Python {platform.python_version()}; recipe {request.recipe.name}; table of {table.date[:10]}.",
+        f"{machine['cpu']}, {machine['usable_cores']} cores ({', '.join(machine['instruction_sets'])}),",
+        f"{runtime['name']} {runtime['version']} on {arguments.threads} thread(s), batch 1, Python "
+        f"{platform.python_version()}; recipe {request.recipe.name}; table of {table.date[:10]}.",
     ]
 
 
@@ -150,7 +150,7 @@ def _estimates(name: str, correlation: CorrelationResult) -> list[str]:
         "|---|---|---|---|---|---|---|",
         *(_cells(agreement_cells(item)) for item in correlation.agreements),
         "",
-        *notes(correlation),
+        *(f"- {note}" for note in notes(correlation)),
         "",
         f"![measured latency against each estimate]({name}-correlation.svg)",
     ]

@@ -13,7 +13,8 @@ import numpy as np
 
 from qedeploy.bench.latency.correlate import Agreement, CorrelationResult, Estimate, proportional
 from qedeploy.bench.latency.draw import Drawn
-from qedeploy.files import write_text, write_with
+from qedeploy.figures import write_svg
+from qedeploy.files import write_text
 from qedeploy.network.document import to_document
 from qedeploy.units import format_duration
 
@@ -124,6 +125,7 @@ def notes(result: CorrelationResult) -> list[str]:
 def draw_scatter(path: Path, result: CorrelationResult) -> Path:
     """Draw measured latency against each estimate, one panel each, as an SVG; returns its path."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     columns = len(result.agreements)
     figure = Figure(figsize=(3.4 * columns, 3.9), layout="constrained")
@@ -144,9 +146,13 @@ def draw_scatter(path: Path, result: CorrelationResult) -> Path:
         axes.set_title(f"{item.estimate}\nKendall {kendall}, error {item.error:.0%}", fontsize=10)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            # Decades with their halves and fifths, written out: a range is seldom wide enough for powers of ten.
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FormatStrFormatter("%g"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("predicted ms")
         axes.grid(visible=True, which="both", alpha=0.2)
     panels[0].set_ylabel("measured ms")
     panels[0].legend(loc="upper left", fontsize=8)
-    # Without a date and with fixed names the same result makes the same bytes.
-    return write_with(path, lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+    return write_svg(path, figure)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.errors import UserError
-from qedeploy.files import write_text, write_with
+from qedeploy.figures import write_svg
+from qedeploy.files import write_text
 from qedeploy.network.costs import convolutions, structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
@@ -150,8 +151,7 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
     axes.set_title(f"{request.recipe.name} on {request.profile.name}")
     axes.legend(loc="lower right")
     axes.grid(visible=True, alpha=0.3)
-    # Without a date the same front makes the same bytes.
-    return write_with(path, lambda part: figure.savefig(part, format="svg", metadata={"Date": None}))
+    return write_svg(path, figure)
 
 
 def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, float, float]]:

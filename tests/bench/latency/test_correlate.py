@@ -171,6 +171,7 @@ def test_what_is_written_holds_every_network(tmp_path, networks):
     assert len(lines) == 13
     assert lines[0] == "drawn,seconds,spread,MACs,nominal BitOps,executed BitOps,parameter bytes,latency table"
     figure = draw_scatter(tmp_path / "a.svg", result).read_text()
+    assert draw_scatter(tmp_path / "b.svg", result).read_text() == figure
     assert "latency table" in figure
     assert agreement_table(result).row_count == 5
 
