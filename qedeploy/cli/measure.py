@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -34,52 +33,25 @@ def measure(
     """
     from rich.console import Console
 
-    from qedeploy.bench.latency.campaign import Campaign
-    from qedeploy.bench.latency.execution import executing
     from qedeploy.bench.latency.jobs import JobSettings
-    from qedeploy.bench.latency.keeping import Keeping
-    from qedeploy.bench.latency.terminal import measuring_shown, print_table
+    from qedeploy.bench.latency.measuring import measure_table
+    from qedeploy.bench.latency.terminal import measuring_shown, print_measured
     from qedeploy.search.request import make_request
 
     request = make_request(profile, recipe)
-    request.profile.require_runtime()
-    settings = JobSettings(threads=threads)
-    console = Console(highlight=False)
-    with executing(request.profile, cluster) as execute:
-        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster)
-        if fresh:
-            keeping.journal.remove()
-        end = time.monotonic() + minutes * 60
-        with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as watch:
-            campaign = Campaign(
-                request,
-                settings,
-                journal=keeping.journal,
-                seed=seed,
-                time_left=lambda: time.monotonic() < end,
-                watch=watch,
-            )
-            interrupted = False
-            try:
-                table = campaign.run(execute)
-            except KeyboardInterrupt:
-                if not campaign.results.references:
-                    raise
-                interrupted = True
-                table = campaign.table()
-    path = keeping.keep(table, request.profile, fresh=fresh)
-    if not quiet:
-        print_table(console, table, request.profile)
-        if campaign.results.failures:
-            console.print(
-                f"not measured, {len(campaign.results.failures)}: {next(iter(campaign.results.failures.values()))}"
-            )
-        console.print(f"written to {path}", soft_wrap=True)
-        console.print(
-            f"next: [bold]qedeploy search --profile {profile} --budget latency=...ms[/], or "
-            f"[bold]qedeploy correlate --profile {profile}[/] for how true it is",
-            soft_wrap=True,
+    with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as watch:
+        measured = measure_table(
+            request,
+            JobSettings(threads=threads),
+            minutes=minutes,
+            seed=seed,
+            out=out,
+            fresh=fresh,
+            cluster=cluster,
+            watch=watch,
         )
-    if interrupted:
+    if not quiet:
+        print_measured(Console(highlight=False), measured, request)
+    if measured.interrupted:
         print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)
         raise typer.Exit(130)

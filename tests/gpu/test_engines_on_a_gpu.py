@@ -24,7 +24,9 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
+from qedeploy.search.latency.table import Part, read_table
 from tests.cli.console import qedeploy
+from tests.cli.test_measure_command import RECIPE
 from tests.tensorrt_cpu.models import W4A16, structure
 
 pytestmark = pytest.mark.usefixtures("gpu_machine")
@@ -145,3 +147,16 @@ def test_more_memory_than_the_gpu_has_is_one_line(tmp_path):
     done = qedeploy("export", checkpoint(tmp_path), "--engine", "required", "--engine-batch", 2**22, timeout=1200)
     assert done.returncode == 3
     assert done.stderr.strip().count("\n") == 0
+
+
+def test_a_latency_table_is_measured_searched_on_and_holds(tmp_path):
+    (tmp_path / "small.toml").write_text(RECIPE)
+    asked = ("--profile", "t4-int8", "--recipe", "small.toml")
+    done = qedeploy("measure", *asked, "--minutes", "1", "--out", "table.json", cwd=tmp_path, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    table = read_table(tmp_path / "table.json")
+    assert table.runtime["name"] == "TensorRT"
+    assert {point.shape.part for point in table.points} == set(Part)
+    assert table.calibration.networks >= 4
+    done = qedeploy("search", *asked, "--latency-table", "table.json", "--budget", "latency=10ms", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

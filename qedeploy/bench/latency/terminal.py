@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.latency.campaign import Standing
+from qedeploy.bench.latency.measuring import MeasuredTable
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable
+from qedeploy.search.request import Request
 from qedeploy.units import format_duration
 
 if TYPE_CHECKING:
@@ -76,6 +78,21 @@ def _lines(console: Console, seconds: float) -> Callable[[Standing], None]:
             last = now
 
     return report
+
+
+def print_measured(console: Console, measured: MeasuredTable, request: Request) -> None:
+    """Print a table that was measured, what is missing in it, where it is, and what to do next."""
+    print_table(console, measured.table, request.profile)
+    if measured.failures:
+        console.print(f"not measured, {len(measured.failures)} parts: {measured.failures[0]}")
+    if measured.lost:
+        console.print(f"{measured.lost} jobs were lost with their workers")
+    console.print(f"written to {measured.path}", soft_wrap=True)
+    console.print(
+        f"next: [bold]qedeploy search --profile {request.profile_argument} --budget latency=...ms[/], or "
+        f"[bold]qedeploy correlate --profile {request.profile_argument}[/] for how true it is",
+        soft_wrap=True,
+    )
 
 
 def print_table(console: Console, table: LatencyTable, profile: Profile) -> None:

@@ -21,7 +21,7 @@ from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.verify import Enumeration, relax
 from qedeploy.units import Quantity, parse_quantity
 from tests.search.exact.small_spaces import Measured, measured, random_space
-from tests.search.exact.test_exact_search import fitting
+from tests.search.exact.test_exact_search import assert_equals_brute_force, fitting
 from tests.search.made_up_latency import MadeUpLatency
 from tests.search.spaces import make_space
 from tests.search.test_layer_times import real_space
@@ -49,17 +49,7 @@ def test_latency_with_any_other_budgets_equals_brute_force(seed: int) -> None:
     space = random_space(seed)
     every = measured(space)
     for limits in latency_requests(every, seed):
-        fits = fitting(every, limits)
-        if not fits:
-            with pytest.raises(RequestError):
-                solve(Problem.of(space, limits))
-            continue
-        best = max(item.score for item in fits)
-        solution = solve(Problem.of(space, limits))
-        assert solution.certificate.status == "optimal"
-        assert abs(solution.certificate.score - best) <= 1e-9, limits
-        assert best <= solution.certificate.upper_bound <= best + 2e-9
-        assert any(item.structure == solution.found[0].structure for item in fits)
+        assert_equals_brute_force(space, every, limits)
 
 
 @pytest.mark.parametrize("seed", range(6100, 6110))

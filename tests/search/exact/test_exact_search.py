@@ -37,23 +37,28 @@ def fitting(every: list[Measured], limits: dict[BudgetKind, float]) -> list[Meas
     return [item for item in every if all(item.costs[kind] <= limit for kind, limit in limits.items())]
 
 
+def assert_equals_brute_force(space: SearchSpace, every: list[Measured], limits: dict[BudgetKind, float]) -> None:
+    """The exact search finds the best of `every` that fits, or refuses where none does."""
+    fits = fitting(every, limits)
+    if not fits:
+        with pytest.raises(RequestError):
+            solve(Problem.of(space, limits))
+        return
+    best = max(item.score for item in fits)
+    solution = solve(Problem.of(space, limits))
+    assert solution.certificate.status == "optimal"
+    assert abs(solution.certificate.score - best) <= 1e-9, limits
+    assert best <= solution.certificate.upper_bound <= best + 2e-9
+    assert best <= solution.certificate.relaxed_bound + 1e-9
+    assert any(item.structure == solution.found[0].structure for item in fits)
+
+
 @pytest.mark.parametrize("seed", range(SPACES))
 def test_equals_brute_force(seed: int) -> None:
     space = random_space(seed)
     every = measured(space)
     for limits in requests(every, seed):
-        fits = fitting(every, limits)
-        if not fits:
-            with pytest.raises(RequestError):
-                solve(Problem.of(space, limits))
-            continue
-        best = max(item.score for item in fits)
-        solution = solve(Problem.of(space, limits))
-        assert solution.certificate.status == "optimal"
-        assert abs(solution.certificate.score - best) <= 1e-9, limits
-        assert best <= solution.certificate.upper_bound <= best + 2e-9
-        assert best <= solution.certificate.relaxed_bound + 1e-9
-        assert any(item.structure == solution.found[0].structure for item in fits)
+        assert_equals_brute_force(space, every, limits)
 
 
 @pytest.mark.parametrize("seed", range(20))

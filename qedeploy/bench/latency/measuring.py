@@ -1,0 +1,73 @@
+"""A latency table from question to file: measure until the time is up, go on where an earlier run was, keep it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qedeploy.bench.latency.campaign import Campaign, Standing
+from qedeploy.bench.latency.execution import executing
+from qedeploy.bench.latency.jobs import JobSettings
+from qedeploy.bench.latency.keeping import Keeping
+from qedeploy.search.latency.table import LatencyTable
+from qedeploy.search.request import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredTable:
+    """A table and its file. `failures` are reasons why parts are missing; `interrupted` says that Ctrl-C ended it."""
+
+    table: LatencyTable
+    path: Path
+    failures: tuple[str, ...]
+    lost: int
+    interrupted: bool
+
+
+def measure_table(
+    request: Request,
+    settings: JobSettings,
+    *,
+    minutes: float,
+    seed: int = 0,
+    out: Path | None = None,
+    fresh: bool = False,
+    cluster: str | None = None,
+    watch: Callable[[Standing], None] = lambda _: None,
+) -> MeasuredTable:
+    """Measure a table of the request's space for so many minutes, and write it to `out` or the user's data.
+
+    Jobs of earlier runs with the same settings count, unless `fresh`. Raises UserError for another measurement's file,
+    RequestError where nothing can be measured, MissingRuntimeError without the runtime; KeyboardInterrupt where Ctrl-C
+    came before the first job was done.
+    """
+    request.profile.require_runtime()
+    with executing(request.profile, cluster) as execute:
+        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster)
+        if fresh:
+            keeping.journal.remove()
+        end = time.monotonic() + minutes * 60
+        campaign = Campaign(
+            request,
+            settings,
+            journal=keeping.journal,
+            seed=seed,
+            time_left=lambda: time.monotonic() < end,
+            watch=watch,
+        )
+        interrupted = False
+        try:
+            table = campaign.run(execute)
+        except KeyboardInterrupt:
+            if not campaign.results.references:
+                raise
+            interrupted, table = True, campaign.table()
+    return MeasuredTable(
+        table=table,
+        path=keeping.keep(table, request.profile, fresh=fresh),
+        failures=tuple(campaign.results.failures.values()),
+        lost=campaign.lost,
+        interrupted=interrupted,
+    )
