@@ -17,6 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.profiles.loader import profile_names
+from qedeploy.search.latency.tables import describe_kept
 
 _PROBE_SECONDS = 60
 
@@ -72,7 +74,20 @@ def diagnose(machine: Machine | None = None) -> tuple[Finding, ...]:
         tensorrt,
         gpu,
         engine_finding(tensorrt, gpu),
+        tables_finding(),
+        _package_finding(
+            "Dask", "distributed", "--cluster measures and searches on other machines with it", "'qedeploy[cluster]'"
+        ),
     )
+
+
+def tables_finding() -> Finding:
+    """Return which profiles have a latency table that `qedeploy measure` kept."""
+    kept = [f"{name} ({len(tables)})" for name in profile_names() if (tables := describe_kept(name))]
+    if kept:
+        return Finding(name="latency tables", status=Status.READY, detail=", ".join(kept))
+    remedy = "qedeploy measure --profile cpu-int8, to search with --budget latency=4ms"
+    return Finding(name="latency tables", status=Status.MISSING, detail="none was measured here", remedy=remedy)
 
 
 def cpu_finding(machine: Machine) -> Finding:
@@ -139,12 +154,15 @@ def engine_finding(tensorrt: Finding, gpu: Finding) -> Finding:
     )
 
 
-def _package_finding(name: str, distribution: str, purpose: str) -> Finding:
+def _package_finding(name: str, distribution: str, purpose: str, install: str = "") -> Finding:
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return Finding(
-            name=name, status=Status.MISSING, detail=f"not installed; {purpose}", remedy=f"pip install {distribution}"
+            name=name,
+            status=Status.MISSING,
+            detail=f"not installed; {purpose}",
+            remedy=f"pip install {install or distribution}",
         )
     return Finding(name=name, status=Status.READY, detail=version)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,15 +46,18 @@ def show(
     """Show one profile: every figure with its source, and what each bit pair is lowered to."""
     from qedeploy.profiles.describe import profile_document
     from qedeploy.profiles.loader import load_profile
+    from qedeploy.search.latency.tables import describe_kept
 
     found = load_profile(profile)
+    tables = describe_kept(found.name)
     if as_json:
         import json
 
-        print(json.dumps(profile_document(found), indent=2))
+        print(json.dumps({**profile_document(found), "latency_tables": tables}, indent=2))
         return
     from rich.console import Console
 
+    from qedeploy.profiles.profile import Runtime
     from qedeploy.profiles.table import facts_table, lowering_table
 
     console = Console()
@@ -62,3 +65,14 @@ def show(
     console.print(facts_table(found))
     console.print()
     console.print(lowering_table(found))
+    for table in tables:
+        console.print(f"latency table: {_kept(table)}", highlight=False)
+    if not tables and found.runtime is not Runtime.NONE:
+        console.print(f"latency table: none; qedeploy measure --profile {profile} makes one", highlight=False)
+
+
+def _kept(table: dict[str, Any]) -> str:
+    if "fault" in table:
+        return str(table["fault"])
+    error = "" if table["error"] is None else f", {table['error']:.1%} off on {table['networks']} whole networks"
+    return f"{table['device']}, {table['date'][:10]}, {table['points']} points{error}"

@@ -5,7 +5,10 @@ import subprocess
 import pytest
 
 from qedeploy.profiles.loader import FOLDER, profile_names
+from qedeploy.search.latency.table import write_table
+from qedeploy.search.latency.tables import table_path
 from tests.cli.console import SCRIPT, qedeploy
+from tests.search.latency.laws import table
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -70,3 +73,13 @@ def test_an_unknown_name_suggests_the_closest():
     done = qedeploy("profiles", "show", "t4int8")
     assert done.returncode == 2
     assert "did you mean t4-int8?" in done.stderr
+
+
+def test_the_tables_that_were_measured_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert "latency table: none; qedeploy measure --profile cpu-int8" in qedeploy("profiles", "show", "cpu-int8").stdout
+    assert "latency table" not in qedeploy("profiles", "show", "stm32f746").stdout
+    write_table(table_path("cpu-int8", "a law", "none", "1", 1), table(date="2026-03-01T00:00:00"))
+    assert "latency table: a law, 2026-03-01, " in qedeploy("profiles", "show", "cpu-int8").stdout
+    shown = json.loads(qedeploy("profiles", "show", "cpu-int8", "--json").stdout)
+    assert shown["latency_tables"][0]["device"] == "a law"

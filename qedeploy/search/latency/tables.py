@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.profiles.profile import Profile
@@ -28,6 +29,33 @@ def kept_tables(profile_name: str) -> list[Path]:
     """Return the tables kept for a profile, the one measured last first."""
     found = tables_folder().glob(f"{_slug(profile_name)}--*.json")
     return sorted(found, key=lambda path: (read_table(path).date, path.name), reverse=True)
+
+
+def describe_kept(profile_name: str) -> list[dict[str, Any]]:
+    """Return the tables kept for a profile as JSON-ready data, the one that is taken first; broken ones by their error.
+
+    Each has its file; device, date, points, networks and error, or the reason why it cannot be read.
+    """
+    found: list[dict[str, Any]] = []
+    for path in tables_folder().glob(f"{_slug(profile_name)}--*.json"):
+        try:
+            table = read_table(path)
+        except UserError as error:
+            found.append({"file": str(path), "date": "", "fault": str(error)})
+            continue
+        calibration = table.calibration
+        found.append(
+            {
+                "file": str(path),
+                "device": table.device,
+                "date": table.date,
+                "recipe": table.recipe,
+                "points": len(table.points),
+                "networks": calibration.networks,
+                "error": calibration.error,
+            }
+        )
+    return sorted(found, key=lambda item: (item["date"], item["file"]), reverse=True)
 
 
 def load_table(profile: Profile, file: Path | None) -> tuple[LatencyTable, Path] | None:

@@ -10,7 +10,7 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.latency.table import NetworkPoint, Point, read_table, to_document, write_table
-from qedeploy.search.latency.tables import kept_tables, load_table, table_path
+from qedeploy.search.latency.tables import describe_kept, kept_tables, load_table, table_path
 from tests.search.latency.laws import points, table
 
 PROFILE = load_profile("cpu-int8")
@@ -73,3 +73,13 @@ def test_points_of_known_shapes_are_replaced_and_others_added():
     after = before.with_points((changed, new))
     assert len(after.points) == len(before.points) + 1
     assert after.points[0].seconds == 1.0
+
+
+def test_what_is_kept_is_described_with_what_cannot_be_read(data):
+    assert describe_kept("cpu-int8") == []
+    path = keep("2026-03-01")
+    (path.parent / "cpu-int8--broken.json").write_text("{")
+    good, broken = describe_kept("cpu-int8")
+    assert (good["file"], good["device"], good["points"], good["error"]) == (str(path), "a law", len(table().points), None)
+    assert "not valid JSON" in broken["fault"]
+    assert describe_kept("cpu-int") == []
