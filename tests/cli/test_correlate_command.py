@@ -15,7 +15,7 @@ from tests.cli.console import SCRIPT, qedeploy
 from tests.cli.test_measure_command import RECIPE
 from tests.search.latency.laws import table
 
-ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "5")
+ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "4")
 
 
 @pytest.fixture
@@ -29,19 +29,19 @@ def test_networks_are_measured_and_estimates_compared(folder):
     write_table(folder / "t.json", table(bottleneck_multiple=16, reference_seconds=1e-4))
     done = qedeploy(*ASKED, "--latency-table", "t.json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    for words in ("nominal BitOps", "executed BitOps", "latency table", "5 networks", "reference graph took"):
+    for words in ("nominal BitOps", "executed BitOps", "latency table", "4 networks", "reference graph took"):
         assert words in done.stdout
     (out,) = (folder / "runs").iterdir()
     assert out.name.startswith("cpu-int8-correlation-")
     assert {path.name for path in out.iterdir()} == {"correlation.json", "correlation.svg", "correlation.csv"}
     written = json.loads((out / "correlation.json").read_text())
-    assert len(written["networks"]) == 5
+    assert len(written["networks"]) == 4
     assert [item["estimate"] for item in written["agreements"]][-1] == "latency table"
     assert written["latency_table"]["name"] == "t.json"
 
 
 def test_ctrl_c_keeps_what_was_measured(folder):
-    command = [str(SCRIPT), *ASKED, "--networks", "6", "--out", "c"]
+    command = [str(SCRIPT), *ASKED, "--networks", "5", "--out", "c"]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -53,10 +53,10 @@ def test_ctrl_c_keeps_what_was_measured(folder):
     assert process.returncode == 130
     assert "the same command goes on" in stderr
     assert "Traceback" not in stderr
-    again = qedeploy(*ASKED, "--networks", "6", "--out", "c", "--seed", "1", cwd=folder)
+    again = qedeploy(*ASKED, "--networks", "5", "--out", "c", "--seed", "1", cwd=folder)
     assert again.returncode == 2
     assert "repeat those settings" in again.stderr
-    done = qedeploy(*ASKED, "--networks", "6", "--out", "c", cwd=folder)
+    done = qedeploy(*ASKED, "--networks", "5", "--out", "c", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "qedeploy measure --profile cpu-int8" in done.stdout
     assert not journal.exists()

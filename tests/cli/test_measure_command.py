@@ -76,7 +76,7 @@ def test_a_table_is_measured_kept_and_added_to(folder):
     assert table.settings["threads"] == 1
     assert table.machine["cpu"] == table.device
     assert "qedeploy search --profile cpu-int8 --budget latency=" in done.stdout
-    again = measure(folder, "--quiet", minutes="0.3")
+    again = measure(folder, "--quiet", minutes="0.15")
     assert (again.returncode, again.stdout) == (0, "")
     more = read_table(path)
     assert {point.shape for point in table.points} <= {point.shape for point in more.points}

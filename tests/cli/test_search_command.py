@@ -25,7 +25,7 @@ SEARCH = (
     "evolution",
 )
 EVOLVE = ("--method", "evolution", "--evaluations")
-LONG = (*SEARCH, "--evaluations", "2000000", "--out", "out")
+LONG = (*SEARCH, "--evaluations", "1500000", "--out", "out")
 FILES = ("structure.json", "search.json")
 
 

@@ -34,7 +34,7 @@ from qedeploy.search.space import BudgetKind
 
 FRAGMENTS_PER_JOB = 6
 NETWORKS_PER_JOB = 4
-NETWORK_WINDOW = 0.1
+NETWORK_WINDOW = 0.05
 """Seconds of a round of whole networks: several queries of milliseconds each."""
 
 _OPENING_TAILS, _OPENING_BLOCKS = 4, 20

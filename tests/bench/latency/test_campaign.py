@@ -76,7 +76,7 @@ def campaign(tmp_path, jobs, name="j.jsonl", **changes):
 
 def test_a_table_of_a_noisy_device_predicts_networks_it_has_not_seen(tmp_path):
     device = Device(noise=0.03)
-    table = campaign(tmp_path, 40).run(device.execute)
+    table = campaign(tmp_path, 30).run(device.execute)
     model = LatencyModel(table, REQUEST.profile)
     known = [network.structure for network in table.networks]
     stream = candidates.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=99)
@@ -101,7 +101,7 @@ def test_a_few_jobs_already_cover_every_part(tmp_path):
 
 def test_networks_and_parts_have_jobs_and_windows_of_their_own(tmp_path):
     device = Device()
-    campaign(tmp_path, 26).run(device.execute)
+    campaign(tmp_path, 16).run(device.execute)
     for job in device.jobs:
         whole = {subject.blocks is None for subject in job.subjects}
         assert len(whole) == 1
@@ -110,7 +110,7 @@ def test_networks_and_parts_have_jobs_and_windows_of_their_own(tmp_path):
 
 
 def test_what_the_search_would_choose_is_measured_as_well(tmp_path):
-    table = campaign(tmp_path, 24).run(Device().execute)
+    table = campaign(tmp_path, 16).run(Device().execute)
     seconds = [network.seconds for network in table.networks]
     stream = candidates.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile)
     drawn = [to_document(next(stream)) for _ in seconds]
@@ -135,7 +135,7 @@ def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
 
 def test_lost_jobs_cost_themselves_only(tmp_path):
     device = Device(lose={1, 4})
-    run = campaign(tmp_path, 20)
+    run = campaign(tmp_path, 6)
     table = run.run(device.execute)
     assert run.lost == 2
     assert {point.shape.part for point in table.points} >= {Part.POINTWISE, Part.DEPTHWISE}
@@ -143,7 +143,7 @@ def test_lost_jobs_cost_themselves_only(tmp_path):
 
 def test_what_fails_is_not_tried_again(tmp_path):
     device = Device(fail={3})
-    run = campaign(tmp_path, 24)
+    run = campaign(tmp_path, 16)
     run.run(device.execute)
     failed = {subject.key for subject in device.jobs[3].subjects}
     assert set(run.results.failures) == failed
@@ -160,7 +160,7 @@ def test_nothing_measured_is_an_error_with_the_reason(tmp_path):
 
 def test_points_that_disagree_with_themselves_are_marked_and_measured_again(tmp_path):
     device = Device(noise=0.3)
-    table = campaign(tmp_path, 26).run(device.execute)
+    table = campaign(tmp_path, 16).run(device.execute)
     assert any(point.unstable for point in table.points)
     keys = [subject.key for job in device.jobs for subject in job.subjects]
     assert len(keys) > len(set(keys))

@@ -80,6 +80,11 @@ def test_what_is_kept_is_described_with_what_cannot_be_read(data):
     path = keep("2026-03-01")
     (path.parent / "cpu-int8--broken.json").write_text("{")
     good, broken = describe_kept("cpu-int8")
-    assert (good["file"], good["device"], good["points"], good["error"]) == (str(path), "a law", len(table().points), None)
+    assert (good["file"], good["device"], good["points"], good["error"]) == (
+        str(path),
+        "a law",
+        len(table().points),
+        None,
+    )
     assert "not valid JSON" in broken["fault"]
     assert describe_kept("cpu-int") == []
