@@ -13,9 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from qedeploy.network.costs import BITOPS_PER_FLOP
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.structure import Bits
 from qedeploy.search.layer_times import Place, constant_seconds, layer_times
-from qedeploy.search.result import budget_costs
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.terms import Array, LayerTerms, PairTerms
 
@@ -56,7 +55,7 @@ class AdditiveCost(Protocol):
 
     @property
     def limit(self) -> float:
-        """The budget, inclusive, in the unit of `of`."""
+        """The budget, inclusive, in the unit that `network.costs` counts, seconds for latency."""
 
     @property
     def constant(self) -> float:
@@ -68,9 +67,6 @@ class AdditiveCost(Protocol):
         How many there are, and their factors, must not depend on the shapes.
         """
 
-    def of(self, structure: Structure) -> float:
-        """Return the cost of a whole structure, by the accounting the budget is judged with."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedCost:
@@ -78,7 +74,6 @@ class CountedCost:
 
     kind: BudgetKind
     limit: float
-    space: SearchSpace
     constant: float = 0.0
 
     @property
@@ -103,10 +98,6 @@ class CountedCost:
                 return ((np.array(1.0), every),)
         raise ValueError(f"{self.kind} is not a sum over layers")
 
-    def of(self, structure: Structure) -> float:
-        """Return the cost of a whole structure by `network.costs`."""
-        return budget_costs(structure, self.space)[self.kind]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyCost:
@@ -127,7 +118,3 @@ class LatencyCost:
         place = layers.place
         index = times.index(place.role, layers.in_channels, layers.out_channels, layers.kernel, layers.shortcut)
         return tuple(zip(times.every_pair(place, pairs.bits, index), np.eye(len(pairs.bits)), strict=True))
-
-    def of(self, structure: Structure) -> float:
-        """Return the predicted seconds of a whole structure."""
-        return budget_costs(structure, self.space)[BudgetKind.LATENCY]

@@ -72,7 +72,7 @@ class BlockShapes:
 class Problem:
     """Find the best score of `space` with every one of `costs` and the peak memory within its limit.
 
-    `costs` are the `budgets` that add up over layers, and any further costs of that kind.
+    `costs` are the `budgets` that add up over layers.
     """
 
     space: SearchSpace
@@ -80,16 +80,14 @@ class Problem:
     costs: tuple[AdditiveCost, ...]
 
     @classmethod
-    def of(cls, space: SearchSpace, budgets: Budgets, extra: Sequence[AdditiveCost] = ()) -> Problem:
-        """Return the problem of `space` under `budgets` and the `extra` costs."""
-        added: list[AdditiveCost] = [
-            LatencyCost(limit=limit, space=space)
-            if kind is BudgetKind.LATENCY
-            else CountedCost(kind=kind, limit=limit, space=space)
+    def of(cls, space: SearchSpace, budgets: Budgets) -> Problem:
+        """Return the problem of `space` under `budgets`."""
+        costs: list[AdditiveCost] = [
+            LatencyCost(limit=limit, space=space) if kind is BudgetKind.LATENCY else CountedCost(kind=kind, limit=limit)
             for kind, limit in budgets.items()
             if kind is not BudgetKind.PEAK_MEMORY
         ]
-        return cls(space, dict(budgets), (*added, *extra))
+        return cls(space, dict(budgets), tuple(costs))
 
     @property
     def peak_memory(self) -> float | None:
@@ -205,10 +203,8 @@ class Problem:
         return _convolution(channels, np.array(self.space.head_channels), 1, place)
 
     def satisfied(self, structure: Structure) -> bool:
-        """Say whether a structure keeps every limit, judged layer by layer by `network.costs`."""
-        return keeps(structure, self.space, self.budgets) and all(
-            cost.of(structure) <= cost.limit for cost in self.costs if cost.name not in self.budgets
-        )
+        """Say whether a structure keeps every limit, judged layer by layer."""
+        return keeps(structure, self.space, self.budgets)
 
     @property
     def widths_per_layer(self) -> bool:

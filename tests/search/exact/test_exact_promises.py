@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind, expand_layers
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits
 from qedeploy.search import evolution_solver
 from qedeploy.search.evolution import EvolutionSettings
-from qedeploy.search.exact.costs import LayerShapes, Pairs, Part
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
@@ -114,54 +111,6 @@ def test_whole_fronts_equal_brute_force(seed: int) -> None:
     assert found.whole
     assert [point.cost for point in found.points] == [cost for cost, _ in best]
     assert [point.score for point in found.points] == pytest.approx([score for _, score in best], abs=1e-9)
-
-
-@dataclass(frozen=True)
-class Milliseconds:
-    """A made-up latency table: an arbitrary time for each layer and pair, and a constant."""
-
-    limit: float
-    name: str = "latency"
-    constant: float = 0.25
-
-    def parts(self, layers: LayerShapes, pairs: Pairs) -> tuple[Part, ...]:
-        place = layers.place
-        return tuple(
-            (self._time(layers.in_channels, layers.out_channels, layers.kernel, place.stride, place.size, bits), one)
-            for bits, one in zip(pairs.bits, np.eye(len(pairs.bits)), strict=True)
-        )
-
-    def of(self, structure: Structure) -> float:
-        layers = [layer for layer in expand_layers(structure) if layer.kind is not LayerKind.CLASSIFIER]
-        return self.constant + sum(
-            float(self._time(x.in_channels, x.out_channels, x.kernel, x.stride, x.nominal_size, x.bits)) for x in layers
-        )
-
-    def _time(self, into, out, kernel, stride, size, bits: Bits):
-        mixed = np.sin(np.multiply(into, 0.37) + np.multiply(out, 0.11) + np.multiply(kernel, size) + 5 * bits.weight)
-        return 1.0 + 0.5 * mixed + 0.05 * bits.activation + 0.01 * stride
-
-
-@pytest.mark.parametrize("seed", range(5000, 5012))
-def test_a_latency_table_is_one_more_budget(seed: int) -> None:
-    space = random_space(seed)
-    every = measured(space)
-    times = [Milliseconds(0.0).of(item.structure) for item in every]
-    limit = float(np.median(times))
-    sizes = {BudgetKind.SIZE: float(np.quantile([item.costs[BudgetKind.SIZE] for item in every], 0.8))}
-    fits = [
-        item.score
-        for item, time in zip(every, times, strict=True)
-        if time <= limit and item.costs[BudgetKind.SIZE] <= sizes[BudgetKind.SIZE]
-    ]
-    problem = Problem.of(space, sizes, (Milliseconds(limit),))
-    if not fits:
-        with pytest.raises(RequestError):
-            solve(problem)
-        return
-    certificate = solve(problem).certificate
-    assert certificate.score == pytest.approx(max(fits), abs=1e-9)
-    assert set(certificate.multipliers) == {"size", "latency"}
 
 
 @pytest.mark.parametrize("seed", range(10))
