@@ -11,6 +11,7 @@ from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
+from qedeploy.network.document import from_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.latency.calibration import calibrate
 from qedeploy.search.latency.table import LatencyTable, Source, read_table, write_table
@@ -68,11 +69,15 @@ class Keeping:
 
 def _with_lessons(table: LatencyTable, before: LatencyTable) -> LatencyTable:
     """Return `table` with the points of runs that `before` has, and with its networks, where it has not its own."""
-    measured, known = {point.shape for point in table.points}, [network.structure for network in table.networks]
+    measured = {point.shape for point in table.points}
+    known = {from_document(network.structure, "latency table") for network in table.networks}
     return dataclasses.replace(
         table,
         points=(*table.points, *(p for p in before.points if p.source is Source.BENCH and p.shape not in measured)),
-        networks=(*table.networks, *(network for network in before.networks if network.structure not in known)),
+        networks=(
+            *table.networks,
+            *(n for n in before.networks if from_document(n.structure, "latency table") not in known),
+        ),
     )
 
 
