@@ -132,8 +132,7 @@ def _described(request: Request, table: LatencyTable) -> list[str]:
         "",
         f"{len(table.points)} points, {sum(point.unstable for point in table.points)} of them unstable, and "
         f"{calibration.networks} whole networks{error}.",
-        f"A network takes the sum of its parts x {calibration.scale:.3f} + {_time(calibration.constant)} + "
-        f"{_time(calibration.seconds_per_weight_byte * 1e6)} for a megabyte of weights.",
+        f"From parts to networks: {calibration}.",
         "Each point predicted from the others:",
         "",
         "| part | points | unstable | mean error | 90 % within |",
@@ -193,10 +192,6 @@ def _row(pair: Pair) -> str:
 
 def _cells(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _time(seconds: float) -> str:
-    return format_duration(seconds, 3) if seconds else "0"
 
 
 def _said(reached: bool) -> str:

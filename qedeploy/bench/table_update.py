@@ -152,9 +152,11 @@ def _alone(parts: Mapping[str, float], table: LatencyTable, expectation: Expecta
     weight_bytes = LatencyModel(dataclasses.replace(table, calibration=per_byte), expectation.profile).seconds_by_layer(
         expectation.structure
     )
-    scale = calibration.scale if calibration.scale > 0 else 1.0
+    shapes = shapes_of(expectation.structure, table.bottleneck_multiple)
     return {
-        name: max(time - calibration.seconds_per_weight_byte * weight_bytes.get(name, 0.0), _LEAST_SHARE * time) / scale
+        name: max(time - calibration.seconds_per_weight_byte * weight_bytes.get(name, 0.0), _LEAST_SHARE * time)
+        # A scale of nothing says nothing about the part.
+        / ((calibration.scale_of(shapes[name].part) if name in shapes else 0.0) or 1.0)
         for name, time in parts.items()
     }
 

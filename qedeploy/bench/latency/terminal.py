@@ -13,7 +13,6 @@ from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable
 from qedeploy.search.request import Request
-from qedeploy.units import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,8 +107,7 @@ def print_table(console: Console, table: LatencyTable, profile: Profile) -> None
     if calibration.networks:
         error = "" if calibration.error is None else f", each predicted from the others to {calibration.error:.1%}"
         console.print(
-            f"{calibration.networks} whole networks{error}: the sum of the parts x {calibration.scale:.3f} + "
-            f"{_time(calibration.constant)} + {_time(calibration.seconds_per_weight_byte * 1e6)} per MB of weights",
+            f"{calibration.networks} whole networks{error}: {calibration}",
             highlight=False,
         )
 
@@ -126,7 +124,3 @@ def _parts(table: LatencyTable, profile: Profile) -> Table:
         shown.add_row(name, str(error.points), str(error.unstable), *shares)
     shown.caption = "error: each point predicted from the others"
     return shown
-
-
-def _time(seconds: float) -> str:
-    return format_duration(seconds) if seconds > 0 else "0"

@@ -18,7 +18,7 @@ from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering, Profile
 from qedeploy.search.latency.curve import Curve, CurveError
-from qedeploy.search.latency.table import LatencyTable, Part, Point
+from qedeploy.search.latency.table import LatencyTable, Part, Point, Shape
 
 
 class Role(StrEnum):
@@ -86,7 +86,11 @@ class LatencyModel:
         own = self.part_seconds(Part.CLASSIFIER, head_channels, classes, 1, 1, size, bits)
         weights = head_channels * classes * self._weight_bytes(Part.CLASSIFIER, bits)
         return float(
-            _ticks(calibration.constant + calibration.scale * own + calibration.seconds_per_weight_byte * weights)
+            _ticks(
+                calibration.constant
+                + calibration.scale_of(Part.CLASSIFIER) * own
+                + calibration.seconds_per_weight_byte * weights
+            )
         )
 
     def layer_seconds(
@@ -113,12 +117,13 @@ class LatencyModel:
         padded_out = self._padded(out_channels) if role in {Role.EXPAND, Role.DEPTHWISE} else np.asarray(out_channels)
         own = self.part_seconds(part, padded_in, padded_out, kernel, stride, size, bits)
         calibration = self.table.calibration
+        scaled = calibration.scale_of(part) * own
         if role is Role.PROJECT and np.any(shortcut):
             added = self.part_seconds(Part.SHORTCUT, out_channels, out_channels, 1, block_stride, size, bits)
-            own = own + np.where(shortcut, added, 0.0)
+            scaled = scaled + np.where(shortcut, calibration.scale_of(Part.SHORTCUT) * added, 0.0)
         fan_in = np.asarray(1) if role is Role.DEPTHWISE else padded_in
         weights = fan_in * padded_out * np.square(kernel) * self._weight_bytes(part, bits)
-        return _ticks(calibration.scale * own + calibration.seconds_per_weight_byte * weights)
+        return _ticks(scaled + calibration.seconds_per_weight_byte * weights)
 
     def part_seconds(
         self,
@@ -137,6 +142,13 @@ class LatencyModel:
         if len(kernels) == 1:
             return np.broadcast_to(found[0], np.broadcast_shapes(found[0].shape, np.shape(kernel)))
         return np.asarray(np.select([np.equal(kernel, each) for each in kernels], found))
+
+    def shape_seconds(self, shape: Shape) -> float:
+        """Return seconds of one part as `part_seconds` does."""
+        found = self.part_seconds(
+            shape.part, shape.in_channels, shape.out_channels, shape.kernel, shape.stride, shape.size, shape.bits
+        )
+        return float(found)
 
     def seconds(self, structure: Structure) -> float:
         """Return the predicted latency of one query with a whole structure."""

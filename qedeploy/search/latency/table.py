@@ -92,10 +92,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """From the sum of its parts to a whole network: `constant + scale * sum + seconds_per_weight_byte * bytes`.
+    """From parts to a whole network: `constant + sum of scale_of(part) * seconds + seconds_per_weight_byte * bytes`.
 
-    Weight bytes are those of the convolutions as executed. Fitted on `networks` whole networks; `error` is the mean
-    absolute percentage error (as a share) on them, each predicted from a fit without it.
+    Weight bytes are those of the convolutions as executed. Parts without a scale of their own in `part_scales` have
+    `scale`. Fitted on `networks` whole networks; `error` is the mean absolute percentage error (as a share) on them,
+    each predicted from a fit without it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -103,8 +104,20 @@ class Calibration:
     scale: float = 1.0
     constant: float = 0.0
     seconds_per_weight_byte: float = 0.0
+    part_scales: Mapping[Part, float] = field(default_factory=dict)
     networks: int = 0
     error: float | None = None
+
+    def scale_of(self, part: Part) -> float:
+        """Return how many times as long as alone a part takes in a network."""
+        return self.part_scales.get(part, self.scale)
+
+    def __str__(self) -> str:
+        own = "".join(f", {part} x {scale:.2f}" for part, scale in self.part_scales.items())
+        return (
+            f"parts x {self.scale:.2f}{own}, {self.constant * 1e6:.0f} us for a query and "
+            f"{self.seconds_per_weight_byte * 1e12:.0f} us for a megabyte of weights"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

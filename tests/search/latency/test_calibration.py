@@ -10,9 +10,9 @@ import pytest
 from qedeploy.network.document import to_document
 from qedeploy.network.layers import expand_layers
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.calibration import FEWEST_NETWORKS, calibrate
+from qedeploy.search.latency.calibration import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
 from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import Calibration, NetworkPoint
+from qedeploy.search.latency.table import Calibration, NetworkPoint, Part
 from tests.search.latency.laws import table
 from tests.search.latency.test_model import structure
 
@@ -70,3 +70,32 @@ def test_few_networks_give_a_scale_and_nothing_else():
 def test_without_networks_parts_count_as_they_are():
     before = table(calibration=Calibration(scale=3.0))
     assert calibrate(before, PROFILE) == dataclasses.replace(before, calibration=Calibration())
+
+
+def test_parts_get_scales_of_their_own_where_that_predicts_networks_better():
+    factors = {Part.POINTWISE: 0.9, Part.DEPTHWISE: 1.4, Part.SHORTCUT: 2.0}
+    device = LatencyModel(table(calibration=Calibration(scale=1.1, constant=1e-4, part_scales=factors)), PROFILE)
+    random = np.random.default_rng(0)
+    structures = [
+        structure(
+            stem=int(random.choice([8, 16, 24, 32])),
+            widths=tuple(sorted(int(8 * channels) for channels in random.integers(1, 50, 5))),
+            ratio=int(random.choice([2, 3, 4])),
+            kernel=int(random.choice([3, 5])),
+            depth=int(random.choice([1, 2, 3])),
+        )
+        for _ in range(ENOUGH_NETWORKS)
+    ]
+    networks = tuple(network(one, device.seconds(one)) for one in structures)
+    found = calibrate(table(networks=networks), PROFILE).calibration
+    assert found.part_scales == pytest.approx(factors, rel=1e-3)
+    assert found.scale == pytest.approx(1.1, rel=0.05)
+    assert found.error < 1e-4
+    for part, factor in factors.items():
+        assert found.scale_of(part) == pytest.approx(factor, rel=1e-3)
+    assert found.scale_of(Part.STEM) == found.scale
+    few = calibrate(table(networks=networks[:-1]), PROFILE).calibration
+    assert few.part_scales == {}
+    assert few.error > found.error
+    alike = tuple(network(one, truth(one)) for one in structures)
+    assert calibrate(table(networks=alike), PROFILE).calibration.error < 1e-6
