@@ -14,6 +14,7 @@ import logging
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -56,7 +57,7 @@ def main() -> None:
         print(f"  / float32          {ratio(times['qedeploy'], times['float32'])}  (to meet: at most {target})")
 
 
-def write_models(record: dict, folder: Path) -> dict[str, Path]:
+def write_models(record: dict[str, Any], folder: Path) -> dict[str, Path]:
     dialect = dialect_for(Runtime.ONNXRUNTIME)
     structure = from_blocks(record["structure"])
     network = random_network(structure, dialect)

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def growth() -> None:
     CONSOLE.print(table)
 
 
-def row(table: Table, space: SearchSpace, budgets: dict[BudgetKind, float]) -> None:
+def row(table: Table, space: SearchSpace, budgets: Mapping[BudgetKind, float]) -> None:
     solution, seconds = timed(space, budgets)
     problem = Problem.of(space, budgets)
     grid = Grid.of(problem)
@@ -171,7 +172,7 @@ def row(table: Table, space: SearchSpace, budgets: dict[BudgetKind, float]) -> N
     table.add_row(str(channels), str(channels**2), str(pairs), f"{seconds:.2f}", f"{min(bounds) * 1e3:.1f}")
 
 
-def timed(space: SearchSpace, budgets: dict[BudgetKind, float], repeats: int = REPEATS) -> tuple[Solution, float]:
+def timed(space: SearchSpace, budgets: Mapping[BudgetKind, float], repeats: int = REPEATS) -> tuple[Solution, float]:
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()

@@ -25,8 +25,8 @@ def test_every_command_and_option_exists(document):
     for line in commands(document):
         command = typer.main.get_command(app)
         words = shlex.split(line)[1:]
-        while words and words[0] in getattr(command, "commands", {}):
-            command = command.commands[words.pop(0)]
+        while words and words[0] in (below := getattr(command, "commands", {})):
+            command = below[words.pop(0)]
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         assert command.name != "qedeploy", line
         assert {word for word in words if word.startswith("--")} <= known, line

@@ -18,7 +18,7 @@ from qedeploy.export.metadata import read_metadata
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.search.latency import tables
-from qedeploy.search.latency.table import Calibration, Part, Source, write_table
+from qedeploy.search.latency.table import Calibration, Part, Source, read_table, write_table
 from tests.bench.graphs import BRIEF, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
@@ -109,7 +109,7 @@ def test_a_gpu_is_compared_by_its_name_and_not_by_the_machine_around_it():
 
 
 def test_a_table_of_the_same_circumstances_has_no_differences_once_it_is_read_again(tmp_path):
-    read = tables.read_table(write_table(tmp_path / "table.json", TABLE))
+    read = read_table(write_table(tmp_path / "table.json", TABLE))
     assert differences(read, MACHINE, RUNNER) == ()
 
 

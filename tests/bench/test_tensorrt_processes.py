@@ -11,7 +11,7 @@ import pytest
 
 from qedeploy.bench.tensorrt.cuda import open_cuda
 from qedeploy.bench.tensorrt.nvml import GpuSample, GpuSampler, summarize
-from qedeploy.errors import MissingRuntimeError
+from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.export.tensorrt.child import Child, ChildCrashedError, run_child
 from qedeploy.export.tensorrt.machine import probe
 
@@ -59,7 +59,7 @@ def test_a_child_answers_one_request_after_another(module):
     ],
 )
 def test_what_goes_wrong_in_a_child_is_one_line(do, expected, module):
-    kind = ChildCrashedError if do in {"abort", "leave"} else Exception
+    kind = ChildCrashedError if do in {"abort", "leave"} else UserError
     with pytest.raises(kind, match=expected) as caught:
         run_child(module, {"do": do}, subject="a.plan", doing="testing")
     assert "\n" not in str(caught.value)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import time
 
 import pytest
 
 from qedeploy.search.latency.table import write_table
-from tests.cli.console import SCRIPT, qedeploy
+from tests.cli.console import press_ctrl_c, qedeploy, started
 from tests.cli.test_measure_command import RECIPE
 from tests.search.latency.laws import table
 
@@ -41,18 +38,11 @@ def test_networks_are_measured_and_estimates_compared(folder):
 
 
 def test_ctrl_c_keeps_what_was_measured(folder):
-    command = [str(SCRIPT), *ASKED, "--networks", "5", "--out", "c"]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
     journal, until = folder / "c" / "correlation.measurements.jsonl", time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None and not journal.exists():
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "the same command goes on" in stderr
-    assert "Traceback" not in stderr
+    with started(*ASKED, "--networks", "5", "--out", "c", cwd=folder) as process:
+        while time.monotonic() < until and process.poll() is None and not journal.exists():
+            time.sleep(0.05)
+        assert "the same command goes on" in press_ctrl_c(process)
     again = qedeploy(*ASKED, "--networks", "5", "--out", "c", "--seed", "1", cwd=folder)
     assert again.returncode == 2
     assert "repeat those settings" in again.stderr

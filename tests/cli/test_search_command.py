@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import time
 from contextlib import suppress
 
 import pytest
 
-from tests.cli.console import SCRIPT, qedeploy
+from tests.cli.console import press_ctrl_c, qedeploy, started
 
 SEARCH = (
     "search",
@@ -26,6 +24,7 @@ SEARCH = (
 )
 EVOLVE = ("--method", "evolution", "--evaluations")
 LONG = (*SEARCH, "--evaluations", "1500000", "--out", "out")
+CHECKPOINT = "out/search.checkpoint.npz"
 FILES = ("structure.json", "search.json")
 
 
@@ -33,12 +32,8 @@ def written(folder):
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def start_and_wait_for_progress(folder):
-    """Start the long search and return it once its checkpoint, replaced whole each time, holds more than the start."""
-    process = subprocess.Popen(
-        [str(SCRIPT), *LONG], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    checkpoint = folder / "out" / "search.checkpoint.npz"
+def wait_for_progress(process, checkpoint):
+    """Return once the checkpoint of a long search, replaced whole each time, holds more than the start."""
     until = time.monotonic() + 60
     saved = set()
     while len(saved) < 2 and process.poll() is None and time.monotonic() < until:
@@ -46,7 +41,6 @@ def start_and_wait_for_progress(folder):
             saved.add(checkpoint.stat().st_mtime_ns)
         time.sleep(0.01)
     assert len(saved) >= 2, "the search ended before it could be interrupted"
-    return process, checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +51,11 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_a_killed_search_goes_on_to_the_same_result(tmp_path, uninterrupted):
-    process, checkpoint = start_and_wait_for_progress(tmp_path)
-    process.kill()
-    process.communicate()
-    assert checkpoint.exists()
+    with started(*LONG, cwd=tmp_path) as process:
+        wait_for_progress(process, tmp_path / CHECKPOINT)
+        process.kill()
+        process.communicate()
+    assert (tmp_path / CHECKPOINT).exists()
     assert not (tmp_path / "out" / "search.json").exists()
     assert qedeploy(*LONG, cwd=tmp_path).returncode == 0
     assert written(tmp_path / "out") == uninterrupted
@@ -68,18 +63,15 @@ def test_a_killed_search_goes_on_to_the_same_result(tmp_path, uninterrupted):
 
 
 def test_ctrl_c_keeps_the_search_and_says_how_to_go_on(tmp_path, uninterrupted):
-    process, checkpoint = start_and_wait_for_progress(tmp_path)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in stderr
-    assert "Traceback" not in stderr
+    with started(*LONG, cwd=tmp_path) as process:
+        wait_for_progress(process, tmp_path / CHECKPOINT)
+        assert "the same command goes on from there" in press_ctrl_c(process)
     other = qedeploy(*LONG, "--population", "99", cwd=tmp_path)
     assert other.returncode == 2
     assert "method.population 512 instead of 99" in other.stderr
     assert qedeploy(*LONG, cwd=tmp_path).returncode == 0
     assert written(tmp_path / "out") == uninterrupted
-    assert not checkpoint.exists()
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_default_folder_model_and_summary(tmp_path):

@@ -23,6 +23,7 @@ from qedeploy.export.reading import read_network
 from qedeploy.export.session import open_session
 from qedeploy.export.topology import consumers, operations
 from qedeploy.export.verification import VerificationError
+from qedeploy.export.writer import write_model
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -164,7 +165,7 @@ def test_signedness_that_the_runtime_lacks():
 
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
     path = checkpoint(tmp_path)
-    write = exporter.write_model
+    write = write_model
 
     def tampered(*arguments, **options):
         written = write(*arguments, **options)

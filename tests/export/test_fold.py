@@ -31,9 +31,8 @@ def test_folding_equals_pytorchs_own_normalisation(seed, bits):
     folded = fold(LayerWeights(weight=integers, step=step, gain=gain, shift=shift))
     image = torch.from_numpy(generator.normal(size=(1, 3, 6, 6)))
     weight = torch.from_numpy(integers * step[:, None, None, None])
-    expected = functional.batch_norm(
-        functional.conv2d(image, weight), *(torch.from_numpy(v) for v in (mean, variance, gamma, beta)), eps=1e-5
-    )
+    means, variances, gammas, betas = (torch.from_numpy(value) for value in (mean, variance, gamma, beta))
+    expected = functional.batch_norm(functional.conv2d(image, weight), means, variances, gammas, betas, eps=1e-5)
     real = torch.from_numpy(folded.weight * folded.scale.astype(float)[:, None, None, None])
     found = functional.conv2d(image, real, torch.from_numpy(folded.bias))
     assert (folded.scale > 0).all()

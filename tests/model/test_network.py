@@ -113,8 +113,9 @@ def test_every_module_matches_its_layer(expand):
     for name, module in layer_modules(network).items():
         module.register_forward_hook(lambda _module, inputs, output, name=name: sizes.update({name: (inputs, output)}))
     network(torch.randn(2, 3, 31, 31))
+    modules = layer_modules(network)
     for layer in expand_layers(structure):
-        module = network.get_submodule(layer.name)
+        module = modules[layer.name]
         assert module.name == layer.name
         assert module.weight.numel() == layer.weight_count
         assert module.weight_quantizer.bits == layer.bits.weight

@@ -92,9 +92,9 @@ def test_mobilenetv2_computes_what_the_paper_s_network_computes():
     network = build(in_floating_point(find_published("MBV2-8bit").structure), 10).double().eval()
     *convolutions, classifier = layer_modules(network).values()
     assert len(convolutions) == len(expected.pairs)
-    for ours, (convolution, normalisation) in zip(convolutions, expected.pairs, strict=True):
-        ours.weight.copy_(convolution.weight)
-        ours.bn.load_state_dict(normalisation.state_dict())
+    for ours, theirs in zip(convolutions, expected.pairs, strict=True):
+        ours.weight.copy_(theirs[0].weight)
+        ours.bn.load_state_dict(theirs[1].state_dict())
     classifier.load_state_dict(expected.classifier.state_dict(), strict=False)
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     assert torch.allclose(network(images), expected(images), rtol=1e-9, atol=1e-9)
