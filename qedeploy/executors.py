@@ -153,9 +153,7 @@ def open_workers(processes: int = 0, cluster: str | None = None, device: str | N
         with _cluster_workers(cluster, device) as workers:
             yield workers
         return
-    workers = (
-        Workers(SerialExecutor, lambda: 1) if processes == 0 else Workers(_processes(processes), lambda: processes)
-    )
+    workers = Workers(_processes(processes), lambda: processes) if processes else this_process()
     try:
         yield workers
     finally:
@@ -225,7 +223,6 @@ def _cluster_workers(address: str, device: str | None) -> Iterator[Workers]:
     client = _connect(address)
     try:
         resources = {} if device is None else {device: 1}
-
         if not _slots(client, device):
             raise RequestError(_nobody(address, device))
         workers = Workers(lambda: ClusterExecutor(client, resources), lambda: _QUEUED * _slots(client, device))

@@ -25,9 +25,9 @@ from qedeploy.search.recipe_file import recipe_from_document
 from qedeploy.search.request import TABLE_FILE
 from qedeploy.search.result import FORMAT, SEARCH_FILE, STRUCTURE_FILE, budget_costs
 from qedeploy.search.score import qe_score
+from qedeploy.search.second_route import ROUNDING, Enumeration, TooManyError, relax
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.space_builder import build_space
-from qedeploy.search.verify import ROUNDING, Enumeration, TooManyError, relax
 
 _RECORDS = ("*.export.json", "bench.json", "engine.json")
 """Files of a run folder that record the SHA-256 of others beside them."""

@@ -17,8 +17,8 @@ from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.feasibility import minimum_cost
 from qedeploy.search.score import qe_score
+from qedeploy.search.second_route import Enumeration, relax
 from qedeploy.search.space import BudgetKind, SearchSpace
-from qedeploy.search.verify import Enumeration, relax
 from qedeploy.units import Quantity, parse_quantity
 from tests.search.exact.small_spaces import Measured, measured, random_space
 from tests.search.exact.test_exact_search import assert_equals_brute_force, fitting

@@ -10,7 +10,7 @@ from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.score import qe_score
-from qedeploy.search.verify import Enumeration, relax
+from qedeploy.search.second_route import Enumeration, relax
 from tests.search.exact.small_spaces import measured, random_space
 from tests.search.exact.test_exact_search import fitting, requests
 
