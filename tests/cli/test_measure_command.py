@@ -45,7 +45,7 @@ sigma_activation = 5.0
 sigma_weight = 4.0
 stage_ratios = [1.0, 1.0]
 """
-JOURNAL = ".measurements.jsonl"
+JOURNAL = "t.small.measurements.jsonl"
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_table_is_measured_kept_and_added_to(folder):
 
 def test_ctrl_c_leaves_a_table_of_what_was_measured(folder):
     command = ("measure", "--profile", "cpu-int8", "--recipe", "small.toml", "--out", "t.json")
-    journal, until = folder / f"t{JOURNAL}", time.monotonic() + 120
+    journal, until = folder / JOURNAL, time.monotonic() + 120
     with started(*command, cwd=folder) as process:
         while time.monotonic() < until and process.poll() is None:
             if journal.exists() and journal.read_text().count("\n") > 3:
@@ -91,10 +91,10 @@ def test_ctrl_c_leaves_a_table_of_what_was_measured(folder):
         assert "the same command adds to it" in press_ctrl_c(process)
     table = read_table(folder / "t.json")
     assert len(table.points) > 5
-    assert table.recipe == "small"
+    assert table.recipes == ("small",)
     other = measure(folder, "--out", "t.json", "--threads", "2")
     assert other.returncode == 2
-    assert "threads 1 instead of 2: repeat those settings, or add --fresh" in other.stderr
+    assert "threads 1 instead of 2: repeat those settings, name another file, or add --fresh" in other.stderr
     assert other.stderr.count("\n") == 1
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(folder, arguments, code,
 
 
 def test_a_foreign_journal_is_not_overwritten(folder):
-    (folder / f"t{JOURNAL}").write_text(json.dumps({"mine": 1}) + "\n")
+    (folder / JOURNAL).write_text(json.dumps({"mine": 1}) + "\n")
     done = measure(folder, "--out", "t.json")
     assert done.returncode == 2
     assert "move the file away" in done.stderr

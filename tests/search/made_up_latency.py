@@ -91,7 +91,7 @@ def plausible_table(profile: Profile, recipe: Recipe, seed: int = 0) -> LatencyT
         settings={"threads": 1},
         points=points,
         date="2026-11-23T10:00:00+00:00",
-        recipe=recipe.name,
+        recipes=(recipe.name,),
     )
 
 

@@ -126,7 +126,7 @@ class Campaign:
             networks=results.networks(),
             machine=machine,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
-            recipe=self.request.recipe.name,
+            recipes=(self.request.recipe.name,),
             reference_seconds=results.reference_seconds,
             bottleneck_multiple=multiple,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from qedeploy.errors import UserError
 from qedeploy.network.document import from_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.latency.calibration import calibrate
-from qedeploy.search.latency.table import LatencyTable, Source, read_table, write_table
+from qedeploy.search.latency.table import LatencyTable, read_table, write_table
 from qedeploy.search.latency.tables import table_path, tables_folder
 from qedeploy.search.request import Request
 
@@ -29,55 +30,95 @@ class Keeping:
     out: Path | None
 
     @classmethod
-    def of(cls, request: Request, settings: JobSettings, *, seed: int, out: Path | None, cluster: str | None) -> Self:
-        """Return where the measurement of `request` is kept; raises UserError where `out` is no JSON file."""
+    def of(
+        cls,
+        request: Request,
+        settings: JobSettings,
+        *,
+        seed: int,
+        out: Path | None,
+        cluster: str | None,
+        fresh: bool = False,
+    ) -> Self:
+        """Return where the measurement of `request` is kept.
+
+        Raises UserError where `out` is no JSON file, or another file than a table, or, unless `fresh`, a table of
+        another profile, version or number of threads.
+        """
+        machine, version = describe_machine().cpu, runtime_version(request.profile.runtime)
         if out is not None and (out.is_dir() or out.suffix.lower() != ".json"):
             raise UserError(f"--out {out}: expected a file that ends in .json")
         if out is not None and out.exists():
+            asked = {"profile": request.profile.name, "version": version, "threads": settings.threads}
+            here = cluster is None and request.profile.runtime is Runtime.ONNXRUNTIME
             # Whatever else it is, nobody wants it overwritten in ten minutes.
-            read_table(out)
-        machine = cluster or describe_machine().cpu
+            _require_alike(out, asked | ({"device": machine} if here else {}), fresh=fresh)
+        machine = cluster or machine
         conditions: dict[str, Any] = {
             "profile": request.profile_sha256,
             "recipe": request.recipe.name,
             "resolution": request.recipe.resolution,
-            "runtime": runtime_version(request.profile.runtime),
+            "runtime": version,
             "machine": machine,
             **dataclasses.asdict(settings),
             "seed": seed,
         }
         if out is not None:
-            path = out.with_suffix(JOURNAL_SUFFIX)
+            path = out.with_suffix(f".{request.recipe.name}{JOURNAL_SUFFIX}")
         else:
             name = table_path(request.profile.name, machine, request.recipe.name, "", settings.threads).stem
             path = tables_folder() / f"{name}{JOURNAL_SUFFIX}"
         return cls(journal=Journal(path, conditions), out=out)
 
     def keep(self, table: LatencyTable, profile: Profile, *, fresh: bool) -> Path:
-        """Write `table` and return its file; unless `fresh`, what `bench` added to the one before stays in it."""
+        """Write `table` and return its file; unless `fresh`, what the file has beside stays: it serves many recipes."""
+        kind = _kind(table)
         path = self.out or table_path(
             table.profile,
             table.device,
             str(table.runtime.get("name", "")),
-            str(table.runtime.get("version", "")),
-            int(table.settings.get("threads", 1)),
+            str(kind["version"] or ""),
+            int(kind["threads"] or 1),
         )
-        if path.exists() and not fresh:
-            table = calibrate(_with_lessons(table, read_table(path)), profile)
+        if path.exists() and not fresh and (before := read_table(path)).device == table.device:
+            table = calibrate(_beside(table, before), profile)
         return write_table(path, table)
 
 
-def _with_lessons(table: LatencyTable, before: LatencyTable) -> LatencyTable:
-    """Return `table` with the points of runs that `before` has, and with its networks, where it has not its own."""
-    measured = {point.shape for point in table.points}
-    known = {from_document(network.structure, "latency table") for network in table.networks}
+def _kind(table: LatencyTable) -> dict[str, Any]:
+    """Return what tables must have in common for their times to be of one kind."""
+    return {
+        "profile": table.profile,
+        "version": table.runtime.get("version"),
+        "threads": table.settings.get("threads"),
+        "device": table.device,
+    }
+
+
+def _require_alike(path: Path, asked: Mapping[str, Any], *, fresh: bool) -> None:
+    """Raise UserError where `path` is no table, or, unless `fresh`, one of another kind than `asked` for."""
+    kind = _kind(read_table(path))
+    differing = ", ".join(f"{key} {kind[key]} instead of {value}" for key, value in asked.items() if kind[key] != value)
+    if differing and not fresh:
+        raise UserError(
+            f"--out {path}: a latency table with {differing}: repeat those settings, name another file, or add --fresh"
+        )
+
+
+def _beside(table: LatencyTable, before: LatencyTable) -> LatencyTable:
+    """Return `table` with those points and networks of `before` that it has none of its own for, at its own pace."""
+    pace = 1.0
+    if table.reference_seconds is not None and before.reference_seconds is not None:
+        pace = table.reference_seconds / before.reference_seconds
+    shapes = {point.shape for point in table.points}
+    points = [point for point in before.points if point.shape not in shapes]
+    structures = {from_document(network.structure, "latency table") for network in table.networks}
+    networks = [one for one in before.networks if from_document(one.structure, "latency table") not in structures]
     return dataclasses.replace(
         table,
-        points=(*table.points, *(p for p in before.points if p.source is Source.BENCH and p.shape not in measured)),
-        networks=(
-            *table.networks,
-            *(n for n in before.networks if from_document(n.structure, "latency table") not in known),
-        ),
+        points=(*table.points, *(dataclasses.replace(one, seconds=one.seconds * pace) for one in points)),
+        networks=(*table.networks, *(dataclasses.replace(one, seconds=one.seconds * pace) for one in networks)),
+        recipes=(*(name for name in before.recipes if name not in table.recipes), *table.recipes),
     )
 
 

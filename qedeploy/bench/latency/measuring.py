@@ -45,7 +45,7 @@ def measure_table(
     """
     request.profile.require_runtime()
     with executing(request.profile, cluster) as execute:
-        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster)
+        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
         if fresh:
             keeping.journal.remove()
         end = time.monotonic() + minutes * 60

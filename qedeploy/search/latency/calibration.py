@@ -32,14 +32,15 @@ def calibrate(table: LatencyTable, profile: Profile) -> LatencyTable:
     """Return `table` with the calibration that its networks ask for; without networks, parts count as they are.
 
     Relative errors are minimised, by factors of which none is negative. The calibration's error is that of each
-    network predicted from the others, and decides whether parts have scales of their own.
+    network predicted from the others, and decides whether parts have scales of their own; stem, head and classifier
+    then count as they were measured alone, since no network tells what all of them have from a constant.
     """
     if not table.networks:
         return dataclasses.replace(table, calibration=Calibration())
     rows = network_terms(table, profile)
     seconds = np.array([network.seconds for network in table.networks])
-    own = len(OWN_SCALES)
-    together = np.column_stack([rows[:, : own + 1].sum(axis=1), rows[:, own + 1 :]])
+    own, others, rest = np.split(rows, [len(OWN_SCALES), len(OWN_SCALES) + 1], axis=1)
+    together = np.column_stack([own.sum(axis=1) + others[:, 0], rest])
     if len(seconds) < FEWEST_NETWORKS:
         together[:, 1:] = 0
     scale, constant, rate = _fitted(together, seconds).tolist()
@@ -48,14 +49,14 @@ def calibrate(table: LatencyTable, profile: Profile) -> LatencyTable:
         constant=constant,
         seconds_per_weight_byte=rate,
         networks=len(seconds),
-        error=_error(together, seconds),
+        error=_error(together, seconds, np.zeros_like(seconds)),
     )
     if len(seconds) >= ENOUGH_NETWORKS:
-        error = _error(rows, seconds)
+        apart, alone = np.column_stack([own, rest]), others[:, 0]
+        error = _error(apart, seconds, alone)
         if error is not None and found.error is not None and error < found.error:
-            *scales, scale, constant, rate = _fitted(rows, seconds).tolist()
+            *scales, constant, rate = _fitted(apart, seconds, alone).tolist()
             found = Calibration(
-                scale=scale,
                 constant=constant,
                 seconds_per_weight_byte=rate,
                 part_scales=dict(zip(OWN_SCALES, scales, strict=True)),
@@ -84,21 +85,24 @@ def network_terms(table: LatencyTable, profile: Profile) -> Array:
     return np.array(rows)
 
 
-def _error(rows: Array, seconds: Array) -> float | None:
+def _error(rows: Array, seconds: Array, fixed: Array) -> float | None:
     """Return the mean absolute percentage error of networks, each predicted from the others; None for a single one."""
     count = len(seconds)
     if count == 1:
         return None
     others = [np.arange(count) != index for index in range(count)]
-    predicted = np.array([rows[index] @ _fitted(rows[mask], seconds[mask]) for index, mask in enumerate(others)])
+    predicted = fixed + [
+        rows[index] @ _fitted(rows[mask], seconds[mask], fixed[mask]) for index, mask in enumerate(others)
+    ]
     return float(np.abs(predicted / seconds - 1).mean())
 
 
-def _fitted(rows: Array, seconds: Array) -> Array:
+def _fitted(rows: Array, seconds: Array, fixed: Array | float = 0.0) -> Array:
+    """Return the factors of `rows` that come closest to `seconds` behind what is `fixed` in them."""
     from scipy.optimize import nnls
 
     relative = rows / seconds[:, None]
     # Columns differ by twelve orders of magnitude; at one scale the solver's tolerance means the same for each.
     size = np.where(relative.max(axis=0) > 0, relative.max(axis=0), 1.0)
-    found: Array = nnls(relative / size, np.ones(len(seconds)))[0] / size
+    found: Array = nnls(relative / size, 1.0 - fixed / seconds)[0] / size
     return found

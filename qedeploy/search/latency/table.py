@@ -113,9 +113,9 @@ class Calibration:
         return self.part_scales.get(part, self.scale)
 
     def __str__(self) -> str:
-        own = "".join(f", {part} x {scale:.2f}" for part, scale in self.part_scales.items())
+        own = "".join(f"{part} x {scale:.2f}, " for part, scale in self.part_scales.items())
         return (
-            f"parts x {self.scale:.2f}{own}, {self.constant * 1e6:.0f} us for a query and "
+            f"{own}{'other ' if own else ''}parts x {self.scale:.2f}, {self.constant * 1e6:.0f} us for a query and "
             f"{self.seconds_per_weight_byte * 1e12:.0f} us for a megabyte of weights"
         )
 
@@ -136,7 +136,8 @@ class NetworkPoint:
 class LatencyTable:
     """Points of one profile on one device.
 
-    `machine`, `runtime` and `settings` (JSON-ready) say what was measured on, with what and how; `date` is ISO 8601.
+    `machine`, `runtime` and `settings` (JSON-ready) say what was measured on, with what and how, `recipes` for whose
+    spaces, the latest last; `date` is ISO 8601.
     `reference_seconds` is the time of the reference graph that was measured beside every point: times are those of a
     machine that takes this long for it (None where nothing was measured here). `bottleneck_multiple` is what the
     runtime's dialect pads the channels between the layers of a block to; points carry the padded channels.
@@ -153,7 +154,7 @@ class LatencyTable:
     calibration: Calibration = Calibration()
     machine: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
-    recipe: str | None = None
+    recipes: tuple[str, ...] = ()
     reference_seconds: float | None = None
     bottleneck_multiple: int = 1
 

@@ -49,7 +49,7 @@ def describe_kept(profile_name: str) -> list[dict[str, Any]]:
                 "file": str(path),
                 "device": table.device,
                 "date": table.date,
-                "recipe": table.recipe,
+                "recipes": list(table.recipes),
                 "points": len(table.points),
                 "networks": calibration.networks,
                 "error": calibration.error,

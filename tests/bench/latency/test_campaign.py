@@ -86,7 +86,7 @@ def test_a_table_of_a_noisy_device_predicts_networks_it_has_not_seen(tmp_path):
     assert table.calibration.scale == pytest.approx(1.2, rel=0.1)
     assert table.calibration.error < 0.05
     assert table.reference_seconds == REFERENCE
-    assert (table.device, table.bottleneck_multiple, table.recipe) == ("a law", 16, "k1dwk1-224")
+    assert (table.device, table.bottleneck_multiple, table.recipes) == ("a law", 16, ("k1dwk1-224",))
 
 
 def test_a_few_jobs_already_cover_every_part(tmp_path):

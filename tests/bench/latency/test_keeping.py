@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import onnxruntime
 import pytest
 
 from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.keeping import Keeping
+from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
 from qedeploy.network.document import from_document, to_document
 from qedeploy.search.latency.table import NetworkPoint, Point, Source, read_table, write_table
@@ -16,37 +18,66 @@ from tests.search.latency.laws import points, table
 from tests.search.latency.test_model import structure
 
 
-def keeping(out):
-    return Keeping.of(REQUEST, JobSettings(), seed=0, out=out, cluster=None)
+def keeping(out, fresh=False, **settings):
+    return Keeping.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
 
 
-def test_what_bench_taught_stays_where_nothing_was_measured_in_its_place(tmp_path):
-    measured = table()
-    known = {point.shape for point in measured.points}
-    taught = next(point for point in points(seed=7) if point.shape not in known)
-    network, again = (
-        NetworkPoint(structure=to_document(structure(ratio=ratio)), seconds=2e-3, spread=0.0, rounds=1)
-        for ratio in (2, 3)
-    )
-    measured = dataclasses.replace(measured, networks=(again,))
-    before = dataclasses.replace(
-        measured,
+def measured_here(**changes):
+    """A table as this machine would measure it."""
+    runtime = {"name": "ONNX Runtime", "version": onnxruntime.__version__}
+    return dataclasses.replace(table(), device=describe_machine().cpu, runtime=runtime, **changes)
+
+
+def network(ratio):
+    return NetworkPoint(structure=to_document(structure(ratio=ratio)), seconds=2e-3, spread=0.0, rounds=1)
+
+
+def test_what_the_file_has_beside_stays_at_the_pace_of_what_is_measured_now(tmp_path):
+    now = measured_here(networks=(network(3),), reference_seconds=2e-4, recipes=("second",))
+    known = {point.shape for point in now.points}
+    taught, measured, *_ = (point.shape for point in points(seed=7) if point.shape not in known)
+    before = measured_here(
         points=(
-            Point(shape=taught.shape, seconds=1e-3, source=Source.BENCH),
-            Point(shape=measured.points[0].shape, seconds=9.0, source=Source.BENCH),
-            Point(shape=points(seed=8)[5].shape, seconds=9.0),
+            Point(shape=taught, seconds=1e-3, source=Source.BENCH),
+            Point(shape=measured, seconds=3e-3),
+            Point(shape=now.points[0].shape, seconds=9.0),
         ),
-        networks=(network, again),
+        networks=(network(2), network(3)),
+        reference_seconds=1e-4,
+        recipes=("first", "second"),
     )
     path = write_table(tmp_path / "t.json", before)
-    assert keeping(path).keep(measured, REQUEST.profile, fresh=False) == path
+    assert keeping(path).keep(now, REQUEST.profile, fresh=False) == path
     after = read_table(path)
-    assert after.points == (*measured.points, before.points[0])
+    kept = (Point(shape=taught, seconds=2e-3, source=Source.BENCH), Point(shape=measured, seconds=6e-3))
+    assert after.points == (*now.points, *kept)
     assert [from_document(one.structure, path) for one in after.networks] == [structure(ratio=3), structure(ratio=2)]
+    assert [one.seconds for one in after.networks] == [2e-3, 4e-3]
     assert after.calibration.networks == 2
-    keeping(path).keep(measured, REQUEST.profile, fresh=True)
-    assert read_table(path).points == measured.points
+    assert after.recipes == ("first", "second")
+    keeping(path, fresh=True).keep(now, REQUEST.profile, fresh=True)
+    assert read_table(path).points == now.points
     assert len(read_table(path).networks) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"profile": "t4-int8"}, "profile t4-int8 instead of cpu-int8"),
+        ({"runtime": {"name": "ONNX Runtime", "version": "1.2"}}, "version 1.2 instead of "),
+        ({"settings": {"threads": 3}}, "threads 3 instead of 1"),
+        ({"device": "another"}, "device another instead of "),
+    ],
+)
+def test_times_of_another_kind_are_not_mixed_in(tmp_path, changes, said):
+    path = write_table(tmp_path / "t.json", dataclasses.replace(measured_here(), **changes))
+    with pytest.raises(UserError, match=rf"^--out {path}: a latency table with {said}.*, or add --fresh$"):
+        keeping(path)
+    keeping(path, fresh=True)
+
+
+def test_each_recipe_has_a_journal_of_its_own(tmp_path):
+    assert keeping(tmp_path / "t.json").journal.path == tmp_path / "t.k1dwk1-224.measurements.jsonl"
 
 
 @pytest.mark.parametrize(("name", "content"), [("t.json", "{}"), ("t.txt", ""), ("t.json", "mine")])
