@@ -16,7 +16,7 @@ from qedeploy.network.document import from_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.latency.calibration import calibrate
 from qedeploy.search.latency.table import LatencyTable, read_table, write_table
-from qedeploy.search.latency.tables import table_path, tables_folder
+from qedeploy.search.latency.tables import kept_tables, table_path, tables_folder
 from qedeploy.search.request import Request
 
 JOURNAL_SUFFIX = ".measurements.jsonl"
@@ -42,8 +42,9 @@ class Keeping:
     ) -> Self:
         """Return where the measurement of `request` is kept.
 
-        Raises UserError where `out` is no JSON file, or another file than a table, or, unless `fresh`, a table of
-        another profile, version or number of threads.
+        Raises UserError where `out` is no JSON file, or another file than a table; unless `fresh`, also for a table of
+        another profile, device, version or number of threads, and for a broken one among
+        the user's data.
         """
         machine, version = describe_machine().cpu, runtime_version(request.profile.runtime)
         if out is not None and (out.is_dir() or out.suffix.lower() != ".json"):
@@ -53,6 +54,9 @@ class Keeping:
             here = cluster is None and request.profile.runtime is Runtime.ONNXRUNTIME
             # Whatever else it is, nobody wants it overwritten in ten minutes.
             _require_alike(out, asked | ({"device": machine} if here else {}), fresh=fresh)
+        if out is None and not fresh:
+            # What is measured will join one of them: a broken one is better known before than after.
+            kept_tables(request.profile.name)
         machine = cluster or machine
         conditions: dict[str, Any] = {
             "profile": request.profile_sha256,

@@ -18,6 +18,11 @@ from tests.search.latency.laws import points, table
 from tests.search.latency.test_model import structure
 
 
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 def keeping(out, fresh=False, **settings):
     return Keeping.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
 
@@ -100,3 +105,12 @@ def test_tables_of_other_devices_versions_and_threads_have_other_files():
     }
     assert len(found) == 4
     assert path() in found
+
+
+def test_a_broken_table_among_the_kept_ones_is_named_before_anything_is_measured():
+    path = keeping(None).keep(measured_here(), REQUEST.profile, fresh=False)
+    path.write_text("{}")
+    with pytest.raises(UserError, match=rf"^{path}: "):
+        keeping(None)
+    assert keeping(None, fresh=True).keep(measured_here(), REQUEST.profile, fresh=True) == path
+    assert read_table(path) == measured_here()
