@@ -74,8 +74,11 @@ class Keeping:
             path = tables_folder() / f"{name}{JOURNAL_SUFFIX}"
         return cls(journal=Journal(path, conditions), out=out)
 
-    def keep(self, table: LatencyTable, profile: Profile, *, fresh: bool) -> Path:
-        """Write `table` and return its file; unless `fresh`, what the file has beside stays: it serves many recipes."""
+    def keep(self, table: LatencyTable, profile: Profile, *, fresh: bool) -> tuple[LatencyTable, Path]:
+        """Write `table`; returns what its file has now, and the file.
+
+        Unless `fresh`, what the file had beside stays: it serves many recipes.
+        """
         kind = _kind(table)
         path = self.out or table_path(
             table.profile,
@@ -86,7 +89,7 @@ class Keeping:
         )
         if path.exists() and not fresh and (before := read_table(path)).device == table.device:
             table = calibrate(_beside(table, before), profile)
-        return write_table(path, table)
+        return table, write_table(path, table)
 
 
 def _kind(table: LatencyTable) -> dict[str, Any]:

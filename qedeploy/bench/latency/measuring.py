@@ -64,9 +64,10 @@ def measure_table(
             if not campaign.results.references:
                 raise
             interrupted, table = True, campaign.table()
+    table, path = keeping.keep(table, request.profile, fresh=fresh)
     return MeasuredTable(
         table=table,
-        path=keeping.keep(table, request.profile, fresh=fresh),
+        path=path,
         failures=tuple(campaign.results.failures.values()),
         lost=campaign.lost,
         interrupted=interrupted,

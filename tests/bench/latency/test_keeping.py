@@ -12,7 +12,7 @@ from qedeploy.bench.latency.keeping import Keeping
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
 from qedeploy.network.document import from_document, to_document
-from qedeploy.search.latency.table import NetworkPoint, Point, Source, read_table, write_table
+from qedeploy.search.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
 from tests.bench.latency.test_campaign import REQUEST
 from tests.search.latency.laws import points, table
 from tests.search.latency.test_model import structure
@@ -52,8 +52,9 @@ def test_what_the_file_has_beside_stays_at_the_pace_of_what_is_measured_now(tmp_
         recipes=("first", "second"),
     )
     path = write_table(tmp_path / "t.json", before)
-    assert keeping(path).keep(now, REQUEST.profile, fresh=False) == path
-    after = read_table(path)
+    after, kept_in = keeping(path).keep(now, REQUEST.profile, fresh=False)
+    assert kept_in == path
+    assert path.read_text() == to_text(after)
     kept = (Point(shape=taught, seconds=2e-3, source=Source.BENCH), Point(shape=measured, seconds=6e-3))
     assert after.points == (*now.points, *kept)
     assert [from_document(one.structure, path) for one in after.networks] == [structure(ratio=3), structure(ratio=2)]
@@ -95,7 +96,7 @@ def test_a_file_that_is_no_table_is_refused_before_anything_is_measured(tmp_path
 
 def test_tables_of_other_devices_versions_and_threads_have_other_files():
     def path(**changes):
-        return keeping(None).keep(dataclasses.replace(table(), **changes), REQUEST.profile, fresh=False)
+        return keeping(None).keep(dataclasses.replace(table(), **changes), REQUEST.profile, fresh=False)[1]
 
     found = {
         path(),
@@ -108,9 +109,9 @@ def test_tables_of_other_devices_versions_and_threads_have_other_files():
 
 
 def test_a_broken_table_among_the_kept_ones_is_named_before_anything_is_measured():
-    path = keeping(None).keep(measured_here(), REQUEST.profile, fresh=False)
+    _, path = keeping(None).keep(measured_here(), REQUEST.profile, fresh=False)
     path.write_text("{}")
     with pytest.raises(UserError, match=rf"^{path}: "):
         keeping(None)
-    assert keeping(None, fresh=True).keep(measured_here(), REQUEST.profile, fresh=True) == path
+    assert keeping(None, fresh=True).keep(measured_here(), REQUEST.profile, fresh=True) == (measured_here(), path)
     assert read_table(path) == measured_here()
