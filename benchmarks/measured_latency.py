@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from measured_page import Candidate, Pair, draw_searches, page
+from measured_page import Candidate, Pair, draw_searches, page, page_name
 
 from qedeploy.bench.latency.campaign import NETWORK_WINDOW, Campaign, Execute
 from qedeploy.bench.latency.correlate import CorrelationResult
@@ -99,7 +99,7 @@ class Laboratory:
 def main() -> None:
     arguments = _arguments()
     request = make_request(arguments.profile, arguments.recipe)
-    work = arguments.work or Path("runs") / f"measured-{request.profile.name}"
+    work = arguments.work or Path("runs") / f"measured-{page_name(arguments)}"
     with executing(request.profile, None) as execute:
         table = _table(request, arguments, work, execute)
         write_table(work / "table.json", table)
@@ -117,9 +117,10 @@ def main() -> None:
         laboratory = Laboratory(request, table, execute, work, arguments.threads)
         pairs = _pairs(laboratory, correlation, arguments.budgets)
     out = arguments.out
-    draw_scatter(out / f"{request.profile.name}-correlation.svg", correlation)
-    draw_searches(out / f"{request.profile.name}-searches.svg", pairs)
-    path = write_text(out / f"{request.profile.name}.md", page(request, table, correlation, pairs, arguments))
+    name = page_name(arguments)
+    draw_scatter(out / f"{name}-correlation.svg", correlation)
+    draw_searches(out / f"{name}-searches.svg", pairs)
+    path = write_text(out / f"{name}.md", page(request, table, correlation, pairs, arguments))
     print(f"written to {path}")
 
 

@@ -59,6 +59,11 @@ def draw_searches(path: Path, pairs: Sequence[Pair]) -> Path:
     return write_svg(path, figure)
 
 
+def page_name(arguments: argparse.Namespace) -> str:
+    """Return what the page and its plots are called: the profile, and the recipe where one is named."""
+    return arguments.profile if arguments.recipe is None else f"{arguments.profile}-{arguments.recipe}"
+
+
 def page(
     request: Request,
     table: LatencyTable,
@@ -67,7 +72,7 @@ def page(
     arguments: argparse.Namespace,
 ) -> str:
     """Return the page: what was measured, on what, by which command, and what of the aims was reached."""
-    name = request.profile.name
+    name = page_name(arguments)
     parts = (
         _introduction(request, table, correlation, arguments),
         _aims(correlation, pairs),
@@ -82,14 +87,15 @@ def _introduction(
     request: Request, table: LatencyTable, correlation: CorrelationResult, arguments: argparse.Namespace
 ) -> list[str]:
     name, machine, runtime = request.profile.name, correlation.machine, correlation.runtime
+    recipe = "" if arguments.recipe is None else f" --recipe {arguments.recipe}"
     return [
-        f"# Measured latency on {name}",
+        f"# Measured latency on {name}" + ("" if arguments.recipe is None else f", {arguments.recipe}"),
         "",
         "Made by one command, on a shared machine whose speed varies; every figure is a median over alternating rounds",
         "beside a reference graph, and times are those at the speed at which the table was measured. Run it on yours:",
         "",
         "```",
-        f"python benchmarks/measured_latency.py --profile {name} --minutes {arguments.minutes:g} "
+        f"python benchmarks/measured_latency.py --profile {name}{recipe} --minutes {arguments.minutes:g} "
         f"--networks {arguments.networks} --seed {arguments.seed}",
         "```",
         "",
