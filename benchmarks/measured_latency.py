@@ -99,7 +99,7 @@ class Laboratory:
 def main() -> None:
     arguments = _arguments()
     request = make_request(arguments.profile, arguments.recipe)
-    work = arguments.work or Path("runs") / f"measured-{page_name(arguments)}"
+    work = arguments.work or Path("runs") / f"measured-{page_name(request, arguments)}"
     with executing(request.profile, None) as execute:
         table = _table(request, arguments, work, execute)
         write_table(work / "table.json", table)
@@ -117,7 +117,7 @@ def main() -> None:
         laboratory = Laboratory(request, table, execute, work, arguments.threads)
         pairs = _pairs(laboratory, correlation, arguments.budgets)
     out = arguments.out
-    name = page_name(arguments)
+    name = page_name(request, arguments)
     draw_scatter(out / f"{name}-correlation.svg", correlation)
     draw_searches(out / f"{name}-searches.svg", pairs)
     path = write_text(out / f"{name}.md", page(request, table, correlation, pairs, arguments))

@@ -59,9 +59,10 @@ def draw_searches(path: Path, pairs: Sequence[Pair]) -> Path:
     return write_svg(path, figure)
 
 
-def page_name(arguments: argparse.Namespace) -> str:
+def page_name(request: Request, arguments: argparse.Namespace) -> str:
     """Return what the page and its plots are called: the profile, and the recipe where one is named."""
-    return arguments.profile if arguments.recipe is None else f"{arguments.profile}-{arguments.recipe}"
+    profile, recipe = request.profile.name, request.recipe.name
+    return profile if arguments.recipe is None else f"{profile}-{recipe}"
 
 
 def page(
@@ -72,7 +73,7 @@ def page(
     arguments: argparse.Namespace,
 ) -> str:
     """Return the page: what was measured, on what, by which command, and what of the aims was reached."""
-    name = page_name(arguments)
+    name = page_name(request, arguments)
     parts = (
         _introduction(request, table, correlation, arguments),
         _aims(correlation, pairs),
