@@ -42,7 +42,7 @@ def parse_budget(text: str) -> tuple[BudgetKind, float]:
     try:
         return kind, parse_quantity(limit, budget_quantity(kind))
     except QuantityError as error:
-        bare = kind is BudgetKind.LATENCY and re.fullmatch(r"[\d.]*\d", limit.strip(), re.ASCII)
+        bare = kind is BudgetKind.LATENCY and re.fullmatch(r"(?=.*[1-9])[\d.]*\d", limit.strip(), re.ASCII)
         hint = f"; did you mean latency={limit.strip()}ms?" if bare else ""
         raise UserError(f"budget {key}: {error}{hint}") from error
 
