@@ -107,19 +107,18 @@ def run_job(job: Job) -> JobResult:
             duration=job.settings.window * job.settings.rounds, iterations=3 * job.settings.rounds
         )
         # The reference stands between any two subjects, so that each has one just before it and one just behind.
-        queue: dict[str, Runner] = {"0": reference}
+        queue: dict[str, Runner] = {_beside(0): reference}
         for number, (key, runner) in enumerate(runners.items(), start=1):
-            queue |= {key: runner, str(number): reference}
+            queue |= {key: runner, _beside(number): reference}
         rounds = interleave(queue, protocol, rounds=job.settings.rounds)
         medians = {key: np.array([median_latency(samples) for samples in taken]) for key, taken in rounds.items()}
+        references = [medians[_beside(number)] for number in range(len(runners) + 1)]
         measured = []
         for number, subject in enumerate(subject for subject in job.subjects if subject.key in runners):
-            beside = (medians[str(number)] + medians[str(number + 1)]) / 2
-            ratios = medians[subject.key] / beside
+            ratios = medians[subject.key] / ((references[number] + references[number + 1]) / 2)
             parts = {} if subject.blocks is None else _parts(subject, runners[subject.key], reference, job, ratios)
             measured.append(Measured(key=subject.key, ratios=tuple(ratios.tolist()), parts=parts))
         description = reference.description
-    references = [values for key, values in medians.items() if key.isdigit()]
     return JobResult(
         measured=tuple(measured),
         failures=failures,
@@ -127,6 +126,11 @@ def run_job(job: Job) -> JobResult:
         machine=dataclasses.asdict(describe_machine()),
         runtime={"name": description.runtime, "version": description.version, "device": description.device},
     )
+
+
+def _beside(number: int) -> str:
+    # No subject's key looks like this: keys are hexadecimal digits, some of them decimal ones only.
+    return f"reference {number}"
 
 
 def neutral_bits(profile: Profile) -> Bits:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
+import numpy as np
 import pytest
 
 from qedeploy.bench.latency.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
@@ -15,7 +17,8 @@ from qedeploy.bench.latency.subjects import (
     tail_subject,
     write_subject,
 )
-from qedeploy.bench.runner import NodeTime
+from qedeploy.bench.runner import NodeTime, RunnerDescription
+from qedeploy.bench.timing import Samples
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.profiles.loader import load_profile
 
@@ -73,6 +76,40 @@ def test_what_the_runtime_does_not_run_fails_alone(monkeypatch):
     result = run_job(Job(subjects=(STEM, block()), profile=PROFILE, settings=QUICK))
     assert result.failures == {STEM.key: "no kernel for it"}
     assert [item.key for item in result.measured] == [block().key]
+
+
+class Pretended:
+    """A runner of known times: a reference graph that gets slower, anything else a hundred times as slow."""
+
+    description = RunnerDescription(
+        runtime="pretended", version="1", device="none", latency="", inputs=(), batch=1, threads=1, settings={}
+    )
+
+    def __init__(self, path):
+        self.seconds = itertools.count(1) if "reference" in path.name else itertools.repeat(100)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def measure(self, _):
+        return Samples(latency=np.array([float(next(self.seconds))]), elapsed=1.0)
+
+
+def test_a_subject_whose_key_looks_like_a_number_is_no_reference(monkeypatch, tmp_path):
+    from qedeploy.bench.latency import jobs
+
+    every = (Subject(structure=block(bottleneck=channels).structure) for channels in itertools.count(8))
+    subject = next(subject for subject in every if subject.key.isdigit())
+    monkeypatch.setattr(
+        jobs, "write_subject", lambda given, *_: tmp_path / ("subject" if given == subject else "reference")
+    )
+    monkeypatch.setattr(jobs, "open_runner", lambda path, _: Pretended(path))
+    result = run_job(Job(subjects=(subject,), profile=PROFILE, settings=JobSettings(rounds=1)))
+    assert result.reference_seconds == pytest.approx(1.5)
+    assert result.measured[0].ratios == pytest.approx([100 / 1.5])
 
 
 def node(name, op_type):
