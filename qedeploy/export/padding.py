@@ -11,7 +11,7 @@ import numpy as np
 
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
 
 
 def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
@@ -20,12 +20,12 @@ def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
     That is what goes in and out of depthwise convolutions behind an expand layer: nothing but the neighbours' weights
     must follow.
     """
-    expanded = {layer.block for layer in layers if layer.name.endswith(".expand")}
+    expanded = expanded_blocks(layers)
     widths = {}
     for layer, following in pairwise(layers):
         inner = {layer.kind, following.kind} >= {LayerKind.DEPTHWISE} and layer.block == following.block
         if inner and layer.block in expanded and layer.out_channels % multiple:
-            widths[layer.name] = -(-layer.out_channels // multiple) * multiple
+            widths[layer.name] = round_up(layer.out_channels, multiple)
     return widths
 
 

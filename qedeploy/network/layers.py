@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
 
 from qedeploy.network.structure import Activation, Bits, Convolution, Stage, Structure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_Channels = TypeVar("_Channels", int, "NDArray[np.int64]")
 
 
 class LayerKind(StrEnum):
@@ -110,6 +118,20 @@ def expand_layers(structure: Structure) -> tuple[Layer, ...]:
         activation=None,
     )
     return (*layers, head, classifier)
+
+
+def expanded_blocks(layers: Iterable[Layer]) -> frozenset[str]:
+    """Return the names of the blocks that have an expand layer.
+
+    Only their inner channels can be padded for a kernel's sake: in a block without one, the channels that go into the
+    depthwise layer are also what the block before puts out.
+    """
+    return frozenset(layer.block for layer in layers if layer.name.endswith(".expand"))
+
+
+def round_up(channels: _Channels, multiple: int) -> _Channels:
+    """Return `channels`, a number or an array of them, filled up to a whole multiple."""
+    return -(-channels // multiple) * multiple
 
 
 def _convolution_layer(

@@ -43,7 +43,7 @@ def test_a_latency_without_a_unit_is_answered_with_one():
         parse_budget("latency=4")
     with pytest.raises(UserError, match=r"found '4msec'; did you mean ms\?"):
         parse_budget("latency=4msec")
-    with pytest.raises(UserError, match="found '0'$"):
+    with pytest.raises(UserError, match=r"found '0'$"):
         parse_budget("latency=0")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering, Profile
 from qedeploy.search.latency.curve import Curve, CurveError
@@ -105,24 +105,28 @@ class LatencyModel:
         *,
         shortcut: ArrayLike = False,
         block_stride: int = 1,
+        padded: bool = True,
     ) -> NDArray[np.float64]:
         """Return seconds of layers, never negative, in the broadcast shape of the array arguments.
 
         `size` is the layer's square input in pixels; channels are those of the structure. A project layer takes its
-        block's shortcut with it where `shortcut`; `block_stride` is that of the block. Raises RequestError where the
-        table has nothing of the kind.
+        block's shortcut with it where `shortcut`; `block_stride` is that of the block. `padded` says that the channels
+        inside the block are padded as the table's dialect pads them, which a block without an expand layer is not.
+        Raises RequestError where the table has nothing of the kind.
         """
         part = _PARTS[role]
-        padded_in = self._padded(in_channels) if role in {Role.DEPTHWISE, Role.PROJECT} else np.asarray(in_channels)
-        padded_out = self._padded(out_channels) if role in {Role.EXPAND, Role.DEPTHWISE} else np.asarray(out_channels)
-        own = self.part_seconds(part, padded_in, padded_out, kernel, stride, size, bits)
+        multiple = self.table.bottleneck_multiple if padded else 1
+        inputs, outputs = np.asarray(in_channels, np.int64), np.asarray(out_channels, np.int64)
+        executed_in = round_up(inputs, multiple) if role in {Role.DEPTHWISE, Role.PROJECT} else inputs
+        executed_out = round_up(outputs, multiple) if role in {Role.EXPAND, Role.DEPTHWISE} else outputs
+        own = self.part_seconds(part, executed_in, executed_out, kernel, stride, size, bits)
         calibration = self.table.calibration
         scaled = calibration.scale_of(part) * own
         if role is Role.PROJECT and np.any(shortcut):
             added = self.part_seconds(Part.SHORTCUT, out_channels, out_channels, 1, block_stride, size, bits)
             scaled = scaled + np.where(shortcut, calibration.scale_of(Part.SHORTCUT) * added, 0.0)
-        fan_in = np.asarray(1) if role is Role.DEPTHWISE else padded_in
-        weights = fan_in * padded_out * np.square(kernel) * self._weight_bytes(part, bits)
+        fan_in = np.asarray(1) if role is Role.DEPTHWISE else executed_in
+        weights = fan_in * executed_out * np.square(kernel) * self._weight_bytes(part, bits)
         return _ticks(scaled + calibration.seconds_per_weight_byte * weights)
 
     def part_seconds(
@@ -157,12 +161,13 @@ class LatencyModel:
     def seconds_by_layer(self, structure: Structure) -> dict[str, float]:
         """Return predicted seconds by layer name; the classifier's hold what every structure pays."""
         *layers, classifier = expand_layers(structure)
-        found = {layer.name: float(self._layer(layer)) for layer in layers}
+        expanded = expanded_blocks(layers)
+        found = {layer.name: float(self._layer(layer, padded=layer.block in expanded)) for layer in layers}
         size = layers[-1].output_size
         constant = self.constant(classifier.in_channels, classifier.out_channels, size, classifier.bits)
         return {**found, classifier.name: constant}
 
-    def _layer(self, layer: Layer) -> NDArray[np.float64]:
+    def _layer(self, layer: Layer, *, padded: bool) -> NDArray[np.float64]:
         return self.layer_seconds(
             role_of(layer),
             layer.in_channels,
@@ -173,12 +178,8 @@ class LatencyModel:
             layer.bits,
             shortcut=layer.residual,
             block_stride=2 if layer.pooled else 1,
+            padded=padded,
         )
-
-    def _padded(self, channels: ArrayLike) -> NDArray[np.int64]:
-        multiple = self.table.bottleneck_multiple
-        padded: NDArray[np.int64] = -(-np.asarray(channels, np.int64) // multiple) * multiple
-        return padded
 
     def _weight_bytes(self, part: Part, bits: Bits) -> float:
         lowering = arithmetic(self.profile, _KINDS[part], bits)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Structure
 from qedeploy.search.latency.table import Part, Shape
 
@@ -14,7 +14,7 @@ def shapes_of(structure: Structure, bottleneck_multiple: int) -> dict[str, Shape
     """
     *layers, classifier = expand_layers(structure)
     found: dict[str, Shape] = {}
-    expanded = {layer.block for layer in layers if layer.name.endswith(".expand")}
+    expanded = expanded_blocks(layers)
     for layer in layers:
         multiple = bottleneck_multiple if layer.block in expanded else 1
         found[layer.name] = _layer_shape(layer, multiple)
@@ -45,14 +45,10 @@ def _layer_shape(layer: Layer, multiple: int) -> Shape:
     inside_in, inside_out = role in {"depthwise", "project"}, role in {"expand", "depthwise"}
     return Shape(
         part=Part.POINTWISE if layer.kind is LayerKind.POINTWISE else Part(layer.kind.value),
-        in_channels=_up(layer.in_channels, multiple if inside_in else 1),
-        out_channels=_up(layer.out_channels, multiple if inside_out else 1),
+        in_channels=round_up(layer.in_channels, multiple if inside_in else 1),
+        out_channels=round_up(layer.out_channels, multiple if inside_out else 1),
         kernel=layer.kernel,
         stride=layer.stride,
         size=layer.input_size,
         bits=layer.bits,
     )
-
-
-def _up(channels: int, multiple: int) -> int:
-    return -(-channels // multiple) * multiple

@@ -109,6 +109,22 @@ def test_structures_without_expand_layers_are_predicted_too():
     assert all(seconds > 0 for seconds in found.values())
 
 
+def test_layers_take_what_their_shapes_take_where_a_block_is_not_padded():
+    published = find_published("mbv2-8bit").structure
+    first, *others = published.stages
+    narrow = dataclasses.replace(
+        published,
+        stem=dataclasses.replace(published.stem, out_channels=24),
+        stages=(dataclasses.replace(first, bottleneck_channels=24), *others),
+    )
+    model = LatencyModel(table(bottleneck_multiple=16), PROFILE)
+    shapes = shapes_of(narrow, 16)
+    assert shapes["stage1.block1.depthwise"].in_channels == 24
+    found = model.seconds_by_layer(narrow)
+    for name in ("stage1.block1.depthwise", "stage1.block1.project", "stage2.block1.depthwise"):
+        assert found[name] == pytest.approx(model.shape_seconds(shapes[name]), abs=2**-40)
+
+
 def test_calibration_applies_to_every_part_and_once_to_the_constant():
     calibration = Calibration(scale=2.0, constant=1e-3, seconds_per_weight_byte=1e-9)
     calibrated = LatencyModel(table(calibration=calibration), PROFILE)
