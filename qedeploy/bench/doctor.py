@@ -1,48 +1,22 @@
 """What this machine can do: runtimes, devices, versions, and what to install for the rest.
 
 Nothing here fails for what is missing: an absence is a finding with its remedy. TensorRT and the CUDA driver are asked
-in a child process, because both are native code that can end a process.
+by the probe that export and bench go by, so that what is ready here is ready there.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.tensorrt.nvml import driver_version
+from qedeploy.errors import UserError
+from qedeploy.export.tensorrt.machine import TensorrtMachine, probe
 from qedeploy.profiles.loader import profile_names
 from qedeploy.search.latency.tables import describe_kept
-
-_PROBE_SECONDS = 60
-
-_TENSORRT_PROBE = """
-import json, tensorrt
-print(json.dumps({"version": tensorrt.__version__}))
-"""
-
-_GPU_PROBE = """
-import json, pynvml
-pynvml.nvmlInit()
-def text(value):
-    return value.decode() if isinstance(value, bytes) else value
-gpus = []
-for index in range(pynvml.nvmlDeviceGetCount()):
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    gpus.append({
-        "name": text(pynvml.nvmlDeviceGetName(handle)),
-        "compute_capability": f"{major}.{minor}",
-        "memory_bytes": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
-    })
-print(json.dumps({"driver": text(pynvml.nvmlSystemGetDriverVersion()), "gpus": gpus}))
-"""
 
 
 class Status(StrEnum):
@@ -65,7 +39,8 @@ class Finding:
 
 def diagnose(machine: Machine | None = None) -> tuple[Finding, ...]:
     """Return the findings about this machine, in the order in which a person asks for them."""
-    tensorrt, gpu = tensorrt_finding(), gpu_finding()
+    found = _probed()
+    tensorrt, gpu = tensorrt_finding(found), gpu_finding(found)
     return (
         cpu_finding(machine or describe_machine()),
         _package_finding("PyTorch", "torch", "qedeploy search writes model.pth with it, qedeploy export reads it"),
@@ -114,32 +89,30 @@ def onnxruntime_finding() -> Finding:
     return Finding(name=finding.name, status=Status.READY, detail=f"{finding.detail}; providers: {providers}")
 
 
-def tensorrt_finding() -> Finding:
-    """Return whether TensorRT's Python package imports, and its version."""
-    remedy = "pip install 'qedeploy[tensorrt]' (on Jetson, JetPack brings it)"
-    if importlib.util.find_spec("tensorrt") is None:
-        return Finding(name="TensorRT", status=Status.MISSING, detail="not installed", remedy=remedy)
-    answer, reason = _ask(_TENSORRT_PROBE)
-    if answer is None:
-        return Finding(name="TensorRT", status=Status.LIMITED, detail=f"does not import: {reason}", remedy=remedy)
-    return Finding(name="TensorRT", status=Status.READY, detail=answer["version"])
+def tensorrt_finding(found: TensorrtMachine) -> Finding:
+    """Return whether TensorRT loads and is recent enough, and its version."""
+    if found.tensorrt is not None:
+        return Finding(name="TensorRT", status=Status.READY, detail=found.tensorrt)
+    detail, remedy = _mend(found.lacks_tensorrt)
+    absent = importlib.util.find_spec("tensorrt") is None
+    status = Status.MISSING if absent else Status.LIMITED
+    return Finding(name="TensorRT", status=status, detail=detail, remedy=f"{remedy} (on Jetson, JetPack brings it)")
 
 
-def gpu_finding() -> Finding:
-    """Return the NVIDIA driver and GPUs that NVML sees."""
-    if importlib.util.find_spec("pynvml") is None:
-        remedy = "pip install 'qedeploy[tensorrt]' to look for one"
-        return Finding(name="NVIDIA GPU", status=Status.MISSING, detail="NVML is not installed", remedy=remedy)
-    answer, reason = _ask(_GPU_PROBE)
-    if answer is None or not answer["gpus"]:
-        detail = f"no driver or device answers: {reason}" if answer is None else "a driver and no device"
-        remedy = "install NVIDIA's driver (580 or later for CUDA 13), or use a CPU profile"
+def gpu_finding(found: TensorrtMachine) -> Finding:
+    """Return the GPU that the driver shows, and whether TensorRT can use it."""
+    if found.gpu is None:
+        detail, remedy = _mend(found.lacks_gpu)
         return Finding(name="NVIDIA GPU", status=Status.MISSING, detail=detail, remedy=remedy)
-    gpus = ", ".join(
-        f"{gpu['name']} (compute {gpu['compute_capability']}, {gpu['memory_bytes'] / 2**30:.0f} GiB)"
-        for gpu in answer["gpus"]
+    driver = driver_version()
+    detail = (
+        f"{found.gpu}, {found.gpu.memory_bytes / 2**30:.0f} GiB; driver "
+        f"{f'{driver}, ' if driver else ''}for CUDA {found.gpu.cuda} at most"
     )
-    return Finding(name="NVIDIA GPU", status=Status.READY, detail=f"{gpus}; driver {answer['driver']}")
+    if not found.lacks_gpu:
+        return Finding(name="NVIDIA GPU", status=Status.READY, detail=detail)
+    lack, remedy = _mend(found.lacks_gpu)
+    return Finding(name="NVIDIA GPU", status=Status.LIMITED, detail=f"{detail}; {lack}", remedy=remedy)
 
 
 def engine_finding(tensorrt: Finding, gpu: Finding) -> Finding:
@@ -167,17 +140,14 @@ def _package_finding(name: str, distribution: str, purpose: str, install: str = 
     return Finding(name=name, status=Status.READY, detail=version)
 
 
-def _ask(
-    program: str, run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run
-) -> tuple[dict[str, Any] | None, str]:
-    """Run `program` in a child; return its JSON answer, or None and the last line of what it said."""
+def _probed() -> TensorrtMachine:
     try:
-        done = run([sys.executable, "-c", program], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, str(error)
-    if done.returncode < 0:
-        return None, f"the process ended by signal {-done.returncode}"
-    lines = done.stderr.strip().splitlines()
-    if done.returncode != 0:
-        return None, lines[-1] if lines else f"exit code {done.returncode}"
-    return json.loads(done.stdout.strip().splitlines()[-1]), ""
+        return probe()
+    except UserError as error:
+        return TensorrtMachine(tensorrt=None, gpu=None, lacks_tensorrt=str(error), lacks_gpu=str(error))
+
+
+def _mend(lack: str) -> tuple[str, str]:
+    # The errors of this tool end in what mends them, behind the last colon.
+    what, _, remedy = lack.rpartition(": ")
+    return what, remedy

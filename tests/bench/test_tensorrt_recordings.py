@@ -13,7 +13,7 @@ from qedeploy.bench.runner import RunnerOptions
 from qedeploy.bench.tensorrt.refusals import refusal
 from qedeploy.bench.tensorrt.runner import TensorRTRunner
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
-from qedeploy.export.tensorrt.machine import Gpu, Machine, _unsuitable
+from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine, _unsuitable
 from qedeploy.export.tensorrt.record import EngineRecord, read_record, write_record
 from qedeploy.export.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.files import sha256
@@ -182,12 +182,12 @@ def test_a_plan_that_its_record_does_not_fit_is_one_line(change, expected, tmp_p
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        (Machine(tensorrt="10.16.1.11", gpu=T4), "built by TensorRT 11.4.0.106, this machine has 10.16.1.11"),
+        (TensorrtMachine(tensorrt="10.16.1.11", gpu=T4), "built by TensorRT 11.4.0.106, this machine has 10.16.1.11"),
         (
-            Machine(tensorrt="11.4.0.106", gpu=L4),
+            TensorrtMachine(tensorrt="11.4.0.106", gpu=L4),
             "built for Tesla T4 (compute capability 7.5), this machine has NVIDIA L4 (compute capability 8.9)",
         ),
-        (Machine(tensorrt=None, gpu=L4, lacks=("TensorRT 10.3 is too old",)), "TensorRT 10.3 is too old"),
+        (TensorrtMachine(tensorrt=None, gpu=L4, lacks_tensorrt="TensorRT 10.3 is too old"), "TensorRT 10.3 is too old"),
     ],
 )
 def test_a_plan_of_another_machine_is_refused_before_it_is_loaded(machine, expected, tmp_path):

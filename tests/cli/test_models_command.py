@@ -11,7 +11,7 @@ from qedeploy.bench import published
 from qedeploy.bench.timing import TimingProtocol
 from qedeploy.cli.models import build
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
-from qedeploy.export.tensorrt.machine import Machine
+from qedeploy.export.tensorrt.machine import TensorrtMachine
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import find_published
@@ -93,7 +93,7 @@ def test_a_device_that_only_searches_measures_nothing(tmp_path):
 
 
 def test_a_device_that_is_not_here_is_refused_before_anything_is_searched(tmp_path, monkeypatch):
-    machine = Machine(tensorrt=None, gpu=None, lacks=("TensorRT is not installed",))
+    machine = TensorrtMachine(tensorrt=None, gpu=None, lacks_tensorrt="TensorRT is not installed")
     monkeypatch.setattr(published, "probe", lambda: machine)
     with pytest.raises(MissingRuntimeError, match="TensorRT is not installed"):
         published.bench_published([find_published("Mixed7d0G")], tmp_path, profile_name="t4-int8")

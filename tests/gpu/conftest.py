@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from qedeploy.errors import UserError
-from qedeploy.export.tensorrt.machine import Machine, probe
+from qedeploy.export.tensorrt.machine import TensorrtMachine, probe
 
 
 @pytest.fixture(scope="session")
-def gpu_machine() -> Machine:
+def gpu_machine() -> TensorrtMachine:
     machine = probe()
     try:
         machine.require()

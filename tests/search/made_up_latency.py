@@ -30,8 +30,20 @@ class MadeUpLatency(LatencyModel):
         return float(ticks(1e-4 + 1e-6 * (head_channels % 7) + 1e-6 * classes + 1e-7 * size))
 
     def layer_seconds(
-        self, role, in_channels, out_channels, kernel, stride, size, bits, *, shortcut=False, block_stride=1
+        self,
+        role,
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        size,
+        bits,
+        *,
+        shortcut=False,
+        block_stride=1,
+        padded=True,
     ):
+        assert padded
         key = (role, in_channels, out_channels, kernel, stride, size, bits, shortcut, block_stride)
         if all(np.ndim(value) == 0 for value in key):
             if key not in self.known:

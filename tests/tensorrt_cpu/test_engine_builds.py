@@ -51,7 +51,7 @@ def test_the_machine_is_found_to_have_tensorrt_and_no_gpu():
     machine = probe()
     assert machine.tensorrt == VERSION
     assert machine.gpu is None
-    assert "driver" in machine.lacks[0]
+    assert "driver" in machine.lacks_gpu
 
 
 @pytest.mark.parametrize("profile", TENSORRT_PROFILES)

@@ -19,7 +19,7 @@ from qedeploy.export.metadata import read_metadata
 from qedeploy.export.summary import print_engine
 from qedeploy.export.tensorrt import engine as engines
 from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
-from qedeploy.export.tensorrt.machine import Gpu, Machine
+from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine
 from qedeploy.export.tensorrt.progress import BuildProgress
 from qedeploy.export.tensorrt.record import read_record
 from qedeploy.export.tensorrt.settings import EngineSettings, parse_settings
@@ -33,7 +33,7 @@ from tests.tensorrt_cpu.models import structure
 
 VERSION = "11.4.0.106"
 GPU = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")
-HERE = Machine(tensorrt=VERSION, gpu=GPU)
+HERE = TensorrtMachine(tensorrt=VERSION, gpu=GPU)
 DEPTHWISE = ("stage1.block1.depthwise", "stage2.block1.depthwise", "stage2.block2.depthwise")
 
 
@@ -96,7 +96,7 @@ def test_layers_without_a_kernel_lose_their_quantization_and_the_build_goes_on(c
 
 def test_a_missing_gpu_is_a_reason_or_an_error(checkpoint):
     result = export_checkpoint(checkpoint)
-    missing = Machine(tensorrt=VERSION, gpu=None, lacks=("no NVIDIA driver",))
+    missing = TensorrtMachine(tensorrt=VERSION, gpu=None, lacks_gpu="no NVIDIA driver")
     outcome = export_engine(result, EngineChoice.AUTO, EngineSettings(), look=lambda: missing)
     assert outcome.engine is None
     assert outcome.reason == "no NVIDIA driver"

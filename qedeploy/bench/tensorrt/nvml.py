@@ -96,9 +96,8 @@ class GpuSampler:
             return None
         limit = self._ask("nvmlDeviceGetMaxClockInfo", self._handle, self._nvml.NVML_CLOCK_SM)
         power = self._ask("nvmlDeviceGetEnforcedPowerLimit", self._handle)
-        driver = self._ask("nvmlSystemGetDriverVersion") or ""
-        text = driver.decode() if isinstance(driver, bytes) else str(driver)
-        return summarize(self._samples, sm_clock_limit=limit, power_limit=power / 1e3 if power else None, driver=text)
+        watts = power / 1e3 if power else None
+        return summarize(self._samples, sm_clock_limit=limit, power_limit=watts, driver=driver_version())
 
     def _find(self) -> Any:
         if self._bus_id:
@@ -132,6 +131,19 @@ class GpuSampler:
             return getattr(self._nvml, name)(*arguments)
         except self._nvml.NVMLError:
             return None
+
+
+def driver_version() -> str:
+    """Return the version of NVIDIA's driver, "" where NVML is not installed or knows none."""
+    try:
+        nvml: Any = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+        version = nvml.nvmlSystemGetDriverVersion()
+    except ModuleNotFoundError:
+        return ""
+    except nvml.NVMLError:
+        return ""
+    return version.decode() if isinstance(version, bytes) else str(version)
 
 
 def summarize(

@@ -21,7 +21,7 @@ from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.child import Child, ChildCrashedError
 from qedeploy.export.tensorrt.inspector import EngineDescription, read_description
-from qedeploy.export.tensorrt.machine import Gpu, Machine, probe
+from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine, probe
 from qedeploy.export.tensorrt.record import EngineRecord, read_record, record_path, require_same_machine
 from qedeploy.network.layers import expand_layers
 
@@ -41,7 +41,7 @@ class TensorRTRunner:
         path: Path,
         options: RunnerOptions,
         *,
-        look: Callable[[], Machine] = probe,
+        look: Callable[[], TensorrtMachine] = probe,
     ) -> None:
         self._path = path
         self._options = options

@@ -13,7 +13,7 @@ from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.child import Emit
 from qedeploy.export.tensorrt.engine import BuiltEngine, build_engine
 from qedeploy.export.tensorrt.fallback import without_quantization
-from qedeploy.export.tensorrt.machine import Gpu, Machine, probe
+from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine, probe
 from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.profiles.profile import Runtime
 
@@ -46,7 +46,7 @@ def export_engine(
     settings: EngineSettings,
     *,
     on_event: Emit = lambda _event: None,
-    look: Callable[[], Machine] = probe,
+    look: Callable[[], TensorrtMachine] = probe,
 ) -> EngineOutcome:
     """Build the engine of an export as `choice` says, beside its ONNX file.
 

@@ -42,42 +42,46 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """TensorRT's version and the GPU, each None where this machine lacks it, and then `lacks` says what and why."""
+class TensorrtMachine:
+    """TensorRT's version and the GPU, each None where this machine lacks it.
+
+    What is missing or cannot be used is said by `lacks_tensorrt` and `lacks_gpu`, each with its mend behind the last
+    colon, both empty where engines can be built.
+    """
 
     tensorrt: str | None
     gpu: Gpu | None
-    lacks: tuple[str, ...] = ()
+    lacks_tensorrt: str = ""
+    lacks_gpu: str = ""
 
     def require(self) -> tuple[str, Gpu]:
         """Return version and GPU; raises MissingRuntimeError with everything that is missing and how to get it."""
-        if self.tensorrt is None or self.gpu is None or self.lacks:
-            raise MissingRuntimeError("; ".join(self.lacks))
+        if self.tensorrt is None or self.gpu is None or self.lacks_gpu:
+            raise MissingRuntimeError("; ".join(filter(None, (self.lacks_tensorrt, self.lacks_gpu))))
         return self.tensorrt, self.gpu
 
 
-def probe() -> Machine:
+def probe() -> TensorrtMachine:
     """Return what this machine offers, asked in a child process."""
     found = run_child(__name__, {}, subject="this machine", doing="looking for a GPU")
-    gpu = Gpu(**found["gpu"]) if found["gpu"] else None
-    return Machine(tensorrt=found["tensorrt"], gpu=gpu, lacks=tuple(found["lacks"]))
+    return TensorrtMachine(**{**found, "gpu": Gpu(**found["gpu"]) if found["gpu"] else None})
 
 
-def inspect_machine() -> Machine:
+def inspect_machine() -> TensorrtMachine:
     """Return what this machine offers, asked in this process."""
-    lacks: list[str] = []
     version: str | None = None
     gpu: Gpu | None = None
+    lacks_tensorrt = ""
     try:
         version = tensorrt_version()
     except MissingRuntimeError as error:
-        lacks.append(str(error))
+        lacks_tensorrt = str(error)
     try:
         gpu = find_gpu()
-        lacks.extend(_unsuitable(gpu))
+        lacks_gpu = "; ".join(_unsuitable(gpu))
     except MissingRuntimeError as error:
-        lacks.append(str(error))
-    return Machine(tensorrt=version, gpu=gpu, lacks=tuple(lacks))
+        lacks_gpu = str(error)
+    return TensorrtMachine(tensorrt=version, gpu=gpu, lacks_tensorrt=lacks_tensorrt, lacks_gpu=lacks_gpu)
 
 
 def load_tensorrt() -> Any:

@@ -1,0 +1,66 @@
+"""What the doctor says of machines that are not this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from qedeploy.bench import doctor
+from qedeploy.bench.doctor import Status, diagnose, engine_finding, gpu_finding, tensorrt_finding
+from qedeploy.errors import RequestError
+from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine
+
+T4 = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")
+READY = TensorrtMachine(tensorrt="10.16.1.11", gpu=T4)
+
+
+def findings(machine):
+    tensorrt, gpu = tensorrt_finding(machine), gpu_finding(machine)
+    return tensorrt, gpu, engine_finding(tensorrt, gpu)
+
+
+def test_a_gpu_and_its_tensorrt_are_ready():
+    tensorrt, gpu, engines = findings(READY)
+    assert [item.status for item in (tensorrt, gpu, engines)] == [Status.READY] * 3
+    assert tensorrt.detail == "10.16.1.11"
+    assert "Tesla T4 (compute capability 7.5), 16 GiB" in gpu.detail
+    assert "CUDA 13.0" in gpu.detail
+
+
+@pytest.mark.parametrize(
+    ("machine", "detail", "remedy"),
+    [
+        (
+            TensorrtMachine(tensorrt=None, gpu=T4, lacks_tensorrt="TensorRT 10.3 is too old: pip install --upgrade"),
+            "TensorRT 10.3 is too old",
+            "pip install --upgrade",
+        ),
+        (
+            TensorrtMachine(tensorrt="11.4", gpu=None, lacks_gpu="no NVIDIA driver (libcuda.so.1): get one"),
+            "no NVIDIA driver (libcuda.so.1)",
+            "get one",
+        ),
+        (
+            TensorrtMachine(tensorrt="11.4", gpu=T4, lacks_gpu="the driver knows 12.4 at most: update the driver"),
+            "the driver knows 12.4 at most",
+            "update the driver",
+        ),
+    ],
+)
+def test_what_would_stop_an_engine_is_not_ready(machine, detail, remedy):
+    *parts, engines = findings(machine)
+    (lacking,) = (item for item in parts if item.status is not Status.READY)
+    assert detail in lacking.detail
+    assert remedy in lacking.remedy
+    assert engines.status is Status.MISSING
+    assert lacking.name in engines.detail
+
+
+def test_a_probe_that_crashes_is_a_finding(monkeypatch):
+    def crash():
+        raise RequestError("this machine: TensorRT crashed while looking for a GPU")
+
+    monkeypatch.setattr(doctor, "probe", crash)
+    by_name = {item.name: item for item in diagnose()}
+    assert by_name["NVIDIA GPU"].status is Status.MISSING
+    assert "crashed" in by_name["NVIDIA GPU"].detail + by_name["NVIDIA GPU"].remedy
+    assert by_name["CPU"].status is not Status.MISSING
