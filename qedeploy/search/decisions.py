@@ -13,7 +13,7 @@ import numpy as np
 from qedeploy.network.structure import Block, Stage, Structure
 from qedeploy.search.exact.costs import LayerShapes, Pairs
 from qedeploy.search.exact.problem import BlockShapes, Problem
-from qedeploy.search.measures import block_memory
+from qedeploy.search.memory import block_memory
 from qedeploy.search.space import bottleneck_channels
 from qedeploy.search.terms import Array
 

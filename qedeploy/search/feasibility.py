@@ -20,7 +20,8 @@ from qedeploy.network.structure import Bits
 from qedeploy.search.budgets import format_budget
 from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
-from qedeploy.search.measures import BLOCK_KINDS, block_bits, block_memory
+from qedeploy.search.measures import BLOCK_KINDS, block_bits
+from qedeploy.search.memory import block_memory, head_memory, stem_memory
 from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
 from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
 
@@ -165,10 +166,8 @@ def _least_peak_memory(space: SearchSpace) -> float:
     head_bits = min(bits.activation for bits in space.pairs[LayerKind.HEAD])
     entries = sorted({triple[0] for triple in triples} | {head_bits})
     begins = [entries.index(triple[0]) for triple in triples]
-    area = float(space.resolution) ** 2
-    stem_out = area * stems // space.stem_stride**2
     # least[i, e]: the least peak so far with channels i, when the next layer reads activations of width e.
-    least = area * 3 * space.stem_bits.activation / 8 + stem_out[:, None] * np.array(entries) / 8
+    least = stem_memory(space, stems[:, None], np.array(entries) / 8)
     before, size = stems, space.resolution / space.stem_stride
     for stride, depths in zip(space.strides, space.depths, strict=True):
         narrower = (before[:, None] > channels)[:, :, None]
@@ -183,7 +182,7 @@ def _least_peak_memory(space: SearchSpace) -> float:
             if depth in depths:
                 least = np.minimum(least, reached)
         before, size = channels, size / stride
-    head = size**2 * before * head_bits / 8 + size**2 * space.head_channels
+    head = head_memory(space, size, before, head_bits / 8)
     return float(np.maximum(least[:, entries.index(head_bits)], head).min())
 
 

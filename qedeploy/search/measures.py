@@ -15,6 +15,7 @@ from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
 from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
+from qedeploy.search.memory import block_memory, head_memory, stem_memory
 from qedeploy.search.score import ScoreKind, feature_sizes, score_stages
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
 from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
@@ -166,8 +167,7 @@ class Meter:
             for position, pairs in enumerate(self._pairs)
         )
         entries = [*expand[:, 0], head_bytes]
-        area = float(space.resolution) ** 2
-        peak = area * 3 * self._stem_pair.activation_bytes[0] + area * shapes.stem // space.stem_stride**2 * entries[0]
+        peak = stem_memory(space, shapes.stem, entries[0])
         before = shapes.stem
         for stage, stride in enumerate(space.strides):
             out, bottleneck, depth = shapes.channels[stage], shapes.bottlenecks[stage], shapes.depths[stage]
@@ -179,24 +179,7 @@ class Meter:
                 memory = block_memory(before, bottleneck, out, stride if block == 0 else 1, size, bits)
                 peak = np.where(depth > block, np.maximum(peak, memory), peak)
                 before, size = out, size / stride if block == 0 else size
-        head = size**2 * before * head_bytes + size**2 * space.head_channels
-        return np.asarray(np.maximum(peak, head))
-
-
-def block_memory(
-    before: Array, bottleneck: Array, out: Array, stride: int, size: float, activation_bytes: tuple[Array | float, ...]
-) -> Array:
-    """Return the most activation bytes alive in an inverted bottleneck, the accounting of `network.costs`.
-
-    `size` is its square input in pixels; `activation_bytes` are those of its three layers and of the one behind it.
-    """
-    expand_bytes, depthwise_bytes, project_bytes, following = activation_bytes
-    area, after = size**2, (size / stride) ** 2
-    expand = area * before * expand_bytes + area * bottleneck // 1 * depthwise_bytes
-    shortcut = np.where(np.equal(before, out), area * out // stride**2 * expand_bytes, 0.0)
-    depthwise = area * bottleneck * depthwise_bytes + area // stride**2 * project_bytes + shortcut
-    project = after * bottleneck * project_bytes + after * out // 1 * following
-    return np.maximum(np.maximum(expand, depthwise), project)
+        return np.asarray(np.maximum(peak, head_memory(space, size, before, head_bytes)))
 
 
 def block_bits(space: SearchSpace) -> tuple[tuple[Bits, ...], tuple[Bits, ...], tuple[Bits, ...]]:

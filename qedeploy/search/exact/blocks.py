@@ -7,23 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.fitting import block_fits, choices_layer_by_layer, fill_layer_by_layer
+from qedeploy.search.exact.pricing import PricedLayer, maximum, price_block
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
-from qedeploy.search.measures import block_memory
 from qedeploy.search.terms import Array
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedLayer:
-    """A layer's value at given prices: `fixed` plus, for each pair, its `gain` and the products of `varying`."""
-
-    fixed: Array
-    gain: Array
-    varying: tuple[tuple[Array, Array], ...]
-
-    def value(self, pair: int) -> Array:
-        """Return what the pair adds to `fixed`."""
-        some = (shape * factor[pair] for shape, factor in self.varying if factor[pair])
-        return sum(some, start=np.asarray(self.gain[pair]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,33 +34,6 @@ class Choices:
         )
 
 
-def price_layer(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: float, prices: Prices) -> PricedLayer:
-    """Return the value of `layers` whose entropy counts `weight` times in the score."""
-    fixed = prices.score * weight * layers.terms.entropy
-    varying: dict[int, tuple[Array, Array]] = {}
-    for cost, multiplier in zip(problem.costs, prices.multipliers, strict=True):
-        if multiplier == 0:
-            continue
-        for shape, factor in cost.parts(layers, pairs):
-            if np.all(factor == factor[0]):
-                fixed = fixed - (multiplier * factor[0]) * shape
-            else:
-                _, collected = varying.get(id(shape), (shape, 0.0))
-                varying[id(shape)] = shape, collected - multiplier * factor
-    gain = prices.score * weight * pairs.terms.entropy
-    return PricedLayer(fixed=fixed, gain=gain, varying=tuple(varying.values()))
-
-
-def price_block(problem: Problem, blocks: BlockShapes, prices: Prices) -> tuple[PricedLayer, PricedLayer, PricedLayer]:
-    """Return the value of the three layers of `blocks`."""
-    weight = problem.score_weights[0][blocks.step + 1]
-    expand, depthwise, project = (
-        price_layer(problem, layers, pairs, weight, prices)
-        for layers, pairs in zip(blocks.layers, problem.block_pairs, strict=True)
-    )
-    return expand, depthwise, project
-
-
 def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
     """Return the best value of each block over its widths, shape [entry, next entry, *blocks], -inf where none fits.
 
@@ -86,6 +46,10 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
     )
     classes = len(problem.entries)
     best = np.full((classes, classes, *shape), -np.inf)
+    if problem.peak_memory is not None and problem.widths_per_layer:
+        fill_layer_by_layer(problem, blocks, priced, best, problem.peak_memory)
+        best += fixed
+        return best
     seen: dict[tuple[int, int], Array] = {}
     for group in problem.groups:
         value = _group_value(problem, priced, group, seen)
@@ -107,18 +71,11 @@ def _group_value(
         # Groups share the lists of single layers.
         for position, index in enumerate(group.indices):
             if (position, index[0]) not in seen:
-                seen[position, index[0]] = _maximum([priced[position].value(pair) for pair in index])
+                seen[position, index[0]] = maximum([priced[position].value(pair) for pair in index])
         best = [seen[position, index[0]] for position, index in enumerate(group.indices)]
         return (best[1] + best[2]) + best[0]
     # The arrays of the last two layers do not grow with the channels that come in: add them first.
-    return _maximum([(depthwise.value(pair) + project.value(pair)) + expand.value(pair) for pair in group.indices[0]])
-
-
-def _maximum(values: list[Array]) -> Array:
-    best = values[0]
-    for value in values[1:]:
-        best = np.maximum(best, value)
-    return best
+    return maximum([(depthwise.value(pair) + project.value(pair)) + expand.value(pair) for pair in group.indices[0]])
 
 
 def choices_within(
@@ -129,6 +86,11 @@ def choices_within(
     `entry` and `following` are each block's class of first activation width and of the next layer's.
     """
     priced = price_block(problem, blocks, prices)
+    if problem.peak_memory is not None and problem.widths_per_layer:
+        row, chosen, value = choices_layer_by_layer(
+            problem, blocks, priced, entry, following, least, problem.peak_memory
+        )
+        return Choices(row=row, pairs=chosen, value=value, **_totals(problem, blocks, row, chosen))
     count = least.size
     rows, pairs, values = [], [], []
     for group in problem.groups:
@@ -199,36 +161,3 @@ def layer_totals(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: fl
         for shape, factor in cost.parts(layers, pairs):
             costs[:, :, number] += np.atleast_1d(shape)[:, None] * factor
     return score, costs
-
-
-def block_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int], following: int) -> Array:
-    """Say where a block keeps the peak memory, its activations these wide and those of the next layer `following`.
-
-    All widths are in bits.
-    """
-    limit = np.inf if problem.peak_memory is None else problem.peak_memory
-    in_bytes = tuple(width / 8 for width in (*activations, following))
-    held = block_memory(
-        blocks.in_channels, blocks.bottleneck, blocks.out_channels, blocks.stride, blocks.size, in_bytes
-    )
-    return np.asarray(held <= limit)
-
-
-def stem_fits(problem: Problem, channels: Array, following: int) -> Array:
-    """Say where the stem keeps the peak memory, the next layer's activations `following` bits wide."""
-    if problem.peak_memory is None:
-        return np.ones(channels.shape, bool)
-    space = problem.space
-    area = float(space.resolution) ** 2
-    held = area * 3 * space.stem_bits.activation / 8 + area * channels // space.stem_stride**2 * following / 8
-    return np.asarray(held <= problem.peak_memory)
-
-
-def head_fits(problem: Problem, channels: Array) -> Array:
-    """Say where the head keeps the peak memory, shape [channels, pairs]."""
-    activations = np.array([bits.activation for bits in problem.head_pairs.bits])
-    if problem.peak_memory is None:
-        return np.ones((channels.size, activations.size), bool)
-    area = problem.sizes[-1] ** 2
-    held = area * channels[:, None] * activations / 8 + area * problem.space.head_channels // 1 * 8 / 8
-    return np.asarray(held <= problem.peak_memory)

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qedeploy.network.structure import Structure
-from qedeploy.search.exact.blocks import best_values, head_fits, layer_totals, price_layer, stem_fits
+from qedeploy.search.exact.blocks import best_values, layer_totals
+from qedeploy.search.exact.fitting import head_fits, stem_fits
+from qedeploy.search.exact.pricing import price_layer
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
 from qedeploy.search.terms import Array
 

@@ -171,6 +171,17 @@ class Problem:
                 groups.append(WidthGroup(indices=indices, entry=self.entries.index(triple[0]), activations=triple))
         return tuple(groups)
 
+    @cached_property
+    def layer_widths(self) -> tuple[dict[int, Array], dict[int, Array], dict[int, Array]]:
+        """For each layer of a block that chooses its own widths: indices of its pairs by activation width."""
+        if self.peak_memory is None or not self.widths_per_layer:
+            raise ValueError("widths are grouped by activation where memory is limited and each layer has its own")
+        found: tuple[dict[int, Array], dict[int, Array], dict[int, Array]] = ({}, {}, {})
+        for group in self.groups:
+            for widths, activation, index in zip(found, group.activations or (), group.indices, strict=True):
+                widths[activation] = index
+        return found
+
     def blocks(
         self, step: int, *, first: bool, in_channels: Array, out_channels: Array, kernel: Array, ratio: Array
     ) -> BlockShapes:

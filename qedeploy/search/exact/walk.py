@@ -8,9 +8,10 @@ from math import prod
 import numpy as np
 
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.exact.blocks import Choices, best_values, choices_within, head_fits, layer_totals, stem_fits
+from qedeploy.search.exact.blocks import Choices, best_values, choices_within, layer_totals
 from qedeploy.search.exact.completion import Grid, channel_bonus, shapes_of_stage
 from qedeploy.search.exact.extension import Arcs, Candidates, chunks, taken_choices
+from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.labels import Labels, Selector, Trail
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.space import bottleneck_channels
