@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -56,53 +56,41 @@ def fill_layer_by_layer(
     activation fits wherever a wider one does. What a project layer may hold under two limits is then the lesser of what
     it may hold under each, and the layer behind the block need not be looked at together with those before it.
     """
-    expand, depthwise, project = (
-        {width: maximum([layer.value(pair) for pair in index]) for width, index in widths.items()}
-        for layer, widths in zip(priced, problem.layer_widths, strict=True)
+    dimensions = best.ndim - 2
+    (first, expand), (second, depthwise), (third, project) = (
+        _stacked(layer, widths, dimensions) for layer, widths in zip(priced, problem.layer_widths, strict=True)
     )
-    entries = [problem.entries.index(width) for width in expand]
-    widest = (max(expand), max(depthwise), max(project))
-    if block_fits(problem, blocks, widest, max(problem.entries)).all():
-        behind_expand = maximum(list(depthwise.values())) + maximum(list(project.values()))
-        for entry, value in zip(entries, expand.values(), strict=True):
-            best[entry] = value + behind_expand
+    entries = [problem.entries.index(width) for width in problem.layer_widths[0]]
+    widest = first.max(), second.max(), third.max()
+    if block_fits(problem, blocks, tuple(8 * each for each in widest), max(problem.entries)).all():
+        best[entries] = (expand + (depthwise.max(axis=0) + project.max(axis=0)))[:, None]
         return
     into, middle, out, stride, size = _shape(blocks)
+    following = np.reshape(problem.entries, (-1, *[1] * (dimensions + 1))) / 8
+    held = project_memory(middle, out, stride, size, third, following)
+    behind = np.where(held <= limit, project, -np.inf).max(axis=1)
 
-    def where_it_fits(held: Array, value: Array) -> Array:
-        return np.where(held <= limit, value, -np.inf)
-
-    behind = [
-        maximum(
-            [
-                where_it_fits(project_memory(middle, out, stride, size, own / 8, following / 8), value)
-                for own, value in project.items()
-            ]
-        )
-        for following in problem.entries
-    ]
-
-    most = maximum(list(project.values()))
-
-    def ahead(first: int, second: int, *, residual: bool) -> Array:
-        def held(own: int) -> Array:
-            return depthwise_memory(residual, middle, out, stride, size, first / 8, second / 8, own / 8)
-
-        if (held(widest[2]) <= limit).all():
-            return most
-        return maximum([where_it_fits(held(own), value) for own, value in project.items()])
+    def ahead(entry: float, *, residual: bool) -> Array:
+        """Return the best of the project layer before each second width."""
+        held = depthwise_memory(residual, middle, out, stride, size, entry, second[:, None], third)
+        return np.asarray(np.where(held <= limit, project, -np.inf).max(axis=1))
 
     # Only a shortcut ties what a depthwise layer holds to the channels and the width that enter the block.
-    residual = np.equal(into, out)
-    without = {second: ahead(0, second, residual=False) for second in depthwise}
-    for entry, (first, value) in zip(entries, expand.items(), strict=True):
-        for second, gained in depthwise.items():
-            reached = np.where(residual, ahead(first, second, residual=True), without[second])
-            added = where_it_fits(expand_memory(into, middle, size, first / 8, second / 8), gained)
-            for following, least in enumerate(behind):
-                worth = added + np.minimum(reached, least)
-                np.maximum(best[entry, following], worth, out=best[entry, following])
-        best[entry] += value
+    residual, without = np.equal(into, out), ahead(0.0, residual=False)
+    for entry, width, value in zip(entries, first.ravel().tolist(), expand, strict=True):
+        reached = np.where(residual, ahead(width, residual=True), without)
+        added = np.where(expand_memory(into, middle, size, width, second) <= limit, depthwise, -np.inf)
+        # One class behind at a time: arrays of all of them together would leave the processor's cache.
+        for least, found in zip(behind, best[entry], strict=True):
+            np.add(value, (added + np.minimum(reached, least)).max(axis=0), out=found)
+
+
+def _stacked(layer: PricedLayer, widths: Mapping[int, Array], dimensions: int) -> tuple[Array, Array]:
+    """Return activation widths in bytes and the best value at each, stacked before the axes of the blocks."""
+    values = [maximum([layer.value(pair) for pair in index]) for index in widths.values()]
+    shape = np.broadcast_shapes((1,) * dimensions, *(value.shape for value in values))
+    in_bytes = np.reshape(list(widths), (-1, *[1] * dimensions)) / 8
+    return in_bytes, np.stack([np.broadcast_to(value, shape) for value in values])
 
 
 def choices_layer_by_layer(

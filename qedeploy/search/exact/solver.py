@@ -146,6 +146,8 @@ class Search:
         Raises RequestError where the labels are exhausted and nothing fits.
         """
         depth, width, lowest = FIRST_DEPTH, FIRST_WIDTH, -np.inf
+        # More prices cost as many times more as there are groups of widths to tell apart.
+        groups = len(self.problem.groups)
         while True:
             threshold = max(self.known, self.completions[0].bound - depth)
             selector = self._walk(threshold, width)
@@ -159,7 +161,7 @@ class Search:
             if complete_walk and threshold < lowest:
                 refuse_exhausted(self.problem, self.best, self.labels)
                 return
-            if selector.made > EASY or not complete_walk:
+            if selector.made > EASY * groups or (not complete_walk and width >= FIRST_WIDTH * groups):
                 self._spread()
             if threshold > self.known and (selector.made > QUICK or not complete_walk):
                 self._dive()
