@@ -186,7 +186,12 @@ def search_exactly_into(
     if solution.certificate.status is Status.INTERRUPTED:
         raise typer.Exit(130)
     if kind is not None:
-        terminal.write_front(folder, request, kind, workers=helpers.workers, cluster=helpers.cluster, quiet=quiet)
+        found = terminal.write_front(
+            folder, request, kind, workers=helpers.workers, cluster=helpers.cluster, quiet=quiet
+        )
+        if found.interrupted:
+            print(f"interrupted: {folder} keeps the points that were found", file=sys.stderr)
+            raise typer.Exit(130)
     return folder
 
 

@@ -20,12 +20,13 @@ MAX_STEPS = 60
 
 @dataclass(slots=True)
 class Dual:
-    """The dual of a problem: what `descend` last looked at, best bound first, and the structures it met."""
+    """The dual of a problem: what `descend` last looked at, best bound first, and the structures and prices it met."""
 
     problem: Problem
     master: Master = field(init=False)
     completions: list[Completion] = field(default_factory=list)
     structures: list[Structure] = field(default_factory=list)
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         self.master = Master(self.problem.limits.size)
@@ -52,7 +53,8 @@ class Dual:
 
     def _look(self, grid: Grid, multipliers: Array) -> Completion:
         problem = self.problem
-        completion = complete(problem, grid, Prices(multipliers=multipliers))
+        self.prices = Prices(multipliers=multipliers)
+        completion = complete(problem, grid, self.prices)
         self.completions = sorted([*self.completions, completion], key=lambda found: found.bound)
         if np.isfinite(completion.whole):
             # Sums in another order differ by their rounding: the best structure is read back within it.

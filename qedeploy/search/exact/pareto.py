@@ -18,9 +18,9 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.executors import open_workers, run_jobs
 from qedeploy.network.document import to_document
 from qedeploy.network.structure import Structure
-from qedeploy.search.exact.certificate import CLOSED
+from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
-from qedeploy.search.exact.solver import solve
+from qedeploy.search.exact.solver import UndecidedError, solve
 from qedeploy.search.feasibility import minimum_cost
 from qedeploy.search.result import budget_costs
 from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
@@ -34,21 +34,27 @@ CLOSE = 1.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A structure of the front: no other within the other budgets costs as little and scores more."""
+    """A structure of the front: no other within the other budgets costs as little and scores above `upper_bound`."""
 
     cost: float
     score: float
     upper_bound: float
     structure: Structure
 
+    @property
+    def proven(self) -> bool:
+        """Whether none scores more at all."""
+        return self.upper_bound - self.score <= CLOSED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """Points by rising cost; `whole` says that there are no others."""
+    """Points by rising cost; `whole` says that there are no others, `interrupted` that Ctrl-C left some unsought."""
 
     kind: BudgetKind
     points: tuple[Point, ...]
     whole: bool
+    interrupted: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the front as JSON-ready data."""
@@ -71,27 +77,35 @@ def front(
     """Return at most `points` of the front of score against `kind`, its two ends first, the other budgets kept.
 
     Where `budgets` limit `kind`, the front ends there. Points are found in waves of several gaps at once, by `workers`
-    processes or on `cluster`, the address of a Dask scheduler; the front is the same whoever finds it. Raises
-    RequestError where nothing fits at all.
+    processes or on `cluster`, the address of a Dask scheduler; the front is the same whoever finds it. Ctrl-C ends it
+    with the points so far. Raises RequestError where nothing fits at all, KeyboardInterrupt where Ctrl-C came before
+    its two ends were found.
     """
     search = _Search(space, {other: limit for other, limit in budgets.items() if other is not kind}, kind)
     last = _best(space, budgets, kind)
     first, exact = _first(search, minimum_cost(space, kind), last)
     found = {first.cost: first, last.cost: last}
-    empty: set[float] = set()
-    with open_workers(min(workers, WAVE) if workers > 1 else 0, cluster) as opened:
-        while len(found) < points and (gaps := _gaps(found, empty)):
-            widest = sorted(gaps, key=lambda gap: -_span(found[gap[0]], found[gap[1]]))
-            wave = widest[: min(WAVE, points - len(found))]
-            for outcome in run_jobs(opened, search.between, wave):
-                if outcome.lost:
-                    raise UserError("a worker died twice on one point (out of memory?); repeat the command with fewer")
-                if outcome.result is None:
-                    empty.add(outcome.job[1])
-                else:
-                    found[outcome.result.cost] = outcome.result
-    whole = exact and not _gaps(found, empty)
-    return Front(kind=kind, points=_undominated(found), whole=whole)
+    settled: dict[float, bool] = {}
+    interrupted = False
+    try:
+        with open_workers(min(workers, WAVE) if workers > 1 else 0, cluster) as opened:
+            while len(found) < points and (gaps := _gaps(found, settled)):
+                widest = sorted(gaps, key=lambda gap: -_span(found[gap[0]], found[gap[1]]))
+                wave = widest[: min(WAVE, points - len(found))]
+                for outcome in run_jobs(opened, search.between, wave):
+                    if outcome.lost:
+                        raise UserError(
+                            "a worker died twice on one point (out of memory?); repeat the command with fewer"
+                        )
+                    if isinstance(outcome.result, bool):
+                        settled[outcome.job[1]] = outcome.result
+                    elif outcome.result is not None:
+                        found[outcome.result.cost] = outcome.result
+    except KeyboardInterrupt:
+        interrupted = True
+    proven = all(point.proven for point in found.values()) and all(settled.values())
+    whole = exact and proven and not _gaps(found, settled)
+    return Front(kind=kind, points=_undominated(found), whole=whole, interrupted=interrupted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +117,26 @@ class _Search:
     kind: BudgetKind
 
     def best(self, limit: float) -> Point | None:
-        """Return the best structure at a limit, None where nothing fits."""
+        """Return the best structure at a limit, None where nothing fits; UndecidedError where neither is known."""
         limits = {**self.others, self.kind: limit} if math.isfinite(limit) else self.others
         try:
             return _best(self.space, limits, self.kind)
+        except UndecidedError:
+            raise
         except RequestError:
             return None
 
-    def between(self, gap: tuple[float, float]) -> Point | None:
-        """Return a point whose cost lies between two, None where there is none."""
+    def between(self, gap: tuple[float, float]) -> Point | bool:
+        """Return a point whose cost lies between two; else whether it is proven that there is none."""
         low, high = gap
-        found = self.best(math.sqrt(low * high))
-        if found is None or found.cost <= low:
-            # Nothing new in the lower part of the gap: look just below its upper end, which narrows or settles it.
-            found = self.best(math.nextafter(high, 0.0))
-        return None if found is None or found.cost <= low else found
+        try:
+            found = self.best(math.sqrt(low * high))
+            if found is None or found.cost <= low:
+                # Nothing new in the lower part of the gap: look just below its upper end, which narrows or settles it.
+                found = self.best(math.nextafter(high, 0.0))
+        except UndecidedError:
+            return False
+        return found if found is not None and found.cost > low else found is None or found.proven
 
 
 def _span(low: Point, high: Point) -> float:
@@ -125,28 +144,34 @@ def _span(low: Point, high: Point) -> float:
     return (high.score - low.score) * math.log(high.cost / low.cost)
 
 
-def _gaps(found: Mapping[float, Point], empty: set[float]) -> list[tuple[float, float]]:
-    return [(low, high) for low, high in pairwise(sorted(found)) if high not in empty]
+def _gaps(found: Mapping[float, Point], settled: Mapping[float, bool]) -> list[tuple[float, float]]:
+    return [(low, high) for low, high in pairwise(sorted(found)) if high not in settled]
 
 
 def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
     """Return the cheapest point, and whether it costs the least that is possible (else nearly that)."""
-    found = search.best(least)
-    if found is not None:
-        return found, True
-    # The other budgets do not allow the least cost of all: close in on the least that they do allow.
     low, found = least, last
-    while found.cost > low * CLOSE:
-        tried = search.best(math.sqrt(low * found.cost))
-        if tried is None:
-            low = math.sqrt(low * found.cost)
-        else:
-            found = tried
+    try:
+        cheapest = search.best(least)
+        if cheapest is not None:
+            return cheapest, True
+        # The other budgets do not allow the least cost of all: close in on the least that they do allow.
+        while found.cost > low * CLOSE:
+            tried = search.best(math.sqrt(low * found.cost))
+            if tried is None:
+                low = math.sqrt(low * found.cost)
+            else:
+                found = tried
+    except UndecidedError:
+        # Below this nothing is known to fit and nothing is excluded.
+        pass
     return found, False
 
 
 def _best(space: SearchSpace, budgets: Budgets, kind: BudgetKind) -> Point:
     solution = solve(Problem.of(space, budgets))
+    if solution.certificate.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
     best = solution.found[0]
     return Point(
         cost=budget_costs(best.structure, space)[kind],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +68,10 @@ class Solution:
     certificate: Certificate
 
 
+class UndecidedError(RequestError):
+    """The search ended with nothing found and nothing excluded either (exit code 3)."""
+
+
 Progress = Callable[[float, float, int], None]
 """Called with the best score, the upper bound and the number of labels after each round."""
 
@@ -78,8 +83,8 @@ def solve(problem: Problem, *, count: int = 1, effort: int = EFFORT, progress: P
     no two of the list are alike in everything but a bit. The list is shorter where the space has fewer shapes that
     fit. After `effort` extensions of labels, or on Ctrl-C, the best structure so far comes with its proven gap.
 
-    Raises RequestError, with the proof in the message, where nothing fits; KeyboardInterrupt where Ctrl-C came
-    before anything was found.
+    Raises RequestError, with the proof in the message, where nothing fits; UndecidedError where that is not proven
+    either; KeyboardInterrupt where Ctrl-C came before anything was found.
     """
     require_additive(problem.space.score, "exact")
     search = Search(problem, count, effort, progress)
@@ -90,6 +95,7 @@ def solve(problem: Problem, *, count: int = 1, effort: int = EFFORT, progress: P
     except EffortSpentError:
         pass
     except KeyboardInterrupt:
+        search.settle()
         if not search.best:
             raise
         status = Status.INTERRUPTED
@@ -167,11 +173,23 @@ class Search:
                 self._dive()
             depth, width = (depth * 2, width) if complete_walk else (depth, width * 4)
 
+    def settle(self) -> None:
+        """Make of what an interrupted search has met a structure, where one keeps the limits, and a proven bound."""
+        if not self.completions and self.dual.prices is not None:
+            # Prices found on some channels prove a bound on all of them, once those are looked at.
+            self.completions = [complete(self.problem, self.grid, self.dual.prices)]
+            self.upper_bound = self.completions[0].bound
+        for structure in self.dual.structures:
+            self._offer(structure)
+        if self.completions and not self.best:
+            with suppress(EffortSpentError):
+                self._dive()
+
     def solution(self, status: Status) -> Solution:
         """Return what is known; the status becomes `optimal` where the gap is closed."""
         found = tuple(sorted(self.best.values(), key=lambda item: -item.score))
         if not found:
-            raise RequestError(NOTHING_YET.format(labels=self.labels))
+            raise UndecidedError(NOTHING_YET.format(labels=self.labels))
         score = found[0].score
         upper = max(self.upper_bound, score + ROUNDING)
         main = self.completions[0]

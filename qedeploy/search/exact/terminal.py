@@ -100,8 +100,8 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
 
 def write_front(
     folder: Path, request: Request, kind: BudgetKind, *, workers: int = 1, cluster: str | None = None, quiet: bool
-) -> None:
-    """Find the front of score against `kind`, and write it as front.json and front.svg into `folder`."""
+) -> Front:
+    """Find the front of score against `kind`, write it as front.json and front.svg into `folder`, and return it."""
     from rich.console import Console
 
     found = front(request.space, request.budgets, kind, points=FRONT_POINTS, workers=workers, cluster=cluster)
@@ -109,21 +109,35 @@ def write_front(
     draw_front(folder / "front.svg", found, request)
     if not quiet:
         console = Console(highlight=False)
-        print_front(console, found)
+        print_front(console, found, request)
         console.print(f"written to {folder / 'front.json'} and {folder / 'front.svg'}", soft_wrap=True)
+    return found
 
 
-def print_front(console: Console, found: Front) -> None:
-    """Print the front as a table."""
+def print_front(console: Console, found: Front, request: Request) -> None:
+    """Print the front as a table, the published models that it can be compared with in their places."""
     from rich.table import Table
 
-    title = f"score against {found.kind}: " + ("the whole front" if found.whole else "points of the front")
-    table = Table(title=title, title_justify="left")
+    extent = (
+        "the whole front"
+        if found.whole
+        else f"{len(found.points)} points of the front; between two of them, none scores above what the upper one may"
+    )
+    console.print(f"score against {found.kind}: {extent}")
+    table = Table()
     for heading in (found.kind.value, "score", "at most"):
         table.add_column(heading, justify="right")
-    for point in found.points:
-        table.add_row(format_budget(found.kind, point.cost), f"{point.score:.4f}", f"{point.upper_bound:.4f}")
+    table.add_column("published")
+    published = published_points(found.kind, request)
+    rows = [(point.cost, point.score, f"{point.upper_bound:.4f}", "") for point in found.points]
+    rows += [(cost, score, "", name) for name, cost, score in published]
+    for cost, score, bound, name in sorted(rows):
+        table.add_row(format_budget(found.kind, cost), f"{score:.4f}", bound, name)
     console.print(table)
+    if not published:
+        console.print(
+            f"no published model is on it: none has the resolution and stages of recipe {request.recipe.name}"
+        )
 
 
 def draw_front(path: Path, found: Front, request: Request) -> Path:
@@ -136,7 +150,10 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
     costs, scores = [scale * point.cost for point in found.points], [point.score for point in found.points]
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
-    axes.plot(costs, scores, "o", color="tab:blue", markersize=4, label="proven optimal")
+    for proven, fill, label in ((True, "full", "proven optimal"), (False, "none", "best found, not proven")):
+        chosen = [(scale * point.cost, point.score) for point in found.points if point.proven is proven]
+        if chosen:
+            axes.plot(*zip(*chosen, strict=True), "o", color="tab:blue", markersize=4, fillstyle=fill, label=label)
     # In the legend and not beside the marks: published models lie close together.
     markers = cycle("x+Dsv^")
     for (name, cost, score), marker in zip(published_points(found.kind, request), markers, strict=False):

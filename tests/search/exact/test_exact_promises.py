@@ -11,10 +11,13 @@ from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
 from qedeploy.search import evolution_solver
 from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.exact import dual, pareto
+from qedeploy.search.exact.completion import complete
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
-from qedeploy.search.exact.solver import solve
+from qedeploy.search.exact.solver import UndecidedError, solve
+from qedeploy.search.feasibility import minimum_cost
 from qedeploy.search.request import make_request
 from qedeploy.search.score import qe_score
 from qedeploy.search.space import BudgetKind
@@ -91,6 +94,69 @@ def test_interruption_returns_the_best_with_its_gap() -> None:
     assert solution.certificate.status == "interrupted"
     assert solution.certificate.score <= whole.score <= solution.certificate.upper_bound
     assert Problem.of(request.space, request.budgets).satisfied(solution.found[0].structure)
+
+
+class Interruption:
+    """Calls a function and presses Ctrl-C in place of one of the calls."""
+
+    def __init__(self, function, at: int) -> None:
+        self.function, self.left = function, at
+
+    def __call__(self, *arguments, **named):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.function(*arguments, **named)
+
+
+@pytest.mark.parametrize("at", [2, 4, 8, 16])
+def test_an_interruption_before_the_bound_proves_one(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = make_request("any-bits", "mixed-19d2g")
+    problem = Problem.of(request.space, request.budgets)
+    whole = solve(problem).certificate
+    monkeypatch.setattr(f"{dual.__name__}.complete", Interruption(complete, at))
+    solution = solve(problem)
+    assert solution.certificate.status == "interrupted"
+    assert solution.certificate.labels < whole.labels
+    assert solution.certificate.score <= whole.score <= solution.certificate.upper_bound < 1e9
+    assert problem.satisfied(solution.found[0].structure)
+
+
+def test_an_interruption_before_anything_was_looked_at_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = make_request("any-bits", "mixed-19d2g")
+    monkeypatch.setattr(dual.Dual, "descend", Interruption(dual.Dual.descend, 1))
+    with pytest.raises(KeyboardInterrupt):
+        solve(Problem.of(request.space, request.budgets))
+
+
+def test_an_interrupted_front_has_the_points_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = make_request("cpu-int8")
+    whole = front(request.space, request.budgets, BudgetKind.BITOPS, points=6)
+    assert not whole.interrupted
+    monkeypatch.setattr(f"{pareto.__name__}.solve", Interruption(solve, 5))
+    some = front(request.space, request.budgets, BudgetKind.BITOPS, points=6)
+    assert some.interrupted
+    assert not some.whole
+    assert 2 <= len(some.points) < 6
+    assert set(some.points) < set(whole.points)
+
+
+def test_a_front_tells_what_is_not_known_from_what_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = random_space(4001, most=60)
+    whole = front(space, {}, BudgetKind.BITOPS, points=200)
+    assert whole.whole
+    assert len(whole.points) > 2
+
+    def undecided(problem: Problem):
+        if BudgetKind.BITOPS in problem.budgets and problem.budgets[BudgetKind.BITOPS] > least:
+            raise UndecidedError("nothing found, nothing excluded")
+        return solve(problem)
+
+    least = minimum_cost(space, BudgetKind.BITOPS)
+    monkeypatch.setattr(f"{pareto.__name__}.solve", undecided)
+    found = front(space, {}, BudgetKind.BITOPS, points=200)
+    assert not found.whole
+    assert len(found.points) == 2
 
 
 def test_spent_effort_leaves_an_honest_gap() -> None:
