@@ -6,11 +6,12 @@ Nothing here is pruned or ordered: these are the plain arrays that the second ro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qedeploy.network.structure import Block, Stage, Structure
+from qedeploy.search.burdens import Carry, block_carries, head_carry, no_burden
 from qedeploy.search.exact.costs import LayerShapes, Pairs
 from qedeploy.search.exact.problem import BlockShapes, Problem
 from qedeploy.search.memory import block_memory
@@ -20,10 +21,14 @@ from qedeploy.search.terms import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What each choice adds: score [*states, choices], costs [budgets, *states, choices]; -inf for what cannot be."""
+    """What each choice adds: score [*states, choices], costs [budgets, *states, choices]; -inf for what cannot be.
+
+    `carry` says what it does to a beginning's burden, its states counted over all of `states`.
+    """
 
     score: Array
     costs: Array
+    carry: Carry = no_burden
 
     def at(self, prices: Array) -> Array:
         """Return score less priced costs."""
@@ -51,14 +56,15 @@ class Decisions:
         """Return the choice of the head's widths, shape [channels, pairs]."""
         channels = self.channels[-1]
         row = self._layer(self.problem.head(channels), self.problem.head_pairs, -1, channels.shape)
-        return Decision(score=row.score + self._bonus[-1] * np.log(self.problem.space.head_channels), costs=row.costs)
+        score = row.score + self._bonus[-1] * np.log(self.problem.space.head_channels)
+        return Decision(score=score, costs=row.costs, carry=head_carry(self.problem, channels))
 
     def first_block(self, stage: int, into: int) -> list[Decision]:
         """Return the decisions of a stage's first block behind `into` channels, shape [*states, choices]."""
         out = self.channels[stage + 1][:, None, None, None]
         allowed = np.where(out >= into, self._bonus[stage + 1] * np.log(out), -np.inf)
         first, *others = self._block(stage, into)
-        return [Decision(score=first.score + allowed, costs=first.costs), *others]
+        return [replace(first, score=first.score + allowed), *others]
 
     def repeated_block(self, stage: int) -> list[Decision]:
         """Return the decisions of a stage's further blocks, shape [*states, choices]."""
@@ -120,17 +126,19 @@ class Decisions:
         )
         rows = zip(blocks.layers, self.problem.block_pairs, strict=True)
         layers = [self._layer(layer, pairs, stage + 1, self.states) for layer, pairs in rows]
+        carries = block_carries(self.problem, blocks, self.states)
         if self.problem.widths_per_layer:
             fits = [self._may_fit(blocks, {position}) for position in range(3)]
             return [
-                Decision(score=np.where(fit, layer.score, -np.inf), costs=layer.costs)
-                for fit, layer in zip(fits, layers, strict=True)
+                Decision(score=np.where(fit, layer.score, -np.inf), costs=layer.costs, carry=carry)
+                for fit, layer, carry in zip(fits, layers, carries, strict=True)
             ]
         score = layers[0].score + layers[1].score + layers[2].score
         return [
             Decision(
                 score=np.where(self._may_fit(blocks, {0, 1, 2}), score, -np.inf),
                 costs=layers[0].costs + layers[1].costs + layers[2].costs,
+                carry=carries[0],
             )
         ]
 

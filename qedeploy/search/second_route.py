@@ -10,18 +10,19 @@ It shares with the solver what a layer scores and costs, and nothing of how stru
    and the best that can follow (at any of the prices) do not exceed the claim, or when another one in the same
    state scores no less and costs no more. What reaches the end contradicts the claim.
 
-Peak memory is judged on whole structures; on the way, a block is left out only where it breaks it whatever follows, and
-no beginning stands in for another. With widths per layer that leaves more open than the enumeration takes on.
+Where peak memory is limited, a beginning has a burden too (`burdens`): what its widths leave to the next layers. It
+counts as one more cost where beginnings are compared, and what breaks the limit is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qedeploy.network.structure import Structure
+from qedeploy.search.burdens import stem_burden
 from qedeploy.search.decisions import Decision, Decisions
 from qedeploy.search.terms import Array
 
@@ -94,7 +95,7 @@ def _before(row: Sequence[Decision], following: Array, prices: Array) -> list[Ar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginnings:
-    """Beginnings of structures: their state, score, costs [beginnings, budgets], and choices [beginnings, decisions].
+    """Beginnings of structures: state, score, costs [beginnings, budgets], burden, and choices [beginnings, decisions].
 
     A choice is the state behind the decision, times the decision's choices, plus the choice; -1 where a stage has
     fewer blocks than it may have.
@@ -103,6 +104,7 @@ class Beginnings:
     state: Array
     score: Array
     costs: Array
+    burden: Array
     choices: Array
 
     def __len__(self) -> int:
@@ -112,7 +114,11 @@ class Beginnings:
     def take(self, rows: Array) -> Beginnings:
         """Return those of `rows`."""
         return Beginnings(
-            state=self.state[rows], score=self.score[rows], costs=self.costs[rows], choices=self.choices[rows]
+            state=self.state[rows],
+            score=self.score[rows],
+            costs=self.costs[rows],
+            burden=self.burden[rows],
+            choices=self.choices[rows],
         )
 
     @staticmethod
@@ -122,6 +128,7 @@ class Beginnings:
             state=np.concatenate([part.state for part in parts]),
             score=np.concatenate([part.score for part in parts]),
             costs=np.concatenate([part.costs for part in parts]),
+            burden=np.concatenate([part.burden for part in parts]),
             choices=np.concatenate([part.choices for part in parts]),
         )
 
@@ -146,7 +153,9 @@ class Enumeration:
     def _ends(self) -> Beginnings:
         stem = self.decisions.stem()
         state = np.arange(stem.score.size)
-        found = Beginnings(state=state, score=stem.score, costs=stem.costs.T, choices=state[:, None])
+        burden = stem_burden(self.decisions.problem, self.decisions.channels[0])
+        found = Beginnings(state=state, score=stem.score, costs=stem.costs.T, burden=burden, choices=state[:, None])
+        found = found.take(np.flatnonzero(burden < np.inf))
         for stage, depths in enumerate(self.decisions.depths):
             parts = [
                 self._block(
@@ -161,7 +170,7 @@ class Enumeration:
                     channel = np.unravel_index(found.state, self.decisions.states)[0]
                     unused = ((0, 0), (0, (max(depths) - depth) * self.decisions.per_block))
                     choices = np.pad(found.choices, unused, constant_values=-1)
-                    leaving.append(Beginnings(state=channel, score=found.score, costs=found.costs, choices=choices))
+                    leaving.append(replace(found, state=channel, choices=choices))
                 if depth < max(depths):
                     found = self._block(found, self.decisions.repeated_block(stage), stage, depth + 1)
             found = self._undominated(Beginnings.join(leaving))
@@ -199,6 +208,9 @@ class Enumeration:
                         state=chosen // choices,
                         score=found.score[number] + score[chosen],
                         costs=found.costs[number] + costs[chosen],
+                        burden=decision.carry(
+                            np.full(count, found.burden[number]), chosen // choices, chosen % choices
+                        ),
                         choices=np.column_stack([np.tile(found.choices[number], (count, 1)), chosen]),
                     ),
                     [value.ravel() for value in following],
@@ -215,13 +227,18 @@ class Enumeration:
                 state=found.state,
                 score=found.score + decision.score[found.state, choice],
                 costs=found.costs + decision.costs[:, found.state, choice].T,
+                burden=decision.carry(found.burden, found.state, np.full(len(found), choice)),
                 choices=np.column_stack([found.choices, found.state * choices + choice]),
             )
             parts.append(self._kept(added, following))
         return self._undominated(Beginnings.join(parts))
 
     def _kept(self, found: Beginnings, following: Sequence[Array]) -> Beginnings:
-        open_still = (found.costs <= self.limits * (1 + 1e-12)).all(axis=1) & np.isfinite(found.score)
+        open_still = (
+            (found.costs <= self.limits * (1 + 1e-12)).all(axis=1)
+            & np.isfinite(found.score)
+            & np.isfinite(found.burden)
+        )
         for relaxed, value in zip(self.relaxations, following, strict=True):
             best = found.score + (self.limits - found.costs) @ relaxed.prices + value[found.state]
             open_still &= best > self.claim + ROUNDING
@@ -231,16 +248,16 @@ class Enumeration:
         self.looked_at += len(found)
         if len(found) > MOST_BEGINNINGS:
             raise TooManyError
-        if self.decisions.problem.peak_memory is not None or not len(found):
-            # The widths that a state does not show decide what still fits: nothing replaces anything.
+        if not len(found):
             return found
         found = found.take(np.lexsort((-found.score, found.state)))
+        compared = np.column_stack([found.costs, found.burden])
         kept: list[int] = []
         start = 0
-        for row, (state, costs) in enumerate(zip(found.state.tolist(), found.costs, strict=True)):
+        for row, (state, costs) in enumerate(zip(found.state.tolist(), compared, strict=True)):
             if kept and found.state[kept[-1]] != state:
                 start = len(kept)
-            if not (found.costs[kept[start:]] <= costs).all(axis=1).any():
+            if not (compared[kept[start:]] <= costs).all(axis=1).any():
                 kept.append(row)
         return found.take(np.array(kept))
 
@@ -251,6 +268,7 @@ def _none(found: Beginnings) -> Beginnings:
         state=found.state[:0],
         score=found.score[:0],
         costs=found.costs[:0],
+        burden=found.burden[:0],
         choices=np.empty((0, found.choices.shape[1] + 1), np.int64),
     )
 
@@ -258,4 +276,5 @@ def _none(found: Beginnings) -> Beginnings:
 def _flat(decision: Decision) -> Decision:
     *states, choices = decision.score.shape
     rows = (int(np.prod(states)), choices)
-    return Decision(score=decision.score.reshape(rows), costs=decision.costs.reshape(len(decision.costs), *rows))
+    costs = decision.costs.reshape(len(decision.costs), *rows)
+    return replace(decision, score=decision.score.reshape(rows), costs=costs)
