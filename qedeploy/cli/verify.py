@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from qedeploy.network.structure import Structure
+
+_VERDICTS = {True: "yes", False: "[red]no[/red]", None: "[yellow]not settled[/yellow]"}
 
 
 def verify(
@@ -17,18 +22,30 @@ def verify(
     """Recompute score, costs, bound and hashes of a finished search by a second route; 3 where one does not hold."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from qedeploy.search.verification import verify as verified
 
-    checks = verified(path, profile=profile)
+    checks = verified(path, _structure_of, profile=profile)
     table = Table(title=str(path), title_justify="left")
     for heading in ("claim", "holds", "recomputed"):
         table.add_column(heading)
     for check in checks:
-        table.add_row(check.claim, "yes" if check.holds else "[red]no[/red]", check.detail)
+        table.add_row(check.claim, _VERDICTS[check.holds], Text(check.detail))
     console = Console(highlight=False)
     console.print(table)
-    failed = [check.claim for check in checks if not check.holds]
-    console.print(f"{len(checks) - len(failed)} of {len(checks)} claims hold" if failed else f"all {len(checks)} hold")
-    if failed:
-        raise typer.Exit(3)
+    refuted, open_still = (sum(check.holds is verdict for check in checks) for verdict in (False, None))
+    if not refuted and not open_still:
+        console.print(f"all {len(checks)} hold")
+        return
+    console.print(
+        f"{len(checks) - refuted - open_still} of {len(checks)} claims hold, {refuted} do not, "
+        f"{open_still} could not be settled"
+    )
+    raise typer.Exit(3)
+
+
+def _structure_of(path: Path) -> Structure:
+    from qedeploy.model.checkpoint import load_checkpoint
+
+    return load_checkpoint(path).structure

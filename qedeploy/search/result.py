@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.files import write_text
+from qedeploy.files import write_bytes, write_text
 from qedeploy.network.costs import executed_bitops, structure_costs
 from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
+from qedeploy.profiles.loader import FOLDER, profile_path
 from qedeploy.schema import read_json
 from qedeploy.search.latency.table import write_table
 from qedeploy.search.request import TABLE_FILE, Request
@@ -124,12 +125,16 @@ def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
 
 
 def write_result(folder: Path, request: Request, result: SearchResult) -> None:
-    """Write structure.json, search.json and the latency table in play into `folder`.
+    """Write structure.json, search.json, the latency table in play and a profile of the user's own into `folder`.
 
     Raises UserError where it does not take them.
     """
     if request.space.latency is not None:
         write_table(folder / TABLE_FILE, request.space.latency.table)
+    profile = profile_path(request.profile_argument)
+    if profile.parent != FOLDER:
+        # What ships is found again by its name, the user's own only here.
+        write_bytes(folder / profile.name, profile.read_bytes())
     write_text(folder / STRUCTURE_FILE, json.dumps(to_document(result.structure), indent=1) + "\n")
     write_text(folder / SEARCH_FILE, json.dumps(search_document(request, result), indent=1) + "\n")
 

@@ -23,10 +23,10 @@ import numpy as np
 
 from qedeploy.network.structure import Structure
 from qedeploy.search.burdens import stem_burden
+from qedeploy.search.checks import ROUNDING
 from qedeploy.search.decisions import Decision, Decisions
 from qedeploy.search.terms import Array
 
-ROUNDING = 1e-9
 MOST_BEGINNINGS = 300_000
 """Beginnings of one depth after which the enumeration gives up: the claim is then neither confirmed nor refuted."""
 

@@ -1,8 +1,8 @@
-"""Checks of a finished search: does search.json say the truth, and do the files beside it belong to it?"""
+"""Checks of a finished search: does its search.json say the truth?"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,25 @@ from qedeploy.network.document import from_document
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.schema import read_json
+from qedeploy.search.checks import ROUNDING, Check, compared, equal
 from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.folder_checks import ReadModel, folder_checks
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import read_table
 from qedeploy.search.membership import outside
-from qedeploy.search.recipe_file import recipe_from_document
+from qedeploy.search.recipe import Recipe
+from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document
+from qedeploy.search.recipe_loader import load_recipe, recipe_names
 from qedeploy.search.request import TABLE_FILE
-from qedeploy.search.result import FORMAT, SEARCH_FILE, STRUCTURE_FILE, budget_costs
+from qedeploy.search.result import FORMAT, SEARCH_FILE, budget_costs
 from qedeploy.search.score import qe_score
-from qedeploy.search.second_route import ROUNDING, Enumeration, TooManyError, relax
+from qedeploy.search.second_route import Enumeration, TooManyError, relax
 from qedeploy.search.space import BudgetKind, SearchSpace
 from qedeploy.search.space_builder import build_space
 
-_RECORDS = ("*.export.json", "bench.json", "engine.json")
-"""Files of a run folder that record the SHA-256 of others beside them."""
+_METHODS = ("exact", "evolution")
 
 _COSTS = {
     "flops": BudgetKind.FLOPS,
@@ -44,15 +47,6 @@ _COSTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One claim of a file: what it is, whether it holds, and the figures behind the verdict."""
-
-    claim: str
-    holds: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """What a search.json says, read but not yet believed."""
 
@@ -60,20 +54,29 @@ class Claims:
     structure: Structure
     space: SearchSpace
     budgets: dict[BudgetKind, float]
+    used: dict[BudgetKind, object]
+    method: str
+    evidence: dict[str, Any]
+    recipe: Recipe
     profile_file: Path
     latency_file: Path | None
 
 
-def verify(path: Path, *, profile: str | None = None) -> list[Check]:
+def verify(path: Path, read_model: ReadModel, *, profile: str | None = None) -> list[Check]:
     """Return every check of a search.json, or of a run folder and the files in it.
 
-    `profile` is the device's file where search.json names one that does not ship with qedeploy. Raises UserError for
-    what cannot be read.
+    `read_model` returns the structure of a model.pth. `profile` is the device's file where search.json names one that
+    neither ships with qedeploy nor lies beside it. Raises UserError for what cannot be read.
     """
     search = path / SEARCH_FILE if path.is_dir() else path
     claims = read_claims(search, profile)
-    checks = [_profile_is(claims), *_table_is(claims), _membership(claims), *_figures(claims), *_bound(claims)]
-    return [*checks, *_files(path, claims)] if path.is_dir() else checks
+    checks = [_profile_is(claims), _recipe_is(claims), *_table_is(claims), _membership(claims), *_figures(claims)]
+    checks += _bound(claims)
+    if not path.is_dir():
+        return checks
+    alternatives = claims.evidence.get("alternatives", [])
+    structures = [claims.structure, *(from_document(item["structure"], search) for item in alternatives)]
+    return [*checks, *folder_checks(path, structures, claims.space, claims.budgets, read_model)]
 
 
 def read_claims(path: Path, profile: str | None) -> Claims:
@@ -86,19 +89,33 @@ def read_claims(path: Path, profile: str | None) -> Claims:
         name = recipe_data.pop("name")
         device = document["profile"]["name"]
         budgets = {BudgetKind(kind): float(entry["limit"]) for kind, entry in document["budgets"].items()}
-    except (KeyError, TypeError, ValueError) as error:
+        used = {BudgetKind(kind): entry.get("used") for kind, entry in document["budgets"].items()}
+        method, evidence = str(document["method"]["name"]), dict(document.get("evidence") or {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: recipe, profile or budgets: expected what `qedeploy search` writes: {error}"
+            f"{path}: recipe, profile, budgets, method or evidence: expected what `qedeploy search` writes: {error!r}"
         ) from error
+    if method not in _METHODS:
+        raise UserError(f"{path}: method: expected one of {', '.join(_METHODS)}, found {method!r}")
     recipe = recipe_from_document(recipe_data, name=name, source=f"{path}: recipe")
-    found, table = load_profile(profile or device), _latency_file(path, document)
+    own = path.with_name(f"{device}.toml")
+    device_file = profile_path(profile or (str(own.resolve()) if own.exists() else device))
+    found, table = load_profile(str(device_file)), _latency_file(path, document)
     space = build_space(recipe, found, None if table is None else LatencyModel(read_table(table), found))
     if BudgetKind.LATENCY in budgets and table is None:
         raise UserError(f"{path}: latency_table: expected the record of the table that latency is predicted from")
     structure = from_document(document.get("structure"), f"{path}: structure")
-    file = profile_path(profile or device)
     return Claims(
-        document=document, structure=structure, space=space, budgets=budgets, profile_file=file, latency_file=table
+        document=document,
+        structure=structure,
+        space=space,
+        budgets=budgets,
+        used=used,
+        method=method,
+        evidence=evidence,
+        recipe=recipe,
+        profile_file=device_file,
+        latency_file=table,
     )
 
 
@@ -120,6 +137,22 @@ def _profile_is(claims: Claims) -> Check:
     recorded, found = claims.document["profile"].get("sha256"), sha256(claims.profile_file)
     detail = "SHA-256 as recorded" if found == recorded else f"{claims.profile_file.name} has changed since the search"
     return Check(claim="the profile is the one searched for", holds=found == recorded, detail=detail)
+
+
+def _recipe_is(claims: Claims) -> Check:
+    claim, recipe = "the recipe is the one it is named after", claims.recipe
+    if recipe.name not in recipe_names():
+        return Check(claim=claim, holds=True, detail=f"{recipe.name} is the user's own, as search.json has it")
+    # An input size may be chosen for a search.
+    shipped = recipe_to_document(dataclasses.replace(load_recipe(recipe.name), resolution=recipe.resolution))
+    stated = recipe_to_document(recipe)
+    changed = [key for key in shipped if shipped[key] != stated[key]]
+    detail = f"{recipe.name} as it ships, at {recipe.resolution} pixels"
+    if changed:
+        detail = (
+            f"{', '.join(changed)}: not those of the {recipe.name} that ships; an own recipe needs a name of its own"
+        )
+    return Check(claim=claim, holds=not changed, detail=detail)
 
 
 def _table_is(claims: Claims) -> list[Check]:
@@ -146,32 +179,22 @@ def _figures(claims: Claims) -> list[Check]:
     checks = [
         Check(
             claim=name,
-            holds=_equal(claims.document.get(name), value),
-            detail=_compared(claims.document.get(name), value),
+            holds=equal(claims.document.get(name), value),
+            detail=compared(claims.document.get(name), value),
         )
         for name, value in figures.items()
     ]
     for kind, limit in claims.budgets.items():
-        used = claims.document["budgets"][kind].get("used")
-        holds = costs[kind] <= limit and _equal(used, costs[kind])
-        detail = f"{costs[kind]:.12g} of {limit:.12g}" + (
-            "" if _equal(used, costs[kind]) else f", the file says {used}"
-        )
+        used = claims.used[kind]
+        holds = costs[kind] <= limit and equal(used, costs[kind])
+        detail = f"{costs[kind]:.12g} of {limit:.12g}" + ("" if equal(used, costs[kind]) else f", the file says {used}")
         checks.append(Check(claim=f"budget {kind} is kept", holds=holds, detail=detail))
     return checks
 
 
-def _equal(found: object, expected: float) -> bool:
-    return isinstance(found, int | float) and math.isclose(found, expected, rel_tol=1e-12, abs_tol=ROUNDING)
-
-
-def _compared(found: object, value: float) -> str:
-    return f"recomputed {value:.12g}" + ("" if _equal(found, value) else f", the file says {found}")
-
-
 def _bound(claims: Claims) -> list[Check]:
-    if claims.document.get("method", {}).get("name") != "exact":
-        return []
+    if claims.method != "exact" and "certificate" not in claims.evidence:
+        return [Check(claim="no bound is claimed", holds=True, detail=f"{claims.method} searches without a proof")]
     certificate = _certificate(claims)
     problem = Problem.of(claims.space, claims.budgets)
     names = [cost.name for cost in problem.costs]
@@ -195,13 +218,13 @@ def _relaxed_check(problem: Problem, recorded: float, bound: float) -> Check:
     return Check(
         claim="bound at the multipliers alone",
         holds=abs(recorded - bound) <= tolerance or (lower_is_fine and recorded < bound),
-        detail=_compared(recorded, bound),
+        detail=compared(recorded, bound),
     )
 
 
 def _certificate(claims: Claims) -> dict[str, Any]:
     try:
-        found = dict(claims.document["evidence"]["certificate"])
+        found = dict(claims.evidence["certificate"])
         for key in ("score", "upper_bound", "gap", "relaxed_bound"):
             found[key] = float(found[key])
         budgets = {kind.value for kind in claims.budgets if kind is not BudgetKind.PEAK_MEMORY}
@@ -218,7 +241,7 @@ def _consistency(claims: Claims, certificate: dict[str, Any]) -> Check:
     gap = certificate["upper_bound"] - certificate["score"]
     closed = certificate["status"] is Status.OPTIMAL
     agree = (
-        _equal(claims.document.get("score"), certificate["score"])
+        equal(claims.document.get("score"), certificate["score"])
         and abs(gap - certificate["gap"]) <= ROUNDING
         and gap >= -ROUNDING
         and (gap <= CLOSED or not closed)
@@ -237,47 +260,11 @@ def _nothing_above(enumeration: Enumeration, upper: float) -> Check:
     except TooManyError:
         return Check(
             claim=claim,
-            holds=False,
-            detail=f"not confirmed: more than {enumeration.looked_at} beginnings are left open; proven is only "
+            holds=None,
+            detail=f"more than {enumeration.looked_at} beginnings are left open; proven is only "
             f"{min(r.bound for r in enumeration.relaxations):.12g}",
         )
     if better is not None:
         score = qe_score(better, enumeration.decisions.problem.space.score)
         return Check(claim=claim, holds=False, detail=f"one scores {score:.12g}")
     return Check(claim=claim, holds=True, detail=f"{enumeration.looked_at} beginnings of structures, none can")
-
-
-def _files(folder: Path, claims: Claims) -> list[Check]:
-    checks = []
-    beside = folder / STRUCTURE_FILE
-    if beside.exists():
-        same = from_document(read_json(beside), beside) == claims.structure
-        detail = "the same structure" if same else "another structure than search.json has"
-        checks.append(Check(claim=STRUCTURE_FILE, holds=same, detail=detail))
-    for record in sorted(record for pattern in _RECORDS for record in folder.glob(pattern)):
-        checks.extend(_hashes(folder, record.name))
-    return checks
-
-
-def _hashes(folder: Path, record: str) -> list[Check]:
-    """Return a check for every file of the folder whose SHA-256 the record `record` holds."""
-    checks = []
-    for name, recorded in _recorded(read_json(folder / record)):
-        file = folder / name
-        if Path(name).name != name or not file.exists():
-            continue
-        found = sha256(file)
-        detail = "SHA-256 as recorded" if found == recorded else f"SHA-256 {found[:12]}..., recorded {recorded[:12]}..."
-        checks.append(Check(claim=f"{name} is the file of {record}", holds=found == recorded, detail=detail))
-    return checks
-
-
-def _recorded(value: object) -> list[tuple[str, str]]:
-    """Return the name and SHA-256 of every file that a JSON value records, however deep."""
-    if isinstance(value, list):
-        return [entry for item in value for entry in _recorded(item)]
-    if not isinstance(value, dict):
-        return []
-    inner = [entry for item in value.values() for entry in _recorded(item)]
-    name, digest = value.get("file", value.get("name")), value.get("sha256")
-    return [(name, digest), *inner] if isinstance(name, str) and isinstance(digest, str) else inner

@@ -109,6 +109,12 @@ def lied(document: dict, change: str) -> dict:
             lie["profile"]["sha256"] = "0" * 64
         case "no certificate":
             del lie["evidence"]["certificate"]
+        case "bound behind another method":
+            lie["method"]["name"] = "evolution"
+            certificate["upper_bound"] -= 0.2
+            certificate["gap"] -= 0.2
+        case "recipe under a name that ships":
+            lie["recipe"]["name"] = "mixed-7d0g"
     return lie
 
 
@@ -125,6 +131,8 @@ def lied(document: dict, change: str) -> dict:
         "negative price",
         "profile",
         "no certificate",
+        "bound behind another method",
+        "recipe under a name that ships",
     ],
 )
 def test_a_lie_is_refuted(searched: Path, tmp_path: Path, change: str) -> None:
@@ -172,6 +180,100 @@ def test_files_of_a_folder_are_checked(searched: Path, tmp_path: Path) -> None:
     code, output = verified(folder)
     assert code == 3
     assert "another structure than search.json has" in output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "structure.json").unlink(), "missing; the search wrote one"),
+        (lambda folder: (folder / "model.pth").write_bytes(b"junk"), "model.pth │ no"),
+        (lambda folder: (folder / "model.export.json").write_text("{}"), "records the SHA-256 of no file"),
+        (lambda folder: (folder / "bench.json").write_text("{}"), "records the SHA-256 of no file"),
+        (
+            lambda folder: (folder / "model.export.json").write_text(
+                json.dumps({"model": {"file": "model.onnx", "sha256": "0" * 64}})
+            ),
+            "model.onnx is the file of model.export.json │ no │ missing",
+        ),
+        (
+            lambda folder: (folder / "engine.json").write_text(
+                json.dumps({"plan_sha256": "0" * 64, "onnx": "model.onnx", "onnx_sha256": "0" * 64})
+            ),
+            "engine.plan is the file of engine.json │ no │ missing",
+        ),
+        (lambda folder: (folder / "best_structure.txt").write_text("{}"), "other structures than search.json has"),
+    ],
+)
+def test_what_lies_beside_a_search_is_checked(searched: Path, tmp_path: Path, change, message: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched, folder)
+    change(folder)
+    code, output = verified(folder)
+    assert code == 3, output
+    assert message in " ".join(output.split())
+
+
+@pytest.mark.parametrize("field", ["score", "cost", "structure"])
+def test_a_front_that_says_other_figures_is_refuted(searched: Path, tmp_path: Path, field: str) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched, folder)
+    front = json.loads((folder / "front.json").read_text())
+    if field == "structure":
+        front["points"][1]["structure"]["stages"][0]["kernel"] = 7
+    else:
+        front["points"][1][field] *= 0.99
+    (folder / "front.json").write_text(json.dumps(front))
+    code, output = verified(folder)
+    assert code == 3, output
+    assert "point 2" in output
+
+
+def test_the_model_of_a_search_is_held_to_its_structure(tmp_path: Path) -> None:
+    for name, channels in (("one", "48"), ("other", "40")):
+        recipe = tmp_path / f"{name}.toml"
+        recipe.write_text(small_recipe(tmp_path).read_text().replace("max = 48", f"max = {channels}"))
+        done = run("search", "--profile", "any-bits", "--recipe", str(recipe), "--out", name, "--quiet", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    code, output = verified(tmp_path / "one")
+    assert code == 0, output
+    assert "weights of the same structure" in output
+    shutil.copy(tmp_path / "other" / "model.pth", tmp_path / "one" / "model.pth")
+    code, output = verified(tmp_path / "one")
+    assert code == 3
+    assert "weights of another structure" in output
+
+
+def test_a_profile_of_the_user_s_own_is_kept_beside_the_search(tmp_path: Path) -> None:
+    profile = tmp_path / "mine" / "box.toml"
+    profile.parent.mkdir()
+    shutil.copy(Path(qedeploy.__file__).parent / "profiles" / "any-bits.toml", profile)
+    asked = ("--profile", "mine/box.toml", "--recipe", str(small_recipe(tmp_path)), "--no-model", "--out", "out")
+    assert run("search", *asked, cwd=tmp_path).returncode == 0
+    profile.unlink()
+    code, output = verified(tmp_path / "out")
+    assert code == 0, output
+    (tmp_path / "out" / "box.toml").write_text((tmp_path / "out" / "box.toml").read_text() + "\n# changed\n")
+    code, output = verified(tmp_path / "out")
+    assert code == 3
+    assert "box.toml has changed since the search" in output
+
+
+def test_evolution_claims_no_bound(tmp_path: Path) -> None:
+    asked = ("--profile", "any-bits", "--recipe", str(small_recipe(tmp_path)), "--no-model", "--out", "out")
+    done = run("search", *asked, "--method", "evolution", "--evaluations", "2000", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    code, output = verified(tmp_path / "out")
+    assert code == 0, output
+    assert "evolution searches without a proof" in output
+
+
+@pytest.mark.parametrize("method", ["exact", {"name": "guess"}, None])
+def test_a_method_that_is_none_is_refused(searched: Path, tmp_path: Path, method: object) -> None:
+    document = json.loads((searched / "search.json").read_text())
+    (tmp_path / "search.json").write_text(json.dumps({**document, "method": method}))
+    code, output = verified(tmp_path / "search.json")
+    assert code == 2
+    assert "method" in output
 
 
 @pytest.mark.parametrize(
