@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,20 +25,25 @@ _WIDTH_OF_FILES = 140
 
 
 def stdout_console() -> Console:
-    """Return a console on standard output that is wide enough for the tables where no terminal says how wide it is."""
+    """Return a console on standard output that is wide enough for the tables where nobody says how wide it is."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+    said = console.is_terminal or "COLUMNS" in os.environ
+    return console if said else Console(highlight=False, width=_WIDTH_OF_FILES)
 
 
 def print_result(result: BenchResult, console: Console) -> None:
     """Print everything that was measured, the most important first."""
+    from rich.table import Table
     from rich.text import Text
 
     for title, block in _blocks(result):
         if title:
             console.print(Text(title, style="bold"))
+        if isinstance(block, Table) and _natural_width(block, console) > console.width:
+            # Figures before air: what does not fit is cut.
+            block.padding, block.show_edge = 0, False
         console.print(block)
         console.print()
     for finding in result.findings:
@@ -46,6 +52,12 @@ def print_result(result: BenchResult, console: Console) -> None:
         console.print(Text(f"warning: {warning}", style="yellow"))
     for judged in result.judged:
         console.print(Text(judged.sentence, style=_COLOURS[judged.outcome]))
+
+
+def _natural_width(table: Table, console: Console) -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
 def _blocks(result: BenchResult) -> Iterator[_Section]:
@@ -99,7 +111,7 @@ def _machine(result: BenchResult) -> str:
 
 def _comparison(result: BenchResult) -> _Section:
     rounds = next(item.ratio.rounds for item in result.compared if item.ratio)
-    table = _table(("model", "median ms", "this model takes", "nominal GBitOps", "executed GBitOps", "variation"))
+    table = _table(("model", "median\nms", "this model\ntakes", "nominal\nGBitOps", "executed\nGBitOps", "variation"))
     for item in result.compared:
         totals = item.totals
         table.add_row(
@@ -116,7 +128,9 @@ def _comparison(result: BenchResult) -> _Section:
 
 def _layers(result: BenchResult) -> _Section:
     profiled = result.profiled
-    table = _table(("layer", "widths", "nominal GBitOps", "executed GBitOps", "us", "share", "GBitOps/s", "model us"))
+    table = _table(
+        ("layer", "widths", "nominal\nGBitOps", "executed\nGBitOps", "us", "share", "GBitOps\n/s", "model\nus")
+    )
     for row in profiled.layers:
         table.add_row(
             row.name,
