@@ -64,6 +64,7 @@ class BenchOptions:
 class Measured:
     """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone.
 
+    `damage` says what is wrong with metadata that the file has and that cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
     `pace` how many times as long as with the table the reference graph took.
     """
@@ -76,6 +77,7 @@ class Measured:
     rounds: Mapping[str, tuple[Samples, ...]]
     profile: Profile
     engine: EngineReport | None = None
+    damage: str = ""
     expectation: Expectation | None = None
     no_expectation: str = ""
     pace: float | None = None
@@ -111,7 +113,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
         progress(f"loading {path.name}")
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
-        metadata = _metadata(path)
+        metadata, damage = _metadata(path)
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
             require_updatable(expectation)
@@ -128,7 +130,8 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
             machine=machine,
             description=runner.description,
             metadata=metadata,
-            against=_metadata(options.against) if options.against else None,
+            damage=damage,
+            against=_metadata(options.against)[0] if options.against else None,
             samples=samples,
             rounds=rounds,
             profile=profile,
@@ -162,6 +165,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchRes
         runner=measured.description,
         profiled=profiled,
         plan_runtime=metadata.plan.runtime if metadata else None,
+        damage=measured.damage,
     )
     return BenchResult(
         model=_model_file(path, metadata),
@@ -200,15 +204,19 @@ def _predicted(measured: Measured, summary: Summary) -> Prediction | None:
     return compare(measured.expectation, measured.profile, summary.median, measured.pace)
 
 
-def _metadata(path: Path) -> ModelMetadata | None:
+def _metadata(path: Path) -> tuple[ModelMetadata | None, str]:
+    """Return what a model says of itself, and what is wrong where it says it illegibly."""
     if path.suffix.lower() in PLANS:
         from qedeploy.export.tensorrt.record import read_record
 
         record = read_record(path)
-        return record.metadata if record is not None else None
-    from qedeploy.export.metadata import read_metadata
+        return record.metadata if record is not None else None, ""
+    from qedeploy.export.metadata import DamagedMetadataError, read_metadata
 
-    return read_metadata(path)
+    try:
+        return read_metadata(path), ""
+    except DamagedMetadataError as error:
+        return None, str(error)
 
 
 def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> dict[str, Runner]:

@@ -77,6 +77,7 @@ class Circumstances:
     runner: RunnerDescription
     profiled: ProfiledPass
     plan_runtime: str | None
+    damage: str = ""
 
 
 def warnings(seen: Circumstances) -> tuple[str, ...]:
@@ -87,12 +88,12 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _load_warning(seen.machine, seen.runner.threads),
         _governor_warning(seen.machine),
         _threads_warning(seen.machine, seen.runner.threads),
-        _profiler_warning(seen.summary, seen.profiled),
-        _interruption_warning(seen.profiled),
+        _profiler_warning(seen.summary, seen.profiled, _crowding(seen)),
+        _interruption_warning(seen.profiled, _crowding(seen)),
         _fallback_warning(seen) if seen.runner.device == "CPU" else "",
         _instructions_warning(seen),
         _dialect_warning(seen.plan_runtime, seen.runner),
-        _metadata_warning(seen.plan_runtime),
+        _metadata_warning(seen.plan_runtime, seen.damage),
     )
     return tuple(warning for warning in candidates if warning)
 
@@ -206,7 +207,12 @@ def _threads_warning(machine: Machine, threads: int) -> str:
     return f"{threads} threads share {machine.usable_cores} cores: they wait for each other; lower --threads."
 
 
-def _profiler_warning(summary: Summary, profiled: ProfiledPass) -> str:
+def _crowding(seen: Circumstances) -> str:
+    """Return who else computed on the same cores: the run's own threads where there are too many of them."""
+    return "the run's own threads" if seen.runner.threads > seen.machine.usable_cores else "other programs"
+
+
+def _profiler_warning(summary: Summary, profiled: ProfiledPass, others: str) -> str:
     interrupted = sum(part.seconds for part in profiled.overheads if part.name == Overhead.INTERRUPTED)
     times = (profiled.whole - interrupted) / summary.median
     if times > _SLOWED_BY_PROFILER:
@@ -216,17 +222,16 @@ def _profiler_warning(summary: Summary, profiled: ProfiledPass) -> str:
         )
     if times < 1 / _SLOWED_BY_PROFILER:
         return (
-            f"A usual profiled query took {times:.2f}x the median without a profiler: "
-            "other programs slowed the headline run."
+            f"A usual profiled query took {times:.2f}x the median without a profiler: {others} slowed the headline run."
         )
     return ""
 
 
-def _interruption_warning(profiled: ProfiledPass) -> str:
+def _interruption_warning(profiled: ProfiledPass, others: str) -> str:
     share = sum(part.share for part in profiled.overheads if part.name == Overhead.INTERRUPTED)
     if share < _MUCH_INTERRUPTED:
         return ""
-    return f"{share:.0%} of the profiled time was taken by interruptions: other programs ran on the same cores."
+    return f"{share:.0%} of the profiled time was taken by interruptions: {others} ran on the same cores."
 
 
 def _fallback_warning(seen: Circumstances) -> str:
@@ -262,10 +267,11 @@ def _dialect_warning(plan_runtime: str | None, runner: RunnerDescription) -> str
     )
 
 
-def _metadata_warning(plan_runtime: str | None) -> str:
+def _metadata_warning(plan_runtime: str | None, damage: str) -> str:
     if plan_runtime is not None:
         return ""
+    what = f"The file's qedeploy metadata is damaged ({damage})" if damage else "The file carries no qedeploy metadata"
     return (
-        "The file carries no qedeploy metadata, so its structure and bit widths are unknown: times are per node, and "
+        f"{what}, so its structure and bit widths are unknown: times are per node, and "
         "BitOps, correlations, the time model and the twins are missing. qedeploy export writes files that have it."
     )

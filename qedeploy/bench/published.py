@@ -172,7 +172,7 @@ def measured_notes(bench: PublishedBench) -> tuple[str, ...]:
 def _export(structure: Structure, path: Path, profile: Profile, profile_name: str, seed: int) -> Path:
     network = build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
     checkpoint = save_checkpoint(path, network, profile=profile_name, recipe={})
-    result = export_checkpoint(checkpoint, settings=ExportSettings(calibration="random", seed=seed))
+    result = export_checkpoint(checkpoint, settings=ExportSettings(seed=seed))
     if profile.runtime is not Runtime.TENSORRT:
         return result.model
     export_engine(result, EngineChoice.REQUIRED, EngineSettings())

@@ -55,7 +55,7 @@ def export(
     from qedeploy.export.tensorrt.progress import BuildProgress
     from qedeploy.export.tensorrt.settings import parse_settings
 
-    calibration: Path | Literal["random"] = "random" if calibrate == "random" else Path(calibrate)
+    calibration = None if calibrate == "random" else Path(calibrate)
     settings = ExportSettings(
         profile=profile,
         calibration=calibration,

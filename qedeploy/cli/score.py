@@ -34,10 +34,13 @@ def score(
     """Print the score, BitOps, size and peak memory of structures, and each layer's part."""
     from dataclasses import replace
 
+    from qedeploy.errors import UserError
     from qedeploy.profiles.loader import load_profile
     from qedeploy.search.score_report import report_document, score_report
     from qedeploy.search.score_settings import score_settings
 
+    if lightnas and as_json:
+        raise UserError("--json and --lightnas: expected one of the two; leave the other out")
     if lightnas:
         from qedeploy.network.lightnas import to_text
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx
 import torch
@@ -40,17 +39,20 @@ from qedeploy.profiles.profile import Profile
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
 _RANDOM_IMAGES = 4
+_FEW_IMAGES = 8
+_FLAT = 1e-3
+"""Deviation over an image, after normalisation, below which nothing is to be seen on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """What the user can choose. None: the checkpoint's own profile, an open batch, random data.
+    """What the user can choose. None: the checkpoint's own profile, an open batch, random data to calibrate on.
 
     `images` None takes 16 of a folder, and 4 random ones, of which more would mean no more.
     """
 
     profile: str | None = None
-    calibration: Path | Literal["random"] | None = None
+    calibration: Path | None = None
     images: int | None = None
     batch: int | None = None
     seed: int = 0
@@ -110,8 +112,8 @@ def export_checkpoint(
     profile = load_profile(settings.profile or checkpoint.profile)
     dialect = _dialect(profile, checkpoint.structure)
     target = out or path.with_suffix(".onnx")
-    if target.resolve() == path.resolve():
-        raise UserError(f"{target}: is the checkpoint itself; choose another --out")
+    if target.suffix.lower() != ".onnx":
+        raise UserError(f"--out {target}: expected a file that ends in .onnx, which bench and other tools know it by")
     with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint.structure, settings)
@@ -159,7 +161,7 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         verification=verification,
         exact=exact,
         effects=effects,
-        warnings=_warnings(plan, settings, prepared.source),
+        warnings=(*_image_warnings(prepared.images, settings), *_warnings(plan, settings, prepared.source)),
         seconds=time.monotonic() - started,
         prepared=prepared,
     )
@@ -243,6 +245,21 @@ def _verified(
     )
     require_passed(verification)
     return verification
+
+
+def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
+    """Return what makes a folder of images a poor thing to calibrate on."""
+    if settings.calibration is None:
+        return []
+    warnings, count = [], images.shape[0]
+    if settings.images is not None and count < settings.images:
+        warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
+    elif count < _FEW_IMAGES:
+        warnings.append(f"{count} calibration images are few: steps follow what happens to be on them")
+    flat = int((images.flatten(2).std(dim=2).amax(dim=1) < _FLAT).sum())
+    if flat:
+        warnings.append(f"{flat} of {count} calibration images have one colour throughout: they say nothing of steps")
+    return warnings
 
 
 def _warnings(plan: LoweringPlan, settings: ExportSettings, source: StepSource) -> tuple[str, ...]:

@@ -18,6 +18,10 @@ from qedeploy.network.structure import Structure
 FORMAT = "qedeploy-onnx/1"
 
 
+class DamagedMetadataError(UserError):
+    """An ONNX file has metadata of qedeploy that cannot be read (exit code 2); its graph may be whole."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
     """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
@@ -40,19 +44,24 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
 def read_metadata(path: Path) -> ModelMetadata | None:
     """Return the metadata of an ONNX file, None where it carries none of ours.
 
-    Raises UserError where the file is not ONNX, or where its metadata is ours and damaged.
+    Raises UserError where the file is not ONNX, DamagedMetadataError where its metadata is ours and damaged.
     """
     properties = {item.key: item.value for item in read_model(path).metadata_props}
     if not any(key.startswith("qedeploy.") for key in properties):
         return None
     if properties.get("qedeploy.format") != FORMAT:
         found = properties.get("qedeploy.format", "none")
-        raise UserError(f"{path}: metadata qedeploy.format: expected {FORMAT}, found {found}: export the model again")
-    return ModelMetadata(
-        structure=document.from_document(_json(properties, "qedeploy.structure", path), path),
-        profile=properties.get("qedeploy.profile", ""),
-        plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
-    )
+        raise DamagedMetadataError(
+            f"{path}: metadata qedeploy.format: expected {FORMAT}, found {found}: export the model again"
+        )
+    try:
+        return ModelMetadata(
+            structure=document.from_document(_json(properties, "qedeploy.structure", path), path),
+            profile=properties.get("qedeploy.profile", ""),
+            plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
+        )
+    except UserError as error:
+        raise DamagedMetadataError(str(error)) from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -24,17 +24,17 @@ def profiles_table(profiles: Sequence[Profile]) -> Table:
     """Return one row for each profile."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("profile", no_wrap=True)
-    table.add_column("device", max_width=34)
+    table.add_column("device", max_width=34, ratio=1)
     table.add_column("runtime", no_wrap=True)
-    table.add_column("precisions per layer kind", min_width=27)
-    table.add_column("memory limits", min_width=13)
+    table.add_column("precisions per layer kind", ratio=1)
+    table.add_column("memory\nlimits", width=11)
     for profile in profiles:
         table.add_row(
             profile.name,
             Text(profile.device),
             str(profile.runtime),
             Text("\n".join(precision_summary(profile))),
-            "\n".join(memory_summary(profile)) or "none",
+            "\n".join(line.replace(" ", "\n ", 1) for line in memory_summary(profile)) or "none",
         )
     return table
 

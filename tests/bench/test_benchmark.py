@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import onnx
 import pytest
 
 import qedeploy
@@ -120,6 +121,18 @@ def test_a_model_without_metadata_is_measured_and_says_what_is_missing(plain):
     assert [row.name for row in plain.profiled.layers][-1].startswith(("second", "y"))
     assert plain.profiled.total == pytest.approx(plain.profiled.whole, rel=1e-9)
     assert any("no qedeploy metadata" in warning for warning in plain.warnings)
+
+
+def test_a_model_with_damaged_metadata_is_measured_and_says_so(folder):
+    path = folder / "damaged.onnx"
+    exported(path)
+    model = onnx.load(path)
+    (structure,) = (item for item in model.metadata_props if item.key == "qedeploy.structure")
+    structure.value = structure.value[:100]
+    onnx.save(model, path)
+    found = benchmark(path, BRIEF_OPTIONS)
+    assert found.totals is None
+    assert any("damaged.onnx: metadata qedeploy.structure: missing or not JSON" in text for text in found.warnings)
 
 
 def test_two_models_and_a_gate(folder):

@@ -165,6 +165,7 @@ def test_a_good_run_has_no_warnings():
         ),
         ({"plan_runtime": "tensorrt"}, "exported for tensorrt"),
         ({"plan_runtime": None}, "no qedeploy metadata"),
+        ({"plan_runtime": None, "damage": "m.onnx: not JSON"}, "metadata is damaged (m.onnx: not JSON)"),
     ],
 )
 def test_each_doubt_is_one_warning(changes, words):

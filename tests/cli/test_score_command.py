@@ -156,3 +156,9 @@ def test_a_profile_without_the_widths_is_exit_code_3(tmp_path, named_golden):
     done = qedeploy("score", "net.json", "--profile", "stm32f746", cwd=tmp_path)
     assert done.returncode == 3
     assert "net.json: stage1.block1.expand: profile stm32f746 has no W5A5 for pointwise layers" in done.stderr
+
+
+def test_two_forms_at_once_are_refused(tmp_path):
+    done = qedeploy("score", "--json", "--lightnas", str(tmp_path / "none.json"))
+    assert done.returncode == 2
+    assert "expected one of the two" in done.stderr

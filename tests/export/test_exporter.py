@@ -120,7 +120,7 @@ def test_photographs_calibrate_what_is_untrained_and_are_compared_end_to_end(tmp
     path = checkpoint(tmp_path, small_structure(resolution=32), trained=False)
     result = export_checkpoint(path, settings=ExportSettings(calibration=folder))
     assert {value.source for value in result.plan.values} == {StepSource.IMAGES}
-    assert result.warnings == ()
+    assert result.warnings == ("2 calibration images are few: steps follow what happens to be on them",)
     assert result.verification.images == 2
     assert result.verification.top1_agreement == 1.0
 
@@ -207,8 +207,30 @@ def test_a_place_that_takes_no_file(tmp_path):
     path = checkpoint(tmp_path, trained=False)
     with pytest.raises(UserError, match="cannot be written"):
         export_checkpoint(path, out=path / "model.onnx")
-    with pytest.raises(UserError, match="is the checkpoint itself"):
-        export_checkpoint(path, out=path)
+    for name in ("model.pth", "other.pth", "folder"):
+        with pytest.raises(UserError, match=rf"{name}: expected a file that ends in \.onnx"):
+            export_checkpoint(path, out=path.with_name(name))
+
+
+@pytest.mark.parametrize(
+    ("shades", "asked", "warning"),
+    [
+        ([0], None, "1 of 1 calibration images have one colour throughout"),
+        ([0, None, None], 16, "holds 3 images of the 16 asked for"),
+        ([None, None], None, "2 calibration images are few"),
+    ],
+)
+def test_images_that_say_little_are_warned_of(tmp_path, shades, asked, warning):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for number, shade in enumerate(shades):
+        pixels = noise.integers(0, 255, (40, 40, 3)) if shade is None else np.full((40, 40, 3), shade)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    result = export_checkpoint(
+        checkpoint(tmp_path, trained=False), settings=ExportSettings(calibration=folder, images=asked)
+    )
+    assert any(warning in text for text in result.warnings), result.warnings
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path):
