@@ -12,7 +12,8 @@ import typer.main
 from qedeploy.cli.main import app
 from qedeploy.profiles.document import profile_from_document
 
-DOCS = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands(document: Path) -> list[str]:
@@ -41,6 +42,6 @@ def test_every_link_leads_somewhere(document):
 def test_the_profile_in_the_documents_is_one(tmp_path):
     import tomllib
 
-    (text,) = re.findall(r"^```toml\n(.*?)^```", (DOCS[0].parent / "profiles.md").read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "profiles.md").read_text(), re.MULTILINE | re.DOTALL)
     profile = profile_from_document(tomllib.loads(text), name="my-board", source="my-board.toml")
     assert profile.memory.weight_bytes == 1 << 20

@@ -43,8 +43,7 @@ class Keeping:
         """Return where the measurement of `request` is kept.
 
         Raises UserError where `out` is no JSON file, or another file than a table; unless `fresh`, also for a table of
-        another profile, device, version or number of threads, and for a broken one among
-        the user's data.
+        another profile, device, version or number of threads, and for a broken one among the user's data.
         """
         machine, version = describe_machine().cpu, runtime_version(request.profile.runtime)
         if out is not None and (out.is_dir() or out.suffix.lower() != ".json"):
