@@ -87,7 +87,7 @@ def correlate(name: str, estimates: Sequence[float], seconds: Sequence[float]) -
     )
 
 
-def fit_time_model(estimates: Sequence[LayerEstimate], seconds: Sequence[float], *, worst: int = 5) -> TimeModel | None:
+def fit_time_model(estimates: Sequence[LayerEstimate], seconds: Sequence[float]) -> TimeModel | None:
     """Return the model of `seconds` (layers,), or None where there are too few layers for its terms.
 
     Terms: executed BitOps of dense and of depthwise layers, which run at very different rates, bytes moved, and a

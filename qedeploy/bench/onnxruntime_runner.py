@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qedeploy.bench.inputs import random_values
 from qedeploy.bench.runner import InputTensor, NodeTime, Profile, RunnerDescription, RunnerOptions
 from qedeploy.bench.timing import Samples, TimingProtocol, collect
 from qedeploy.errors import RequestError, UserError
@@ -106,7 +107,9 @@ class OnnxRuntimeRunner:
         binding = session.io_binding()
         try:
             for tensor in inputs:
-                binding.bind_cpu_input(tensor.name, random_values(tensor, generator))
+                binding.bind_cpu_input(
+                    tensor.name, random_values(tensor.shape, _ELEMENT_TYPES[tensor.element_type], generator)
+                )
             for output in session.get_outputs():
                 binding.bind_output(output.name, "cpu")
             session.run_with_iobinding(binding)
@@ -146,20 +149,6 @@ def _resolve(tensor: Any, path: Path, batch: int | None, batch_names: set[str | 
             raise UserError(f"{where}: its batch is fixed at {size}: expected --batch {size}, found --batch {batch}")
         shape.append(size)
     return InputTensor(name=tensor.name, element_type=tensor.type, shape=tuple(shape))
-
-
-def random_values(tensor: InputTensor, generator: np.random.Generator) -> NDArray[Any]:
-    """Return random values for `tensor`, none of them zero: zeros can run faster than what a network really meets.
-
-    Floating point values are 0.05 to 2 of either sign, whole numbers 1 to 100 and booleans true.
-    """
-    dtype = np.dtype(_ELEMENT_TYPES[tensor.element_type])
-    if dtype.kind == "f":
-        sign = generator.choice((-1.0, 1.0), tensor.shape)
-        return np.asarray(generator.uniform(0.05, 2.0, tensor.shape) * sign, dtype)
-    if dtype.kind == "b":
-        return np.ones(tensor.shape, dtype)
-    return np.asarray(generator.integers(1, 101, tensor.shape), dtype)
 
 
 def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> Profile:

@@ -16,14 +16,13 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
-from qedeploy.network.structure import Bits
 from qedeploy.search.budgets import format_budget
 from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.memory import block_memory, head_memory, stem_memory
 from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
-from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
+from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, space_pair_terms
 
 LayerCost = Callable[[LayerTerms, PairTerms], Array]
 """The cost of layers [...] at each pair of a list: [..., pairs]."""
@@ -96,9 +95,9 @@ def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
     channels, stems = np.array(space.channels), np.array(space.stem_channels)
     bottleneck = _least_bottlenecks(space)
     kernel, size = min(space.kernels), float(space.resolution)
-    tables = [_terms(space, kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(space), strict=True)]
+    tables = [space_pair_terms(space, kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(space), strict=True)]
     stem = convolution_terms(3, stems, space.stem_kernel, space.stem_stride, size)
-    least = cost(stem, _terms(space, LayerKind.STEM, (space.stem_bits,)))[:, 0]
+    least = cost(stem, space_pair_terms(space, LayerKind.STEM, (space.stem_bits,)))[:, 0]
     before, size = stems, size / space.stem_stride
     for stride, depths in zip(space.strides, space.depths, strict=True):
         first = block_terms(before[:, None], bottleneck, channels, kernel, stride, size)
@@ -108,7 +107,7 @@ def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
         least = least + (min(depths) - 1) * _least_block(space, cost, rest, tables)
         before, size = channels, size / stride
     head = convolution_terms(before, space.head_channels, 1, 1, size)
-    pairs = _terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
+    pairs = space_pair_terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
     return float((least + cost(head, pairs).min(axis=-1)).min())
 
 
@@ -215,7 +214,3 @@ def _least_activations(space: SearchSpace) -> list[tuple[int, int, int]]:
 
 def _least_bottlenecks(space: SearchSpace) -> Array:
     return np.array([bottleneck_channels(out, min(space.ratios)) for out in space.channels])
-
-
-def _terms(space: SearchSpace, kind: LayerKind, bits: tuple[Bits, ...]) -> PairTerms:
-    return pair_terms(bits, tuple(space.executed.get((kind, pair), pair) for pair in bits), space.score)

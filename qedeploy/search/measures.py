@@ -16,9 +16,9 @@ from qedeploy.network.structure import Bits
 from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.memory import block_memory, head_memory, stem_memory
-from qedeploy.search.score import ScoreKind, feature_sizes, score_stages
+from qedeploy.search.score import ScoreKind, feature_sizes, score_weights
 from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
-from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, pair_terms
+from qedeploy.search.terms import Array, LayerTerms, PairTerms, block_terms, convolution_terms, space_pair_terms
 
 BLOCK_KINDS = (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)
 """Kinds of a block's layers, in the order in which data meets them."""
@@ -60,11 +60,14 @@ class Meter:
         self.space = space
         self.block_bits = block_bits(space)
         self._pairs = [
-            _padded(_terms(space, kind, bits)) for kind, bits in zip(BLOCK_KINDS, self.block_bits, strict=True)
+            _padded(space_pair_terms(space, kind, bits))
+            for kind, bits in zip(BLOCK_KINDS, self.block_bits, strict=True)
         ]
-        self._stem_pair = _terms(space, LayerKind.STEM, (space.stem_bits,))
-        self._head_pairs = _terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
-        self._entropy_weights, self._channel_weights = _score_weights(space)
+        self._stem_pair = space_pair_terms(space, LayerKind.STEM, (space.stem_bits,))
+        self._head_pairs = space_pair_terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
+        self._entropy_weights, self._channel_weights = score_weights(
+            (space.stem_stride, *space.strides, 1), space.score.stage_ratios
+        )
 
     def measure(self, shapes: Shapes, kinds: Iterable[BudgetKind]) -> Measures:
         """Return the score of N structures and their costs of `kinds`."""
@@ -244,18 +247,5 @@ class _Sums:
         return BITOPS_PER_FLOP * (self.flops if kind is BudgetKind.BITOPS else self.executed)
 
 
-def _terms(space: SearchSpace, kind: LayerKind, bits: tuple[Bits, ...]) -> PairTerms:
-    return pair_terms(bits, tuple(space.executed.get((kind, pair), pair) for pair in bits), space.score)
-
-
 def _padded(terms: PairTerms) -> PairTerms:
     return PairTerms(**{name: np.append(getattr(terms, name), 0.0) for name in PairTerms.__slots__})
-
-
-def _score_weights(space: SearchSpace) -> tuple[list[float], list[float]]:
-    """Return, for stem, stages and head, how often its entropy counts, and the weight of ln(out channels)."""
-    ends = score_stages((space.stem_stride, *space.strides, 1))
-    rated = list(zip(space.score.stage_ratios, ends, strict=True))
-    blocks = range(len(space.strides) + 2)
-    entropy = [sum(ratio for ratio, end in rated if end >= block) for block in blocks]
-    return entropy, [sum(ratio for ratio, end in rated if end == block) for block in blocks]

@@ -75,6 +75,20 @@ def score_stages(strides: tuple[int, ...]) -> tuple[int, ...]:
     return (*ends, len(strides) - 1)
 
 
+def score_weights(strides: tuple[int, ...], ratios: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return for each block how often its entropy counts in the score, and the weight of ln(its out channels).
+
+    `strides` are those of stem, stages and head in order, `ratios` the weights of the score stages. A block counts in
+    every score stage that ends with it or later. Raises UserError where ratios and score stages differ in number.
+    """
+    ends = score_stages(strides)
+    if len(ends) != len(ratios):
+        raise UserError(f"stage ratios: expected {len(ends)}, one for each score stage, found {len(ratios)}")
+    rated, blocks = list(zip(ratios, ends, strict=True)), range(len(strides))
+    entropy = tuple(sum(ratio for ratio, end in rated if end >= block) for block in blocks)
+    return entropy, tuple(sum(ratio for ratio, end in rated if end == block) for block in blocks)
+
+
 def stage_scores(structure: Structure, settings: ScoreSettings = ScoreSettings()) -> tuple[float, ...]:
     """Return each score stage's weighted part; raises UserError where ratios and score stages differ in number."""
     blocks: tuple[Convolution | Stage, ...] = (structure.stem, *structure.stages, structure.head)

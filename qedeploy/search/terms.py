@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
 from qedeploy.search.score import ScoreKind, ScoreSettings, bit_entropy
+from qedeploy.search.space import SearchSpace
 
 Array = NDArray[Any]
 
@@ -114,3 +116,8 @@ def _shape_entropy(in_channels: Array | int, kernel: Array | int, settings: Scor
     if settings.kind is ScoreKind.DEEPMAD:
         return np.asarray(0.5 * settings.alpha1 * np.log(in_channels) + settings.alpha2 * np.log(kernel))
     return np.asarray(0.5 * np.log(np.multiply(in_channels, np.square(kernel))))
+
+
+def space_pair_terms(space: SearchSpace, kind: LayerKind, bits: tuple[Bits, ...]) -> PairTerms:
+    """Return the terms of `bits` in layers of `kind`, as the device of `space` executes them."""
+    return pair_terms(bits, tuple(space.executed.get((kind, pair), pair) for pair in bits), space.score)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from qedeploy.bench.inputs import random_values
 from qedeploy.bench.tensorrt.cuda import Buffer, Cuda, open_cuda
 from qedeploy.bench.tensorrt.refusals import refusal
 from qedeploy.errors import RequestError, UserError
@@ -115,10 +116,8 @@ def _bind(
         buffer = cuda.allocate(int(np.prod(shape)) * dtype.itemsize)
         context.set_tensor_address(name, buffer.address)
         if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-            # Never zeros: they draw less power, and the clocks that the GPU sustains depend on it.
-            values = generator.uniform(0.05, 2.0, shape) * generator.choice((-1.0, 1.0), shape)
-            filled = values if dtype.kind == "f" else np.ceil(np.abs(values) * 50)
-            buffer.host[:] = np.frombuffer(np.ascontiguousarray(filled.astype(dtype)).tobytes(), np.uint8)
+            values = random_values(shape, dtype, generator)
+            buffer.host[:] = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
             cuda.upload(buffer)
             inputs[name] = buffer
         else:

@@ -9,7 +9,6 @@ from itertools import product
 
 import numpy as np
 
-from qedeploy.errors import UserError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
@@ -17,9 +16,9 @@ from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.result import keeps
-from qedeploy.search.score import score_stages
+from qedeploy.search.score import score_weights
 from qedeploy.search.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
-from qedeploy.search.terms import Array, block_terms, convolution_terms, pair_terms
+from qedeploy.search.terms import Array, block_terms, convolution_terms, space_pair_terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +100,9 @@ class Problem:
 
     @cached_property
     def score_weights(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """For stem, stages and head: how often an entropy counts in the score, and the weight of ln(out channels).
-
-        A block counts in every score stage that ends with it or later.
-        """
+        """For stem, stages and head: how often an entropy counts in the score, and the weight of ln(out channels)."""
         strides = (self.space.stem_stride, *self.space.strides, 1)
-        ends, ratios = score_stages(strides), self.space.score.stage_ratios
-        if len(ends) != len(ratios):
-            raise UserError(f"stage ratios: expected {len(ends)}, one for each score stage, found {len(ratios)}")
-        blocks = range(len(strides))
-        entropy = tuple(sum(r for r, end in zip(ratios, ends, strict=True) if end >= block) for block in blocks)
-        channels = tuple(sum(r for r, end in zip(ratios, ends, strict=True) if end == block) for block in blocks)
-        return entropy, channels
+        return score_weights(strides, self.space.score.stage_ratios)
 
     @cached_property
     def sizes(self) -> tuple[float, ...]:
@@ -248,8 +238,7 @@ class Problem:
         return np.array(parts).reshape(len(parts), len(pairs.bits))
 
     def _pairs(self, kind: LayerKind, bits: tuple[Bits, ...]) -> Pairs:
-        executed = tuple(self.space.executed.get((kind, pair), pair) for pair in bits)
-        return Pairs(bits=bits, terms=pair_terms(bits, executed, self.space.score))
+        return Pairs(bits=bits, terms=space_pair_terms(self.space, kind, bits))
 
 
 def _convolution(in_channels: Array, out_channels: Array, kernel: int, place: Place) -> LayerShapes:
