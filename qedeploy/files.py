@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -62,6 +64,21 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
     with replacing(path) as temporary:
         write(temporary)
     return path
+
+
+def json_text(document: object) -> str:
+    """Return what a JSON file of `document` holds; raises ValueError for numbers that JSON does not have (NaN)."""
+    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, document: object) -> Path:
+    """Write `document` as JSON to `path`, whole or not at all; returns `path`."""
+    return write_text(path, json_text(document))
+
+
+def slug(text: str) -> str:
+    """Return `text` as a part of a file's name: small letters, digits and dots, all else a hyphen."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from qedeploy.bench.tensorrt.report import EngineReport
 from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
 from qedeploy.errors import UserError
+from qedeploy.files import json_text
 from qedeploy.network.structure import Bits
 from qedeploy.schema import read_json, validate
 
@@ -147,7 +147,7 @@ def to_document(result: BenchResult) -> dict[str, Any]:
 
 def to_text(result: BenchResult) -> str:
     """Return the text of bench.json."""
-    return json.dumps(to_document(result), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(to_document(result))
 
 
 def read_result(path: Path) -> BenchResult:

@@ -10,7 +10,6 @@ import numpy as np
 
 from qedeploy.bench.expectation import Expectation, is_imported
 from qedeploy.bench.interleave import ROUNDS
-from qedeploy.bench.latency.results import spread
 from qedeploy.bench.runner import Profile
 from qedeploy.bench.timing import Samples, summarize
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
@@ -28,6 +27,7 @@ from qedeploy.search.latency.table import (
     Shape,
     Source,
     read_table,
+    spread,
     write_table,
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from qedeploy.export.plan import Grid, LoweringPlan, StepSource
 from qedeploy.export.reading import read_network, training_logits
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
 from qedeploy.export.writer import WrittenModel, write_model
-from qedeploy.files import replacing, sha256, write_text
+from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
@@ -165,7 +164,7 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         seconds=time.monotonic() - started,
         prepared=prepared,
     )
-    write_text(result.report, json.dumps(_report_document(result, prepared.checkpoint, temporary), indent=1) + "\n")
+    write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.files import write_bytes, write_text
+from qedeploy.files import write_bytes, write_json, write_text
 from qedeploy.network.costs import executed_bitops, structure_costs
 from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import LayerKind, expand_layers
@@ -89,7 +89,12 @@ def settings_document(request: Request, method: str, settings: Mapping[str, Any]
 
 
 def result_folder(request: Request, settings: Mapping[str, Any], out: Path | None = None) -> Path:
-    """Return `out`, or for None a folder below runs/ that the same settings lead to again.
+    """Return `out`, or for None a folder below runs/ that the same settings lead to again; raises as `run_folder`."""
+    return run_folder(f"{request.profile.name}-{request.recipe.name}", settings, out)
+
+
+def run_folder(name: str, settings: Mapping[str, Any], out: Path | None) -> Path:
+    """Return `out`, or for None the folder below runs/ of this name and these settings (JSON-ready).
 
     Raises UserError where `out` is a file.
     """
@@ -98,7 +103,7 @@ def result_folder(request: Request, settings: Mapping[str, Any], out: Path | Non
             raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
         return out
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return Path("runs") / f"{request.profile.name}-{request.recipe.name}-{digest}"
+    return Path("runs") / f"{name}-{digest}"
 
 
 def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
@@ -135,8 +140,8 @@ def write_result(folder: Path, request: Request, result: SearchResult) -> None:
     if profile.parent != FOLDER:
         # What ships is found again by its name, the user's own only here.
         write_bytes(folder / profile.name, profile.read_bytes())
-    write_text(folder / STRUCTURE_FILE, json.dumps(to_document(result.structure), indent=1) + "\n")
-    write_text(folder / SEARCH_FILE, json.dumps(search_document(request, result), indent=1) + "\n")
+    write_json(folder / STRUCTURE_FILE, to_document(result.structure))
+    write_json(folder / SEARCH_FILE, search_document(request, result))
 
 
 def write_lightnas(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from qedeploy.bench.latency import candidates
+from qedeploy.bench.latency.draw import HELD
 from qedeploy.bench.latency.jobs import Job, JobResult, JobSettings, neutral_bits
 from qedeploy.bench.latency.journal import Entry, Journal
 from qedeploy.bench.latency.results import Results
@@ -194,11 +195,7 @@ class Campaign:
         random = np.random.default_rng((self._seed, cycle))
         limits = np.exp(random.uniform(np.log(min(seconds)), np.log(max(seconds)), _LIMITS))
         space = dataclasses.replace(self.request.space, latency=LatencyModel(table, self.request.profile))
-        kept: dict[BudgetKind, float] = {
-            kind: limit
-            for kind, limit in self.request.budgets.items()
-            if kind in {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
-        }
+        kept: dict[BudgetKind, float] = {kind: limit for kind, limit in self.request.budgets.items() if kind in HELD}
         found = []
         for limit in limits.tolist():
             try:

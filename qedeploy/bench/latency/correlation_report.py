@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from qedeploy.bench.latency.correlate import Agreement, CorrelationResult, Estimate, proportional
 from qedeploy.bench.latency.draw import Drawn
 from qedeploy.figures import write_svg
-from qedeploy.files import write_text
+from qedeploy.files import write_json, write_text
 from qedeploy.network.document import to_document
 from qedeploy.units import format_duration
 
@@ -29,7 +28,7 @@ _MARKS = {Drawn.RANDOM: ("o", "tab:blue"), Drawn.BITOPS: ("^", "tab:orange"), Dr
 def write_correlation(folder: Path, result: CorrelationResult, request: dict[str, Any]) -> tuple[Path, Path, Path]:
     """Write correlation.json (with `request`, what was asked), correlation.svg and correlation.csv; returns them."""
     return (
-        write_text(folder / JSON_FILE, json.dumps(document(result, request), indent=1) + "\n"),
+        write_json(folder / JSON_FILE, document(result, request)),
         draw_scatter(folder / PLOT_FILE, result),
         write_text(folder / CSV_FILE, rows_as_csv(result)),
     )

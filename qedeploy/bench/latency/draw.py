@@ -23,7 +23,7 @@ from qedeploy.search.space import BudgetKind
 _DRAWS, _SEARCHES = 40, 6
 """Random draws and searches for each network that is wanted, before a space counts as too small."""
 
-_HELD = {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
+HELD = {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
 """Budgets that a drawn network keeps; how much it computes is what is to vary."""
 
 
@@ -96,7 +96,7 @@ def draw_networks(
 
 def _best(request: Request, kind: BudgetKind, values: list[float], random: np.random.Generator) -> Iterator[Structure]:
     """Yield the best structures under limits of `kind` that are log-uniform within `values`, without end."""
-    held = {held: limit for held, limit in request.budgets.items() if held in _HELD}
+    held = {held: limit for held, limit in request.budgets.items() if held in HELD}
     low, high = np.log(min(values)), np.log(max(values))
     while True:
         limit = float(np.exp(random.uniform(low, high)))

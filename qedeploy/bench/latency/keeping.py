@@ -16,7 +16,7 @@ from qedeploy.network.document import from_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.latency.calibration import calibrate
 from qedeploy.search.latency.table import LatencyTable, read_table, write_table
-from qedeploy.search.latency.tables import kept_tables, table_path, tables_folder
+from qedeploy.search.latency.tables import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.search.request import Request
 
 JOURNAL_SUFFIX = ".measurements.jsonl"
@@ -69,7 +69,7 @@ class Keeping:
         if out is not None:
             path = out.with_suffix(f".{request.recipe.name}{JOURNAL_SUFFIX}")
         else:
-            name = table_path(request.profile.name, machine, request.recipe.name, "", settings.threads).stem
+            name = journal_name(request.profile.name, machine, request.recipe.name, settings.threads)
             path = tables_folder() / f"{name}{JOURNAL_SUFFIX}"
         return cls(journal=Journal(path, conditions), out=out)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from qedeploy.bench.latency.draw import draw_networks
 from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.latency.networks import PASSES, measure_networks
-from qedeploy.errors import UserError
 from qedeploy.network.document import from_document
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable, to_text
 from qedeploy.search.latency.tables import load_table
 from qedeploy.search.request import Request, make_request
+from qedeploy.search.result import run_folder
 
 JOURNAL_FILE = "correlation.measurements.jsonl"
 
@@ -96,12 +95,7 @@ class Question:
 
     def folder(self, out: Path | None) -> Path:
         """Return `out`, or for None a folder below runs/ that the same question leads to again."""
-        if out is not None:
-            if out.exists() and not out.is_dir():
-                raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
-            return out
-        digest = hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:8]
-        return Path("runs") / f"{self.request.profile.name}-correlation-{digest}"
+        return run_folder(f"{self.request.profile.name}-correlation", self.document(), out)
 
     def journal(self, folder: Path) -> Journal:
         """Return where the measurements are kept until all are done."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from qedeploy.bench.latency.jobs import JobResult, Measured
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.network.document import to_document
 from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import NetworkPoint, Point, Source
+from qedeploy.search.latency.table import NetworkPoint, Point, Source, spread
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,9 +92,3 @@ class Results:
             )
             for shape, rows in found.items()
         )
-
-
-def spread(values: Sequence[float]) -> float:
-    """Return half the interquartile range of `values` over their median, 0 for a single one."""
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-    return float((high - low) / 2 / middle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.plan import LoweringPlan
 from qedeploy.export.tensorrt.machine import Gpu
 from qedeploy.export.tensorrt.settings import EngineSettings
-from qedeploy.files import sha256, write_text
+from qedeploy.files import sha256, write_json
 from qedeploy.network.structure import Structure
 from qedeploy.schema import read_json, validate
 
@@ -60,7 +59,7 @@ def record_path(plan: Path) -> Path:
 def write_record(record: EngineRecord, plan: Path) -> Path:
     """Write the record beside its plan; returns its path."""
     document = {"format": FORMAT, **dataclasses.asdict(record)}
-    return write_text(record_path(plan), json.dumps(document, indent=2, allow_nan=False) + "\n")
+    return write_json(record_path(plan), document)
 
 
 def read_record(plan: Path) -> EngineRecord | None:

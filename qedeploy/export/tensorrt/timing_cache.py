@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.files import write_bytes
+from qedeploy.files import slug, write_bytes
 
 
 def cache_path(gpu: str, version: str) -> Path:
     """Return where the timings of this GPU and TensorRT version lie, in the user's cache folder."""
     from platformdirs import user_cache_path
 
-    slug = re.sub(r"[^a-z0-9.]+", "-", f"{gpu}-tensorrt-{version}".lower()).strip("-")
-    return user_cache_path("qedeploy") / "timing" / f"{slug}.cache"
+    return user_cache_path("qedeploy") / "timing" / f"{slug(f'{gpu}-tensorrt-{version}')}.cache"
 
 
 def attach(config: Any, path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import cycle
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qedeploy.errors import UserError
 from qedeploy.figures import write_svg
-from qedeploy.files import write_text
+from qedeploy.files import write_json
 from qedeploy.network.costs import convolutions, structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
@@ -20,6 +19,7 @@ from qedeploy.search.budgets import format_budget
 from qedeploy.search.exact.certificate import Certificate, Status
 from qedeploy.search.exact.pareto import Front, front
 from qedeploy.search.exact.solver import Found, Progress
+from qedeploy.search.folder_checks import FRONT_FILE
 from qedeploy.search.request import Request
 from qedeploy.search.result import budget_costs
 from qedeploy.search.score import qe_score
@@ -105,12 +105,12 @@ def write_front(
     from rich.console import Console
 
     found = front(request.space, request.budgets, kind, points=FRONT_POINTS, workers=workers, cluster=cluster)
-    write_text(folder / "front.json", json.dumps(found.document(), indent=1) + "\n")
+    write_json(folder / FRONT_FILE, found.document())
     draw_front(folder / "front.svg", found, request)
     if not quiet:
         console = Console(highlight=False)
         print_front(console, found, request)
-        console.print(f"written to {folder / 'front.json'} and {folder / 'front.svg'}", soft_wrap=True)
+        console.print(f"written to {folder / FRONT_FILE} and {folder / 'front.svg'}", soft_wrap=True)
     return found
 
 

@@ -17,7 +17,7 @@ from qedeploy.files import read_bytes
 from qedeploy.profiles.profile import Profile
 from qedeploy.schema import read_json
 from qedeploy.search.latency.imported_rows import COLUMNS, SHAPE_COLUMNS, UNITS, LayerRow, NetworkRow, row_of, shown
-from qedeploy.search.latency.table import Calibration, LatencyTable, Point, Shape, Source
+from qedeploy.search.latency.table import Calibration, LatencyTable, Point, Shape, Source, spread
 
 _WORDS = {"kind", "bits", "device"}
 """Columns whose cells are words even where they look like numbers."""
@@ -93,11 +93,11 @@ def _points(rows: Iterable[LayerRow]) -> tuple[Point, ...]:
 
 
 def _point(shape: Shape, rows: list[LayerRow]) -> Point:
-    low, median, high = np.quantile([row.time for row in rows], (0.25, 0.5, 0.75))
+    times = [row.time for row in rows]
     return Point(
         shape=shape,
-        seconds=float(median),
-        spread=float((high - low) / 2 / median),
+        seconds=float(np.median(times)),
+        spread=spread(times),
         rounds=sum(row.repeats for row in rows),
         source=Source.IMPORTED,
     )

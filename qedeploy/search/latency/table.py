@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from qedeploy.errors import UserError
-from qedeploy.files import write_text
+from qedeploy.files import json_text, write_text
 from qedeploy.network.structure import Bits
 from qedeploy.schema import read_json, validate
 
@@ -178,6 +179,12 @@ def from_document(data: object, source: Path | str) -> LatencyTable:
     return validate(TypeAdapter(LatencyTable), {key: value for key, value in data.items() if key != "format"}, source)
 
 
+def spread(values: Sequence[float]) -> float:
+    """Return half the interquartile range of `values` over their median, 0 for a single one."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return float((high - low) / 2 / middle)
+
+
 def read_table(path: Path) -> LatencyTable:
     """Return the table of a JSON file; raises UserError for one that cannot be read."""
     return from_document(read_json(path), path)
@@ -185,7 +192,7 @@ def read_table(path: Path) -> LatencyTable:
 
 def to_text(table: LatencyTable) -> str:
     """Return what a file of `table` holds."""
-    return json.dumps(to_document(table), indent=1) + "\n"
+    return json_text(to_document(table))
 
 
 def write_table(path: Path, table: LatencyTable) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
+from qedeploy.files import slug
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, read_table
+from qedeploy.search.latency.table import LatencyTable, from_document, read_table
 
 
 def tables_folder() -> Path:
@@ -22,12 +22,17 @@ def tables_folder() -> Path:
 def table_path(profile_name: str, device: str, runtime: str, version: str, threads: int) -> Path:
     """Return where the table of a profile is kept: one for each device, version of the runtime and thread count."""
     words = (profile_name, device, f"{runtime} {version}", f"{threads} thread{'s' if threads > 1 else ''}")
-    return tables_folder() / ("--".join(map(_slug, words)) + ".json")
+    return tables_folder() / ("--".join(map(slug, words)) + ".json")
+
+
+def journal_name(profile_name: str, device: str, recipe: str, threads: int) -> str:
+    """Return what the journal of a measurement that is to be kept is called, without its suffix."""
+    return "--".join(map(slug, (profile_name, device, recipe, f"{threads} threads")))
 
 
 def kept_tables(profile_name: str) -> list[Path]:
     """Return the tables kept for a profile, the one measured last first."""
-    found = tables_folder().glob(f"{_slug(profile_name)}--*.json")
+    found = tables_folder().glob(f"{slug(profile_name)}--*.json")
     return sorted(found, key=lambda path: (read_table(path).date, path.name), reverse=True)
 
 
@@ -37,7 +42,7 @@ def describe_kept(profile_name: str) -> list[dict[str, Any]]:
     Each has its file; device, date, points, networks and error, or the reason why it cannot be read.
     """
     found: list[dict[str, Any]] = []
-    for path in tables_folder().glob(f"{_slug(profile_name)}--*.json"):
+    for path in tables_folder().glob(f"{slug(profile_name)}--*.json"):
         try:
             table = read_table(path)
         except UserError as error:
@@ -88,11 +93,7 @@ def _read(path: Path, profile: Profile) -> LatencyTable:
     if path.suffix.lower() != ".csv":
         data = read_json(path)
         if isinstance(data, dict) and "format" in data:
-            return read_table(path)
+            return from_document(data, path)
     from qedeploy.search.latency.importing import read_imported
 
     return read_imported(path, profile)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
