@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 
 
 class Overhead(StrEnum):
@@ -75,7 +75,7 @@ class Attribution:
         return sum(part.seconds for part in (*self.layers, *self.overheads))
 
 
-def attribute(profile: Profile, layers: Collection[str] | None) -> Attribution:
+def attribute(profile: ProfiledRun, layers: Collection[str] | None) -> Attribution:
     """Return the parts of `profile`.
 
     `layers` are the names of a model's layers in execution order. None means that they are unknown: every node that

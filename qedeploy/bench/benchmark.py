@@ -29,7 +29,7 @@ from qedeploy.bench.layer_rows import explain, layer_rows
 from qedeploy.bench.machine import Machine, describe_machine
 from qedeploy.bench.pace import measure_at_pace
 from qedeploy.bench.prediction import Prediction, compare, prediction_findings, prediction_warnings
-from qedeploy.bench.runner import Profile, Runner, RunnerDescription, RunnerOptions
+from qedeploy.bench.runner import ProfiledRun, Runner, RunnerDescription, RunnerOptions
 from qedeploy.bench.runners import PLANS, open_runner
 from qedeploy.bench.table_update import Lesson, require_updatable, update_table
 from qedeploy.bench.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
@@ -75,7 +75,7 @@ class Measured:
     against: ModelMetadata | None
     samples: Samples
     rounds: Mapping[str, tuple[Samples, ...]]
-    profile: Profile
+    profile: ProfiledRun
     engine: EngineReport | None = None
     damage: str = ""
     expectation: Expectation | None = None

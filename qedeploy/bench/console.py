@@ -11,6 +11,7 @@ from qedeploy.bench.document import BenchResult
 from qedeploy.bench.prediction import PredictedLayer, Prediction
 from qedeploy.bench.tensorrt.console import engine_blocks
 from qedeploy.bench.verdict import Outcome
+from qedeploy.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -85,7 +86,7 @@ def _headline(result: BenchResult) -> RenderableType:
     flight = "" if runner.settings.get("source") else ", one in flight"
     settings = ", ".join(f"{key}={value}" for key, value in runner.settings.items())
     # An engine computes on a GPU, where threads of the CPU say nothing.
-    threads = "" if result.engine else f"{runner.threads} thread{'s' if runner.threads > 1 else ''}, "
+    threads = "" if result.engine else f"{counted(runner.threads, 'thread')}, "
     lines = (
         f"{formats.milliseconds(summary.median)} median on {runner.runtime} {runner.version} ({runner.device}), "
         f"{threads}batch {runner.batch}",

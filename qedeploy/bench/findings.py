@@ -13,6 +13,7 @@ from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
 from qedeploy.bench.runner import RunnerDescription
 from qedeploy.bench.timing import Summary
+from qedeploy.words import listed
 
 THIS_MODEL = "this model"
 FLOAT_TWIN = "float32 twin"
@@ -245,8 +246,10 @@ def _fallback_warning(seen: Circumstances) -> str:
     ]
     if not names:
         return ""
-    shown = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
-    return f"{len(names)} of {len(rows)} layers planned as int8 ran in floating point ({shown}): the Q/DQ did not fuse."
+    return (
+        f"{len(names)} of {len(rows)} layers planned as int8 ran in floating point ({listed(names)}): "
+        "the Q/DQ did not fuse."
+    )
 
 
 def _instructions_warning(seen: Circumstances) -> str:

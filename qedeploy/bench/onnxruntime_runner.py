@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.bench.inputs import random_values
-from qedeploy.bench.runner import InputTensor, NodeTime, Profile, RunnerDescription, RunnerOptions
+from qedeploy.bench.runner import InputTensor, NodeTime, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.bench.timing import Samples, TimingProtocol, collect
 from qedeploy.errors import RequestError, UserError
 
@@ -90,7 +90,7 @@ class OnnxRuntimeRunner:
         run = session.run_with_iobinding
         return collect(lambda: run(binding), protocol)
 
-    def profile(self, protocol: TimingProtocol) -> Profile:
+    def profile(self, protocol: TimingProtocol) -> ProfiledRun:
         """Return per-node times of a session of its own with ONNX Runtime's profiler on."""
         with tempfile.TemporaryDirectory(prefix="qedeploy-profile-") as folder:
             options = _session_options(self._options.threads)
@@ -151,7 +151,7 @@ def _resolve(tensor: Any, path: Path, batch: int | None, batch_names: set[str | 
     return InputTensor(name=tensor.name, element_type=tensor.type, shape=tuple(shape))
 
 
-def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> Profile:
+def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> ProfiledRun:
     """Return the profile in a trace of ONNX Runtime's form.
 
     `whole` (runs,) is what the caller saw of the last runs, in seconds; earlier ones in the trace were warm-up.
@@ -176,7 +176,7 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
     # The trace counts whole microseconds, so that a tiny model can seem longer inside than its caller saw.
     whole_usually = inside_usually + max(0.0, _usual(whole - inside))
     interrupted = max(0.0, float(np.mean(whole)) - whole_usually)
-    return Profile(
+    return ProfiledRun(
         nodes=usual,
         inside=inside_usually,
         whole=whole_usually + interrupted,

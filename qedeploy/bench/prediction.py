@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qedeploy.bench.expectation import Expectation, is_imported
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.bench.undisturbed import SHORTCUT, seconds_by_part, undisturbed
 from qedeploy.network.structure import Structure
+from qedeploy.words import counted, listed
 
 _OTHER_PACE = 0.03
 """Share by which the machine may be slower or faster than with the table, before it is worth a word."""
@@ -35,7 +36,7 @@ class PredictingTable:
     error: float | None
 
     def __str__(self) -> str:
-        threads = "" if self.threads is None else f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        threads = "" if self.threads is None else counted(self.threads, "thread")
         origin = "imported" if self.imported else self.runtime
         return f"{self.file} ({', '.join(word for word in (self.device, origin, threads, self._when()) if word)})"
 
@@ -43,7 +44,7 @@ class PredictingTable:
         if self.age is None:
             return ""
         days = int(self.age)
-        since = f"{days} day{'s' if days != 1 else ''} old" if days > 0 else "of today"
+        since = f"{counted(days, 'day')} old" if days > 0 else "of today"
         return f"{self.date[:10]}, {since}"
 
 
@@ -99,7 +100,7 @@ class Prediction:
         return tuple(sorted(self.layers, key=lambda layer: -abs(layer.predicted - layer.measured))[:count])
 
 
-def compare(expectation: Expectation, profile: Profile, median: float, pace: float | None) -> Prediction:
+def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
     measured = measured_layers(undisturbed(profile, median), expectation.structure)
     return Prediction(
@@ -157,11 +158,9 @@ def prediction_warnings(prediction: Prediction | None, problem: str) -> tuple[st
             f"{'; '.join(prediction.differences)}. Its figures are no prediction of this run."
         )
     if prediction.beyond:
-        count = len(prediction.beyond)
-        named = ", ".join(prediction.beyond[:3]) + (" and others" if count > 3 else "")
         found.append(
-            f"The latency table has no points as small or as large as {count} part{'s' if count > 1 else ''} of the "
-            f"network ({named}): what it predicts there is extrapolated."
+            f"The latency table has no points as small or as large as {counted(len(prediction.beyond), 'part')} "
+            f"of the network ({listed(prediction.beyond)}): what it predicts there is extrapolated."
         )
     return tuple(found)
 

@@ -68,7 +68,7 @@ class NodeTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class ProfiledRun:
     """A profiled pass: nodes in execution order, and what its queries took in all, in seconds per query.
 
     `inside` is the time the runtime says a query takes: what of it is in no node passes between nodes. `whole` is the
@@ -105,6 +105,6 @@ class Runner(Protocol):
         """Run queries under `protocol`, one in flight, and return the latency of each."""
         ...
 
-    def profile(self, protocol: TimingProtocol) -> Profile:
+    def profile(self, protocol: TimingProtocol) -> ProfiledRun:
         """Run queries under `protocol` with the runtime's profiler on; never for headline figures, since it slows."""
         ...

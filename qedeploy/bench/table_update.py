@@ -10,7 +10,7 @@ import numpy as np
 
 from qedeploy.bench.expectation import Expectation, is_imported
 from qedeploy.bench.interleave import ROUNDS
-from qedeploy.bench.runner import Profile
+from qedeploy.bench.runner import ProfiledRun
 from qedeploy.bench.timing import Samples, summarize
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.bench.verdict import Outcome
@@ -62,7 +62,7 @@ class Lesson:
     """What a run teaches: its samples, its profiled pass, and the machine's pace against the table's (1 the same)."""
 
     samples: Samples
-    profile: Profile
+    profile: ProfiledRun
     pace: float
     variation_limit: float
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from qedeploy.bench.attribution import exported_name, layer_of
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Structure
 
@@ -24,7 +24,7 @@ _BEFORE_A_NODE = "ReorderInput"
 _WORD = re.compile(r"[\w.]+")
 
 
-def undisturbed(profile: Profile, wall: float) -> tuple[NodeTime, ...]:
+def undisturbed(profile: ProfiledRun, wall: float) -> tuple[NodeTime, ...]:
     """Return the nodes with their times as they are without the profiler, where a query takes `wall` seconds.
 
     A profiler slows every node by about as much, so what the nodes take beyond `wall` is taken from all alike, though

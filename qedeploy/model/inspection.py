@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
+from qedeploy.words import listed
 
-_NAMED = 3
 """Keys that a message names before it only counts."""
 _FLOATS = (torch.float32, torch.float64)
 
@@ -28,9 +28,9 @@ def require_state(state: Mapping[str, object], expected: Mapping[str, Tensor], p
     wrong = [
         problem for key, like in expected.items() if key in state and (problem := _mismatch(key, state[key], like))
     ]
-    found = [f"{what} {_few(keys)}" for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]
+    found = [f"{what} {listed(keys)}" for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]
     if wrong:
-        found.append(_few(wrong))
+        found.append(listed(wrong))
     if found:
         raise UserError(
             f"{path}: the weights contradict the structure: {'; '.join(found)}; save the network that build or "
@@ -43,18 +43,18 @@ def require_sound(state: Mapping[str, Tensor], path: Path) -> None:
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise UserError(
-            f"{path}: NaN or infinite values in {_few(broken)}: training diverged; go back to an earlier checkpoint, "
+            f"{path}: NaN or infinite values in {listed(broken)}: training diverged; go back to an earlier checkpoint, "
             "or train with a lower learning rate"
         )
     steps = [key for key, value in state.items() if key.endswith(".step") and bool((value <= 0).any())]
     if steps:
         raise UserError(
-            f"{path}: quantization steps that are not positive in {_few(steps)}: save with save_checkpoint, which "
+            f"{path}: quantization steps that are not positive in {listed(steps)}: save with save_checkpoint, which "
             "keeps them positive"
         )
     negative = [key for key, value in state.items() if key.endswith(".running_var") and bool((value < 0).any())]
     if negative:
-        raise UserError(f"{path}: negative variances in {_few(negative)}: the file is damaged; write it again")
+        raise UserError(f"{path}: negative variances in {listed(negative)}: the file is damaged; write it again")
 
 
 def describe_foreign(value: object) -> str:
@@ -68,17 +68,17 @@ def describe_foreign(value: object) -> str:
         return f"format {value['format']!r}"
     if isinstance(state, Mapping):
         others = [key for key in value if key != "state_dict"]
-        beside = f" beside {_few(others)}" if others else ""
+        beside = f" beside {listed(others)}" if others else ""
         return (
             f"a state_dict of {len(state)} entries{beside}, without a structure: load it into the network of the "
             "checkpoint that training started from, and save that"
         )
     if all(isinstance(item, Tensor) for item in value.values()):
         return (
-            f"a bare state_dict of {len(value)} tensors ({_few(value)}), without a structure: "
+            f"a bare state_dict of {len(value)} tensors ({listed(value)}), without a structure: "
             "load it into the network of the checkpoint that training started from, and save that"
         )
-    return f"a dictionary with {_few(value)} and no format"
+    return f"a dictionary with {listed(value)} and no format"
 
 
 def _mismatch(key: str, value: object, expected: Tensor) -> str | None:
@@ -100,10 +100,3 @@ def _shape(tensor: Tensor) -> str:
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _few(items: Iterable[object]) -> str:
-    names = [str(item) for item in items]
-    rest = len(names) - _NAMED
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -23,6 +23,7 @@ from qedeploy.model.layers import QuantizedConvolution
 from qedeploy.model.network import QuantizedLayer, QuantizedNetwork, layer_modules
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.structure import MAX_BITS, Bits, Structure
+from qedeploy.words import listed
 
 _INNER = {"expand": "conv1", "depthwise": "conv2", "project": "conv3"}
 _DERIVED = (".weightq", ".alpha", ".scalar")
@@ -47,7 +48,9 @@ def read_reference_state(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: expected a state_dict of tensors, found {_kind(state)}")
     others = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if others:
-        raise UserError(f"{path}: expected a state_dict of tensors, found other values under {_named(others)}")
+        raise UserError(
+            f"{path}: expected a state_dict of tensors, found other values under {listed(others, _NAMED_AT_MOST)}"
+        )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
@@ -148,17 +151,17 @@ def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tenso
     faults = []
     missing = [key for key in expected if key not in state and not key.endswith(_OPTIONAL)]
     if missing:
-        faults.append(f"missing {_named(missing)}")
+        faults.append(f"missing {listed(missing, _NAMED_AT_MOST)}")
     unexpected = [key for key in state if key not in expected and not _is_derived(key, expected)]
     if unexpected:
-        faults.append(f"unexpected {_named(unexpected)}")
+        faults.append(f"unexpected {listed(unexpected, _NAMED_AT_MOST)}")
     shapes = [
         f"{key} {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
         for key, tensor in expected.items()
         if key in state and state[key].shape != tensor.shape
     ]
     if shapes:
-        faults.append(f"wrong shape: {_named(shapes)}")
+        faults.append(f"wrong shape: {listed(shapes, _NAMED_AT_MOST)}")
     if faults:
         raise UserError(f"{source}: does not fit the structure: {'; '.join(faults)}; is it the checkpoint of another?")
 
@@ -197,12 +200,7 @@ def _require_sound_values(expected: Mapping[str, Tensor], state: Mapping[str, Te
         elif key.endswith(".running_var") and not bool((value >= 0).all()):
             faults.append(f"{key} holds a variance of {float(value.min()):g}")
     if faults:
-        raise UserError(f"{source}: {_named(faults)}: take a checkpoint from before that")
-
-
-def _named(names: list[str]) -> str:
-    rest = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
+        raise UserError(f"{source}: {listed(faults, _NAMED_AT_MOST)}: take a checkpoint from before that")
 
 
 def _kind(value: object) -> str:

@@ -9,6 +9,7 @@ from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.space import SearchSpace
+from qedeploy.words import listed
 
 
 def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None = None) -> SearchSpace:
@@ -63,7 +64,7 @@ def _allowed(asked: tuple[Bits, ...] | None, profile: Profile, kind: LayerKind, 
     if not found:
         raise RequestError(
             f"profile {profile.name} has none of the pairs that recipe {recipe.name} names for {kind} layers "
-            f"({_listed(asked)}); it has {_listed(offered)}"
+            f"({listed(asked, 12)}); it has {listed(offered, 12)}"
         )
     return found
 
@@ -81,8 +82,3 @@ def _block_choices(pointwise: tuple[Bits, ...], depthwise: tuple[Bits, ...]) -> 
 def _executed(profile: Profile, kind: LayerKind, bits: Bits) -> Bits:
     precision = profile.precision(kind, bits)
     return bits if precision is None else precision.lowering.executed(bits)
-
-
-def _listed(pairs: tuple[Bits, ...], limit: int = 12) -> str:
-    shown = ", ".join(map(str, pairs[:limit]))
-    return f"{shown} and {len(pairs) - limit} more" if len(pairs) > limit else shown

@@ -10,7 +10,7 @@ import onnxruntime
 
 from qedeploy.bench.expectation import Expectation
 from qedeploy.bench.machine import describe_machine
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.latency.model import LatencyModel
@@ -55,9 +55,9 @@ def expectation_of(structure: Structure, table: LatencyTable, path: Path = Path(
     )
 
 
-def profile_of(structure: Structure, seconds: float) -> Profile:
+def profile_of(structure: Structure, seconds: float) -> ProfiledRun:
     """Return a profiled pass with one node of `seconds` for each part of `structure`."""
     names = shapes_of(structure, 1)
     nodes = tuple(NodeTime(name=name, op_type="QLinearConv", seconds=seconds) for name in names)
     whole = seconds * len(nodes)
-    return Profile(nodes=nodes, inside=whole, whole=whole, queries=100)
+    return ProfiledRun(nodes=nodes, inside=whole, whole=whole, queries=100)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.bench.attribution import Overhead, attribute, layer_of
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 
 LAYERS = ("stem", "stage1.block1.expand", "stage1.block1.depthwise", "stage1.block1.project", "head", "classifier")
 OPERATORS = (
@@ -37,9 +37,11 @@ nodes = st.lists(
 
 def profile_of(
     found: tuple[NodeTime, ...], between: float = 0.1, call: float = 0.05, interrupted: float = 0.0
-) -> Profile:
+) -> ProfiledRun:
     inside = sum(node.seconds for node in found) + between
-    return Profile(nodes=found, inside=inside, whole=inside + call + interrupted, queries=10, interrupted=interrupted)
+    return ProfiledRun(
+        nodes=found, inside=inside, whole=inside + call + interrupted, queries=10, interrupted=interrupted
+    )
 
 
 @given(nodes, times, times, times, st.booleans())

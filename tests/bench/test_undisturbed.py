@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.runner import NodeTime, Profile
+from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.bench.runner import RunnerOptions as Options
 from qedeploy.bench.runners import open_runner
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
@@ -35,9 +35,9 @@ def node(name: str, time: float = 1.0, op_type: str = "QLinearConv") -> NodeTime
     return NodeTime(name=name, op_type=op_type, seconds=time)
 
 
-def profile_of(*times: float) -> Profile:
+def profile_of(*times: float) -> ProfiledRun:
     nodes = tuple(node(f"n{place}", time) for place, time in enumerate(times))
-    return Profile(nodes=nodes, inside=sum(times), whole=sum(times), queries=10)
+    return ProfiledRun(nodes=nodes, inside=sum(times), whole=sum(times), queries=10)
 
 
 def test_what_the_profiler_adds_is_taken_from_all_nodes_alike():

@@ -11,6 +11,7 @@ from qedeploy.export.plan import LayerPlan
 from qedeploy.export.topology import consumers, operations
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.profiles.profile import Lowering
+from qedeploy.words import listed
 
 _TENSOR_CORE = re.compile(r"imma|hmma|xmma|i8?88|884|1688|16816|tensor ?op|gemm_mma", re.IGNORECASE)
 _WHOLE_CHANNELS = 16
@@ -75,7 +76,7 @@ def _float_outputs(computed: _Computed, readers: Mapping[str, str]) -> list[str]
     if not names:
         return []
     return [
-        f"{_names(names)}: INT8 in and floating point out, so the Q behind did not fuse; a residual add whose shortcut "
+        f"{listed(names)}: INT8 in and floating point out, so the Q behind did not fuse; a residual add whose shortcut "
         "is not quantized does this"
     ]
 
@@ -89,7 +90,7 @@ def _no_tensor_cores(computed: _Computed) -> list[str]:
         and not row.tactic.startswith("0x")
         and not _TENSOR_CORE.search(row.tactic)
     ]
-    return [f"{_names(names)}: kernels that use no tensor cores"] if names else []
+    return [f"{listed(names)}: kernels that use no tensor cores"] if names else []
 
 
 def _narrow(computed: _Computed) -> list[str]:
@@ -103,7 +104,7 @@ def _narrow(computed: _Computed) -> list[str]:
         and (layer.in_channels % _WHOLE_CHANNELS or layer.out_channels % _WHOLE_CHANNELS)
     ]
     return (
-        [f"{_names(names)}: INT8 kernels take {_WHOLE_CHANNELS} channels at a time and pad the rest"] if names else []
+        [f"{listed(names)}: INT8 kernels take {_WHOLE_CHANNELS} channels at a time and pad the rest"] if names else []
     )
 
 
@@ -111,29 +112,24 @@ def _float32(rows: Sequence[EngineRow]) -> list[str]:
     names = [row.name for row in rows if row.input_type == "float32" and not row.reformat and not row.quantizer]
     if not names:
         return []
-    return [f"{_names(names)} in float32: eight times slower than float16 on a T4's tensor cores"]
+    return [f"{listed(names)} in float32: eight times slower than float16 on a T4's tensor cores"]
 
 
 def _quantizers(rows: Sequence[EngineRow]) -> list[str]:
     names = [row.name for row in rows if row.quantizer]
-    return [f"{_names(names)} as kernels of their own: Q/DQ that fused with nothing"] if names else []
+    return [f"{listed(names)} as kernels of their own: Q/DQ that fused with nothing"] if names else []
 
 
 def _reformats(rows: Sequence[EngineRow]) -> list[str]:
     names = [row.name for row in rows if row.reformat and row.input_type != row.output_type and row.output_type]
-    return [f"{_names(names)}: reformats that change the type, where INT8 and float16 regions meet"] if names else []
+    return [f"{listed(names)}: reformats that change the type, where INT8 and float16 regions meet"] if names else []
 
 
 def _lone_adds(rows: Sequence[EngineRow]) -> list[str]:
     names = [row.name for row in rows if not row.layers and any(node.endswith(".add") for node in row.nodes)]
     return (
-        [f"{_names(names)}: residual adds that fused with no convolution; is the shortcut quantized?"] if names else []
+        [f"{listed(names)}: residual adds that fused with no convolution; is the shortcut quantized?"] if names else []
     )
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _quantized_readers(metadata: ModelMetadata) -> Mapping[str, str]:

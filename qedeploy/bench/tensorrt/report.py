@@ -12,6 +12,7 @@ from qedeploy.bench.tensorrt.nvml import GpuConditions
 from qedeploy.bench.tensorrt.times import TimeFigures, time_warnings
 from qedeploy.export.metadata import ModelMetadata
 from qedeploy.network.layers import expand_layers
+from qedeploy.words import counted, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +97,8 @@ def engine_findings(report: EngineReport) -> tuple[str, ...]:
             f"{report.reformats} reformats take {report.reformat_seconds * 1e6:.1f} us, {share:.0%} of the time."
         )
     if report.missed:
-        named = "; ".join(f"{item.name}: {item.reason}" for item in report.missed[:3])
-        more = f"; and {len(report.missed) - 3} more" if len(report.missed) > 3 else ""
-        count = f"{len(report.missed)} layer{'s' if len(report.missed) > 1 else ''}"
-        found.append(f"{count} planned as INT8 and not running so: {named}{more}.")
+        named = listed((f"{item.name}: {item.reason}" for item in report.missed), separator="; ")
+        found.append(f"{counted(len(report.missed), 'layer')} planned as INT8 and not running so: {named}.")
     return (*found, *(text if text.endswith("?") else f"{text}." for text in report.lints))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.bench.runner import InputTensor, Profile, RunnerDescription, RunnerOptions
+from qedeploy.bench.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.bench.tensorrt.join import EngineRow, join, node_times
 from qedeploy.bench.tensorrt.nvml import GpuConditions, GpuSampler
 from qedeploy.bench.tensorrt.report import EngineReport, assemble
@@ -128,7 +128,7 @@ class TensorRTRunner:
         self._times.append(times)
         return Samples(latency=times.latency, elapsed=times.elapsed)
 
-    def profile(self, protocol: TimingProtocol) -> Profile:
+    def profile(self, protocol: TimingProtocol) -> ProfiledRun:
         """Run queries with TensorRT's profiler on, and join its layers to ours."""
         found = self._ask("profile", doing="profiling", **_protocol(protocol))
         description = self._inspect()
@@ -193,7 +193,7 @@ class TensorRTRunner:
 
 def profile_of(
     found: Mapping[str, Any], description: EngineDescription | None, metadata: ModelMetadata | None
-) -> tuple[Profile, tuple[EngineRow, ...]]:
+) -> tuple[ProfiledRun, tuple[EngineRow, ...]]:
     """Return a profiled pass as the bench reads it and as rows: means over the half of the queries around the median.
 
     `found` has per query: `whole` and `inside` in ms, and `layers`, the times in ms by the engine's names.
@@ -211,7 +211,7 @@ def profile_of(
     inside = max(inside, sum(node.seconds for node in nodes))
     usual = max(usual, inside)
     mean = max(float(np.mean(whole)) * 1e-3, usual)
-    return Profile(nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual), rows
+    return ProfiledRun(nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual), rows
 
 
 def _protocol(protocol: TimingProtocol) -> dict[str, Any]:

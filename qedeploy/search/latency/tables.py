@@ -10,6 +10,7 @@ from qedeploy.files import slug
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import LatencyTable, from_document, read_table
+from qedeploy.words import counted
 
 
 def tables_folder() -> Path:
@@ -21,13 +22,13 @@ def tables_folder() -> Path:
 
 def table_path(profile_name: str, device: str, runtime: str, version: str, threads: int) -> Path:
     """Return where the table of a profile is kept: one for each device, version of the runtime and thread count."""
-    words = (profile_name, device, f"{runtime} {version}", f"{threads} thread{'s' if threads > 1 else ''}")
+    words = (profile_name, device, f"{runtime} {version}", counted(threads, "thread"))
     return tables_folder() / ("--".join(map(slug, words)) + ".json")
 
 
 def journal_name(profile_name: str, device: str, recipe: str, threads: int) -> str:
     """Return what the journal of a measurement that is to be kept is called, without its suffix."""
-    return "--".join(map(slug, (profile_name, device, recipe, f"{threads} threads")))
+    return "--".join(map(slug, (profile_name, device, recipe, counted(threads, "thread"))))
 
 
 def kept_tables(profile_name: str) -> list[Path]:
