@@ -9,17 +9,9 @@ import pytest
 
 from qedeploy.search.latency.table import write_table
 from tests.cli.console import press_ctrl_c, qedeploy, started
-from tests.cli.test_measure_command import RECIPE
 from tests.search.latency.laws import table
 
 ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "4")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "small.toml").write_text(RECIPE)
-    return tmp_path
 
 
 def test_networks_are_measured_and_estimates_compared(folder):

@@ -25,8 +25,8 @@ from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.search.latency.table import Part, read_table
+from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
-from tests.cli.test_measure_command import RECIPE
 from tests.tensorrt_cpu.models import W4A16, structure
 
 pytestmark = pytest.mark.usefixtures("gpu_machine")
@@ -150,7 +150,7 @@ def test_more_memory_than_the_gpu_has_is_one_line(tmp_path):
 
 
 def test_a_latency_table_is_measured_searched_on_and_holds(tmp_path):
-    (tmp_path / "small.toml").write_text(RECIPE)
+    (tmp_path / "small.toml").write_text(SMALL_RECIPE)
     asked = ("--profile", "t4-int8", "--recipe", "small.toml")
     done = qedeploy("measure", *asked, "--minutes", "1", "--out", "table.json", cwd=tmp_path, timeout=1200)
     assert done.returncode == 0, done.stderr
