@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.search.exact.costs import LayerShapes, Pairs
-from qedeploy.search.exact.fitting import block_fits, choices_layer_by_layer, fill_layer_by_layer
+from qedeploy.search.exact.fitting import behind_fits, choices_layer_by_layer, fill_layer_by_layer, inside_fits
 from qedeploy.search.exact.pricing import PricedLayer, maximum, price_block
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
 from qedeploy.search.terms import Array
@@ -50,29 +50,26 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
         fill_layer_by_layer(problem, blocks, priced, best, problem.peak_memory)
         best += fixed
         return best
-    seen: dict[tuple[int, int], Array] = {}
     for group in problem.groups:
-        value = _group_value(problem, priced, group, seen)
+        value = _group_value(problem, priced, group)
+        if group.activations is not None:
+            value = np.where(inside_fits(problem, blocks, group.activations), value, -np.inf)
         for following, width in enumerate(problem.entries):
-            if group.activations is not None:
-                value_that_fits = np.where(block_fits(problem, blocks, group.activations, width), value, -np.inf)
+            if group.activations is None:
+                fitting = value
             else:
-                value_that_fits = value
-            np.maximum(best[group.entry, following], value_that_fits, out=best[group.entry, following])
+                fitting = np.where(behind_fits(problem, blocks, group.activations[2], width), value, -np.inf)
+            np.maximum(best[group.entry, following], fitting, out=best[group.entry, following])
     best += fixed
     return best
 
 
-def _group_value(
-    problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup, seen: dict[tuple[int, int], Array]
-) -> Array:
+def _group_value(problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup) -> Array:
     expand, depthwise, project = priced
     if problem.widths_per_layer:
-        # Groups share the lists of single layers.
-        for position, index in enumerate(group.indices):
-            if (position, index[0]) not in seen:
-                seen[position, index[0]] = maximum([priced[position].value(pair) for pair in index])
-        best = [seen[position, index[0]] for position, index in enumerate(group.indices)]
+        best = [
+            maximum([layer.value(pair) for pair in index]) for layer, index in zip(priced, group.indices, strict=True)
+        ]
         return (best[1] + best[2]) + best[0]
     # The arrays of the last two layers do not grow with the channels that come in: add them first.
     return maximum([(depthwise.value(pair) + project.value(pair)) + expand.value(pair) for pair in group.indices[0]])
@@ -96,11 +93,8 @@ def choices_within(
     for group in problem.groups:
         at = np.flatnonzero(entry == group.entry)
         if group.activations is not None:
-            fits = np.zeros(count, bool)
-            for number, width in enumerate(problem.entries):
-                fits |= np.broadcast_to(block_fits(problem, blocks, group.activations, width), count) & (
-                    following == number
-                )
+            behind = behind_fits(problem, blocks, group.activations[2], np.array(problem.entries)[following])
+            fits = np.broadcast_to(inside_fits(problem, blocks, group.activations) & behind, count)
             at = at[fits[at]]
         row, chosen, value = _group_choices(problem, priced, group, at, least)
         rows.append(row)

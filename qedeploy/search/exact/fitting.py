@@ -9,7 +9,6 @@ import numpy as np
 from qedeploy.search.exact.pricing import PricedLayer, maximum
 from qedeploy.search.exact.problem import BlockShapes, Problem
 from qedeploy.search.memory import (
-    block_memory,
     depthwise_memory,
     expand_memory,
     head_memory,
@@ -19,17 +18,19 @@ from qedeploy.search.memory import (
 from qedeploy.search.terms import Array
 
 
-def block_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int], following: int) -> Array:
-    """Say where a block keeps the peak memory, its activations these wide and those of the next layer `following`.
+def inside_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int]) -> Array:
+    """Say where the first two layers of a block keep the peak memory, its activations this many bits wide."""
+    into, middle, out, stride, size = _shape(blocks)
+    first, second, third = (width / 8 for width in activations)
+    limit, residual = _limit(problem), np.equal(into, out)
+    held = depthwise_memory(residual, middle, out, stride, size, first, second, third)
+    return np.asarray((expand_memory(into, middle, size, first, second) <= limit) & (held <= limit))
 
-    All widths are in bits.
-    """
-    limit = np.inf if problem.peak_memory is None else problem.peak_memory
-    in_bytes = tuple(width / 8 for width in (*activations, following))
-    held = block_memory(
-        blocks.in_channels, blocks.bottleneck, blocks.out_channels, blocks.stride, blocks.size, in_bytes
-    )
-    return np.asarray(held <= limit)
+
+def behind_fits(problem: Problem, blocks: BlockShapes, own: int, following: Array | int) -> Array:
+    """Say where the project layer does, its activations `own` bits wide and those of the next layer `following`."""
+    _, middle, out, stride, size = _shape(blocks)
+    return np.asarray(project_memory(middle, out, stride, size, own / 8, following / 8) <= _limit(problem))
 
 
 def stem_fits(problem: Problem, channels: Array, following: int) -> Array:
@@ -61,8 +62,9 @@ def fill_layer_by_layer(
         _stacked(layer, widths, dimensions) for layer, widths in zip(priced, problem.layer_widths, strict=True)
     )
     entries = [problem.entries.index(width) for width in problem.layer_widths[0]]
-    widest = first.max(), second.max(), third.max()
-    if block_fits(problem, blocks, tuple(8 * each for each in widest), max(problem.entries)).all():
+    widest = max(problem.layer_widths[0]), max(problem.layer_widths[1]), max(problem.layer_widths[2])
+    behind_widest = behind_fits(problem, blocks, widest[2], max(problem.entries))
+    if behind_widest.all() and inside_fits(problem, blocks, widest).all():
         best[entries] = (expand + (depthwise.max(axis=0) + project.max(axis=0)))[:, None]
         return
     into, middle, out, stride, size = _shape(blocks)
@@ -144,6 +146,10 @@ def choices_layer_by_layer(
         row, value, chosen = row[fits], value[fits], chosen[fits]
     pairs = np.column_stack([index[chosen[:, position]] for position, index in enumerate(indices)])
     return row, pairs, value
+
+
+def _limit(problem: Problem) -> float:
+    return np.inf if problem.peak_memory is None else problem.peak_memory
 
 
 def _shape(blocks: BlockShapes) -> tuple[Array, Array, Array, int, float]:
