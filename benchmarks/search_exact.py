@@ -125,6 +125,10 @@ def harder() -> None:
     ]
     eight = replace(layered, executed=dict.fromkeys(layered.executed, Bits(weight=8, activation=8)))
     cases.append(("per layer, bitops + size + executed at 8 bits", eight, shapes))
+    every = make_request("any-bits").space
+    held = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 1e6, BudgetKind.PEAK_MEMORY: 256.0 * 1024}
+    cases.append(("per block of 49 pairs, bitops + size + peak memory", every, held))
+    cases.append(("per layer of 49 pairs, the same", replace(every, bits_per=BitsPer.LAYER), held))
     for profile in ("cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"):
         request = make_request(profile)
         cases.append((f"{profile}, {request.recipe.name}", request.space, dict(request.budgets)))
