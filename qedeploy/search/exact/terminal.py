@@ -134,10 +134,11 @@ def print_front(console: Console, found: Front, request: Request) -> None:
     for cost, score, bound, name in sorted(rows):
         table.add_row(format_budget(found.kind, cost), f"{score:.4f}", bound, name)
     console.print(table)
-    if not published:
-        console.print(
-            f"no published model is on it: none has the resolution and stages of recipe {request.recipe.name}"
-        )
+    console.print(
+        "published models need not lie in the recipe's space, so one may score above the front"
+        if published
+        else f"no published model is on it: none has the resolution and stages of recipe {request.recipe.name}"
+    )
 
 
 def draw_front(path: Path, found: Front, request: Request) -> Path:
