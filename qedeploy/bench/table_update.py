@@ -15,7 +15,7 @@ from qedeploy.bench.timing import Samples, summarize
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.bench.verdict import Outcome
 from qedeploy.errors import RequestError
-from qedeploy.network.document import from_document, to_document
+from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.latency.calibration import calibrate
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.shapes import shapes_of

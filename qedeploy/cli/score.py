@@ -84,7 +84,7 @@ def _structures(files: list[str]) -> Iterator[tuple[str, Structure]]:
     import sys
 
     from qedeploy.files import decode_text
-    from qedeploy.network.document import parse_structures, read_structures
+    from qedeploy.network.structure_file import parse_structures, read_structures
 
     for name in files:
         if name == "-":

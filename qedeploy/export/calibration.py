@@ -17,7 +17,7 @@ from torch import Tensor
 from qedeploy.export.fold import FoldedLayer, with_integer_bias
 from qedeploy.export.plan import Grid
 from qedeploy.export.reference import Reading, execute, quantize
-from qedeploy.export.topology import IMAGE, Operation
+from qedeploy.network.operations import IMAGE, Operation
 
 _CHUNK = 4
 _SAMPLES = 50_000

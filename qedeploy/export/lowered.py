@@ -9,7 +9,7 @@ import numpy as np
 
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.plan import LoweringPlan
-from qedeploy.export.topology import Operation, operations
+from qedeploy.network.operations import Operation, operations
 from qedeploy.network.structure import Structure
 
 

@@ -12,9 +12,9 @@ from qedeploy.export.dialects.base import Dialect, Point
 from qedeploy.export.fold import FoldedLayer, fold
 from qedeploy.export.lowered import LoweredNetwork, weight_range
 from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
-from qedeploy.export.topology import IMAGE, Operation, OperationKind, consumers, operations
 from qedeploy.export.trained import TrainedNetwork
 from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers, operations
 from qedeploy.profiles.profile import Precision, Profile
 
 

@@ -12,7 +12,7 @@ from qedeploy.errors import UserError
 from qedeploy.export import plan as plans
 from qedeploy.export.plan import LoweringPlan
 from qedeploy.files import read_bytes
-from qedeploy.network import document
+from qedeploy.network import structure_file
 from qedeploy.network.structure import Structure
 
 FORMAT = "qedeploy-onnx/1"
@@ -35,7 +35,7 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
     """Return `metadata` as ONNX metadata_props."""
     return {
         "qedeploy.format": FORMAT,
-        "qedeploy.structure": json.dumps(document.to_document(metadata.structure)),
+        "qedeploy.structure": json.dumps(structure_file.to_document(metadata.structure)),
         "qedeploy.profile": metadata.profile,
         "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
     }
@@ -56,7 +56,7 @@ def read_metadata(path: Path) -> ModelMetadata | None:
         )
     try:
         return ModelMetadata(
-            structure=document.from_document(_json(properties, "qedeploy.structure", path), path),
+            structure=structure_file.from_document(_json(properties, "qedeploy.structure", path), path),
             profile=properties.get("qedeploy.profile", ""),
             plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
         )

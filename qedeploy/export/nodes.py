@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from qedeploy.export.graph import GraphBuilder
-from qedeploy.export.topology import Operation, OperationKind
 from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.operations import Operation, OperationKind
 
 
 def convolution(

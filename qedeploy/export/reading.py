@@ -15,11 +15,11 @@ from qedeploy.errors import UserError
 from qedeploy.export.calibration import Wanted
 from qedeploy.export.fold import LayerWeights, normalisation
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import Operation, consumers, operations
 from qedeploy.export.trained import TrainedNetwork
 from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear
 from qedeploy.model.network import QuantizedNetwork, layer_modules
 from qedeploy.model.quantizer import LsqQuantizer
+from qedeploy.network.operations import Operation, consumers, operations
 
 _CHUNK = 4
 

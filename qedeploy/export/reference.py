@@ -12,8 +12,8 @@ from torch.nn import functional
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import IMAGE, Operation, OperationKind
 from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.operations import IMAGE, Operation, OperationKind
 
 _EXACT_IN_FLOAT32 = 2**24
 _CHUNK = 4

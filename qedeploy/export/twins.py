@@ -17,10 +17,10 @@ from qedeploy.export.fold import FoldedLayer, LayerWeights, fold, with_integer_b
 from qedeploy.export.lowered import LoweredNetwork, weight_range
 from qedeploy.export.metadata import ModelMetadata, to_properties
 from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
-from qedeploy.export.topology import Operation, consumers, operations
 from qedeploy.export.writer import write_model
 from qedeploy.files import write_bytes
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import MAX_BITS, Bits, Block, Structure
 from qedeploy.profiles.profile import Lowering
 

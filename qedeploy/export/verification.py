@@ -22,8 +22,8 @@ from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import Grid
 from qedeploy.export.reference import Reading
 from qedeploy.export.session import open_session
-from qedeploy.export.topology import IMAGE
 from qedeploy.export.writer import LOGITS, WrittenModel
+from qedeploy.network.operations import IMAGE
 
 DIFFERING_SHARE = EXACT.share
 """Largest share of a layer's values that may differ by the one step of a sum on a rounding boundary."""

@@ -12,8 +12,8 @@ from qedeploy.export.dialects.base import Dialect, Quantized
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import ValuePlan
-from qedeploy.export.topology import IMAGE, Operation, OperationKind
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.operations import IMAGE, Operation, OperationKind
 from qedeploy.network.structure import Structure
 
 LOGITS = "logits"

@@ -19,9 +19,9 @@ from qedeploy.files import read_bytes, write_bytes
 from qedeploy.model.inspection import describe_foreign, require_sound, require_state
 from qedeploy.model.network import QuantizedNetwork, signed_activations
 from qedeploy.model.quantizer import SMALLEST_STEP
-from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
+from qedeploy.network.structure_file import from_document, to_document
 
 FORMAT = "qedeploy/1"
 _FAMILY = "qedeploy/"

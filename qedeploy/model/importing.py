@@ -13,10 +13,10 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.model.lightnas_checkpoint import network_from_reference, read_reference_state
 from qedeploy.model.network import QuantizedNetwork
-from qedeploy.network.document import read_structures
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Classifier, Structure
+from qedeploy.network.structure_file import read_structures
 from qedeploy.profiles.profile import Profile
 
 

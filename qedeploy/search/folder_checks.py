@@ -8,9 +8,9 @@ from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
-from qedeploy.network.document import from_document
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
+from qedeploy.network.structure_file import from_document
 from qedeploy.schema import read_json
 from qedeploy.search.checks import Check, equal
 from qedeploy.search.membership import outside

@@ -11,8 +11,8 @@ import numpy as np
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
-from qedeploy.network.document import from_document
 from qedeploy.network.structure import Structure
+from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.schema import read_json
 from qedeploy.search.checks import ROUNDING, Check, compared, equal

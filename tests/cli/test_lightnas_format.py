@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from qedeploy.network.document import read_structures
+from qedeploy.network.structure_file import read_structures
 from tests.cli.console import qedeploy
 
 

@@ -3,8 +3,8 @@ import subprocess
 
 import pytest
 
-from qedeploy.network.document import to_document
 from qedeploy.network.lightnas import from_value, to_text
+from qedeploy.network.structure_file import to_document
 from tests.cli.console import SCRIPT, qedeploy
 from tests.conftest import GOLDEN
 

@@ -86,7 +86,7 @@ def test_default_folder_model_and_summary(tmp_path):
     assert f"qedeploy export {folder.relative_to(tmp_path)}/model.pth" in done.stdout
     assert "quantization part is a constant" in " ".join(done.stdout.split())
     from qedeploy.model.checkpoint import load_checkpoint
-    from qedeploy.network.document import from_document
+    from qedeploy.network.structure_file import from_document
 
     checkpoint = load_checkpoint(folder / "model.pth")
     assert checkpoint.structure == from_document(document["structure"], "search.json")

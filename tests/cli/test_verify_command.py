@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import qedeploy
 from qedeploy.cli.verify import verify
 from qedeploy.errors import UserError
-from qedeploy.network.document import from_document, to_document
+from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.result import budget_costs

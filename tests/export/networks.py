@@ -6,9 +6,9 @@ import numpy as np
 
 from qedeploy.export.fold import LayerWeights
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import Operation, consumers, operations
 from qedeploy.export.trained import TrainedNetwork
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 
 

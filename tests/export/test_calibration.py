@@ -12,7 +12,7 @@ from qedeploy.export.calibration import Wanted, best_step, calibrate
 from qedeploy.export.fold import fold
 from qedeploy.export.images import Normalisation, find_images, load_images, parse_normalisation, random_images
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import operations
+from qedeploy.network.operations import operations
 from tests.export.networks import random_trained, small_structure
 
 

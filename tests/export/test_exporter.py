@@ -21,13 +21,13 @@ from qedeploy.export.metadata import read_metadata
 from qedeploy.export.plan import StepSource
 from qedeploy.export.reading import read_network
 from qedeploy.export.session import open_session
-from qedeploy.export.topology import consumers, operations
 from qedeploy.export.verification import VerificationError
 from qedeploy.export.writer import write_model
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.model.network import layer_modules
+from qedeploy.network.operations import consumers, operations
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.loader import load_profile
 from tests.export.networks import small_structure

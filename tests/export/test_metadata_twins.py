@@ -12,10 +12,10 @@ from qedeploy.export.lowering import lower
 from qedeploy.export.metadata import ModelMetadata, read_metadata, to_properties
 from qedeploy.export.plan import StepSource
 from qedeploy.export.session import open_session
-from qedeploy.export.topology import operations
 from qedeploy.export.twins import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
 from qedeploy.export.writer import write_model
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.operations import operations
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile

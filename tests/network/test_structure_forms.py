@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks, to_blocks
 from qedeploy.network.structure import (
@@ -19,6 +18,7 @@ from qedeploy.network.structure import (
     Structure,
     StructureError,
 )
+from qedeploy.network.structure_file import from_document, to_document
 
 W8A8 = Bits(weight=8, activation=8)
 

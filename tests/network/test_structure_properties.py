@@ -17,10 +17,10 @@ from qedeploy.network.costs import (
     memory_bytes,
     structure_costs,
 )
-from qedeploy.network.document import from_document, parse_structures, to_document
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.lightnas import parse_text, to_text
 from qedeploy.network.structure import Bits, Block, Stage, Structure
+from qedeploy.network.structure_file import from_document, parse_structures, to_document
 from tests.network.structures import structures
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from qedeploy.errors import UserError
-from qedeploy.network.document import read_structures
 from qedeploy.network.lightnas import from_blocks
+from qedeploy.network.structure_file import read_structures
 from qedeploy.search.recipe_file import recipe_from_document
 from qedeploy.search.request import make_request, parse_overrides
 from qedeploy.search.result import (

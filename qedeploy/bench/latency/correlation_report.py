@@ -14,7 +14,7 @@ from qedeploy.bench.latency.correlate import Agreement, CorrelationResult, Estim
 from qedeploy.bench.latency.draw import Drawn
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
-from qedeploy.network.document import to_document
+from qedeploy.network.structure_file import to_document
 from qedeploy.units import format_duration
 
 if TYPE_CHECKING:

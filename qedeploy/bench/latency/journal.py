@@ -13,7 +13,7 @@ from qedeploy.bench.latency.jobs import JobResult, Measured
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import UserError
 from qedeploy.files import read_text
-from qedeploy.network.document import from_document, to_document
+from qedeploy.network.structure_file import from_document, to_document
 
 FORMAT = "qedeploy-measurements/1"
 

@@ -12,7 +12,7 @@ from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
-from qedeploy.network.document import from_document
+from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.latency.calibration import calibrate
 from qedeploy.search.latency.table import LatencyTable, read_table, write_table

@@ -10,7 +10,7 @@ import numpy as np
 
 from qedeploy.bench.latency.jobs import JobResult, Measured
 from qedeploy.bench.latency.subjects import Subject
-from qedeploy.network.document import to_document
+from qedeploy.network.structure_file import to_document
 from qedeploy.search.latency.shapes import shapes_of
 from qedeploy.search.latency.table import NetworkPoint, Point, Source, spread
 

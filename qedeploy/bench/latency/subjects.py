@@ -11,8 +11,8 @@ from qedeploy.export.dialects import dialect_for
 from qedeploy.export.twins import random_network
 from qedeploy.export.writer import write_fragment, write_model
 from qedeploy.files import write_bytes
-from qedeploy.network.document import to_document
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.profile import Profile, Runtime
 
 STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"

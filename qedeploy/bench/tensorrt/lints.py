@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from qedeploy.bench.tensorrt.join import EngineRow
 from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.plan import LayerPlan
-from qedeploy.export.topology import consumers, operations
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.operations import consumers, operations
 from qedeploy.profiles.profile import Lowering
 from qedeploy.words import listed
 

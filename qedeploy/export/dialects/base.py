@@ -10,8 +10,8 @@ from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import Operation
 from qedeploy.network.layers import Layer
+from qedeploy.network.operations import Operation
 from qedeploy.profiles.profile import Lowering, Runtime
 
 

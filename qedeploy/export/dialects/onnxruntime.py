@@ -20,8 +20,8 @@ from qedeploy.export.lowered import LoweredNetwork, bias_integers
 from qedeploy.export.packing import pack_columns, packed_attributes, packed_layer, packs, unpack_columns
 from qedeploy.export.padding import pad_channels
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import Operation, OperationKind
 from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering, Runtime
 

@@ -27,8 +27,8 @@ from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.half import in_half
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import Grid
-from qedeploy.export.topology import Operation, OperationKind
 from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.profiles.profile import Lowering, Runtime
 
 _HALF_TOLERANCE = 2**-7

@@ -10,7 +10,7 @@ import numpy as np
 from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.plan import LayerPlan, ValuePlan
-from qedeploy.export.topology import OperationKind
+from qedeploy.network.operations import OperationKind
 from qedeploy.profiles.profile import Lowering
 
 

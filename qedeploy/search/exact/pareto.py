@@ -16,8 +16,8 @@ from typing import Any
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.executors import open_workers, run_jobs
-from qedeploy.network.document import to_document
 from qedeploy.network.structure import Structure
+from qedeploy.network.structure_file import to_document
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.network.document import to_document
+from qedeploy.network.structure_file import to_document
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
 from qedeploy.search.request import Request

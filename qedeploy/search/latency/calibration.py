@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.network.document import from_document
+from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.shapes import shapes_of

@@ -10,7 +10,7 @@ from qedeploy.bench.latency.campaign import FRAGMENTS_PER_JOB, NETWORK_WINDOW, N
 from qedeploy.bench.latency.jobs import JobResult, JobSettings, Measured, neutral_bits
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.errors import RequestError
-from qedeploy.network.document import from_document, to_document
+from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.shapes import shapes_of
 from qedeploy.search.latency.table import Part

@@ -24,8 +24,8 @@ from qedeploy.bench.latency.networks import MeasuredNetworks
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import RequestError
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.document import from_document, to_document
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.latency.table import NetworkPoint
 from qedeploy.search.membership import outside

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from qedeploy.network.document import to_document
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.latency.calibration import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
 from qedeploy.search.latency.model import LatencyModel
