@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from qedeploy.cli.main import app
-from qedeploy.profiles.document import profile_from_document
+from qedeploy.profiles.profile_file import profile_from_document
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -27,7 +27,7 @@ def load_profile(name_or_path: str) -> Profile:
     A profile is named after its file. Raises UserError where there is no such profile, or naming every fault of the
     file: keys, units, and bit pairs that the runtime cannot execute.
     """
-    from qedeploy.profiles.document import profile_from_document
+    from qedeploy.profiles.profile_file import profile_from_document
 
     path = profile_path(name_or_path)
     return profile_from_document(read_toml(path), name=path.stem, source=path)

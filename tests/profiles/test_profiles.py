@@ -9,9 +9,9 @@ from qedeploy.errors import UserError
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.describe import compact_pairs, compact_widths
-from qedeploy.profiles.document import profile_from_document
 from qedeploy.profiles.loader import FOLDER, load_profile, profile_names
 from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile_file import profile_from_document
 from qedeploy.search.recipe_loader import recipe_names
 
 SHIPPED = {
