@@ -29,11 +29,11 @@ from qedeploy.bench.latency.networks import measure_networks
 from qedeploy.bench.latency.question import Question, answer
 from qedeploy.bench.latency.terminal import describe
 from qedeploy.files import write_text
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.structure import Structure
 from qedeploy.search.exact.result import search_exactly
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, read_table, write_table
 from qedeploy.search.request import Request, make_request
 from qedeploy.search.score import qe_score
 from qedeploy.search.space import BudgetKind

@@ -11,9 +11,9 @@ from pathlib import Path
 from qedeploy.bench.latency.correlate import CorrelationResult, Estimate
 from qedeploy.bench.latency.correlation_report import agreement_cells, notes
 from qedeploy.figures import write_svg
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Structure
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable
 from qedeploy.search.request import Request
 from qedeploy.units import format_count, format_duration
 

@@ -15,8 +15,8 @@ from qedeploy.bench.machine import Machine, describe_machine
 from qedeploy.bench.tensorrt.nvml import driver_version
 from qedeploy.errors import UserError
 from qedeploy.export.tensorrt.machine import TensorrtMachine, probe
+from qedeploy.latency.store import describe_kept
 from qedeploy.profiles.loader import profile_names
-from qedeploy.search.latency.tables import describe_kept
 
 
 class Status(StrEnum):

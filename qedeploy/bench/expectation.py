@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from qedeploy.bench.machine import Machine
 from qedeploy.bench.runner import RunnerDescription
 from qedeploy.errors import UserError
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.store import kept_tables, load_table
+from qedeploy.latency.table import LatencyTable, Shape, Source
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import LatencyTable, Shape, Source
-from qedeploy.search.latency.tables import kept_tables, load_table
 
 if TYPE_CHECKING:
     from qedeploy.export.metadata import ModelMetadata

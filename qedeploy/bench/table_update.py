@@ -15,11 +15,10 @@ from qedeploy.bench.timing import Samples, summarize
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.bench.verdict import Outcome
 from qedeploy.errors import RequestError
-from qedeploy.network.structure_file import from_document, to_document
-from qedeploy.search.latency.calibration import calibrate
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import (
+from qedeploy.latency.fit import calibrate
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import (
     Calibration,
     LatencyTable,
     NetworkPoint,
@@ -30,6 +29,7 @@ from qedeploy.search.latency.table import (
     spread,
     write_table,
 )
+from qedeploy.network.structure_file import from_document, to_document
 
 _FEWEST_QUERIES = 100
 """Queries under which a run is too short to teach a table anything."""

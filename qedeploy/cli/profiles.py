@@ -44,9 +44,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one profile: every figure with its source, and what each bit pair is lowered to."""
+    from qedeploy.latency.store import describe_kept
     from qedeploy.profiles.describe import profile_document
     from qedeploy.profiles.loader import load_profile
-    from qedeploy.search.latency.tables import describe_kept
 
     found = load_profile(profile)
     tables = describe_kept(found.name)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import Role
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
 from qedeploy.search.budgets import format_budget
-from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.memory import block_memory, head_memory, stem_memory

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from qedeploy.errors import UserError
+from qedeploy.latency.predictor import LatencyModel, Role
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.model import LatencyModel, Role
 from qedeploy.search.space import SearchSpace, bottleneck_channels
 from qedeploy.search.terms import Array
 

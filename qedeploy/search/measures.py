@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qedeploy.latency.predictor import Role
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.memory import block_memory, head_memory, stem_memory
 from qedeploy.search.score import ScoreKind, feature_sizes, score_weights

@@ -12,13 +12,13 @@ from typing import Any
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.store import load_model
+from qedeploy.latency.table import LatencyTable, to_text
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.search.budgets import parse_budget, resolve_budgets
 from qedeploy.search.feasibility import require_times
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, to_text
-from qedeploy.search.latency.tables import load_model
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.recipe_file import recipe_to_document
 from qedeploy.search.recipe_loader import load_recipe

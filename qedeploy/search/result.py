@@ -11,6 +11,7 @@ from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.files import write_bytes, write_json, write_text
+from qedeploy.latency.table import write_table
 from qedeploy.network.costs import executed_bitops, structure_costs
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.lightnas import to_text
@@ -18,7 +19,6 @@ from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.profiles.loader import FOLDER, profile_path
 from qedeploy.schema import read_json
-from qedeploy.search.latency.table import write_table
 from qedeploy.search.request import TABLE_FILE, Request
 from qedeploy.search.score import bit_entropy, qe_score
 from qedeploy.search.space import BudgetKind, Budgets, SearchSpace

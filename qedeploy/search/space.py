@@ -12,7 +12,7 @@ from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.search.score import ScoreSettings
 
 if TYPE_CHECKING:
-    from qedeploy.search.latency.model import LatencyModel
+    from qedeploy.latency.predictor import LatencyModel
 
 ROUND_CHANNELS = 8
 """Channels are multiples of this."""

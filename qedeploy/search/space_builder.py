@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.space import SearchSpace
 from qedeploy.words import listed

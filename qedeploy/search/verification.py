@@ -11,6 +11,8 @@ import numpy as np
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import read_table
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.loader import load_profile, profile_path
@@ -20,8 +22,6 @@ from qedeploy.search.decisions import Decisions
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.folder_checks import ReadModel, folder_checks
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import read_table
 from qedeploy.search.membership import outside
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document

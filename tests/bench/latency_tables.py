@@ -11,11 +11,11 @@ import onnxruntime
 from qedeploy.bench.expectation import Expectation
 from qedeploy.bench.machine import describe_machine
 from qedeploy.bench.runner import NodeTime, ProfiledRun
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import LatencyTable, Point, write_table
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import LatencyTable, Point, write_table
 
 PROFILE = load_profile("cpu-int8")
 MULTIPLE = 16

@@ -15,10 +15,10 @@ from qedeploy.bench.runner import RunnerDescription, RunnerOptions
 from qedeploy.bench.runners import open_runner
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.metadata import read_metadata
+from qedeploy.latency import store
+from qedeploy.latency.table import Calibration, Part, Source, read_table, write_table
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency import tables
-from qedeploy.search.latency.table import Calibration, Part, Source, read_table, write_table
 from tests.bench.graphs import BRIEF, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
@@ -122,7 +122,7 @@ def model(tmp_path, monkeypatch):
 
 def kept(version: str, **changes):
     table = table_for(small_structure(W8A8, resolution=32), **changes)
-    path = tables.table_path("cpu-int8", "this device", "ONNX Runtime", version, table.settings["threads"])
+    path = store.table_path("cpu-int8", "this device", "ONNX Runtime", version, table.settings["threads"])
     return write_table(path, table)
 
 

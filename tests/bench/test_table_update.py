@@ -13,10 +13,10 @@ from qedeploy.bench.table_update import Lesson, learn, require_updatable, update
 from qedeploy.bench.timing import Samples
 from qedeploy.bench.verdict import Outcome
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Calibration, Source, read_table
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Calibration, Source, read_table
 from tests.bench.latency_tables import MULTIPLE, PROFILE, expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
 

@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from qedeploy.bench.document import read_result
+from qedeploy.latency.table import Source, read_table, to_document, write_table
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.table import Source, read_table, to_document, write_table
 from tests.bench.graphs import exported
 from tests.bench.latency_tables import table_for
 from tests.cli.console import qedeploy

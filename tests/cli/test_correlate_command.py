@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from qedeploy.search.latency.table import write_table
+from qedeploy.latency.table import write_table
 from tests.cli.console import press_ctrl_c, qedeploy, started
-from tests.search.latency.laws import table
+from tests.latency.laws import table
 
 ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "4")
 

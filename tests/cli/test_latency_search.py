@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from qedeploy.latency.table import write_table
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.table import write_table
 from qedeploy.search.recipe_loader import load_recipe
 from tests.cli.console import qedeploy
 from tests.search.made_up_latency import plausible_table

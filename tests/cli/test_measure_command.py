@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qedeploy.search.latency.table import Part, read_table
+from qedeploy.latency.table import Part, read_table
 from tests.cli.console import press_ctrl_c, qedeploy, started
 
 JOURNAL = "t.small.measurements.jsonl"

@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 
+from qedeploy.latency.store import table_path
+from qedeploy.latency.table import write_table
 from qedeploy.profiles.loader import FOLDER, profile_names
-from qedeploy.search.latency.table import write_table
-from qedeploy.search.latency.tables import table_path
 from tests.cli.console import SCRIPT, qedeploy
-from tests.search.latency.laws import table
+from tests.latency.laws import table
 
 
 @pytest.mark.parametrize("columns", [80, 120])

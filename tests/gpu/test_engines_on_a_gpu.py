@@ -20,11 +20,11 @@ from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
 from qedeploy.export.tensorrt.inspector import read_description
 from qedeploy.export.tensorrt.record import read_record, record_path
 from qedeploy.export.tensorrt.settings import parse_settings
+from qedeploy.latency.table import Part, read_table
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.table import Part, read_table
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure

@@ -6,10 +6,10 @@ from itertools import product
 
 import numpy as np
 
+from qedeploy.latency.predictor import LatencyModel, Role
+from qedeploy.latency.table import LatencyTable, Part, Point, Shape
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel, Role
-from qedeploy.search.latency.table import LatencyTable, Part, Point, Shape
 from qedeploy.search.recipe import Recipe
 from qedeploy.search.space_builder import build_space
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier
-from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.score import ScoreSettings, score_stages
 from qedeploy.search.space import BitsPer, SearchSpace
 from tests.search.made_up_latency import MadeUpLatency

@@ -11,10 +11,10 @@ import pytest
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import sha256
+from qedeploy.latency import store
+from qedeploy.latency.table import Part, read_table, write_table
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.exact.result import search_exactly
-from qedeploy.search.latency import tables
-from qedeploy.search.latency.table import Part, read_table, write_table
 from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.recipe_loader import load_recipe
 from qedeploy.search.request import make_request
@@ -39,7 +39,7 @@ def table_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's data folder, empty: where `qedeploy measure` would keep a table."""
-    monkeypatch.setattr(tables, "tables_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(store, "tables_folder", lambda: tmp_path / "data")
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
 

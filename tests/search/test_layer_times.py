@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import UserError
+from qedeploy.latency.predictor import LatencyModel, role_of
 from qedeploy.network.layers import expand_layers
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.exact.costs import LatencyCost
 from qedeploy.search.exact.problem import Problem
-from qedeploy.search.latency.model import LatencyModel, role_of
 from qedeploy.search.layer_times import Place, constant_seconds, layer_times
 from qedeploy.search.mutation import Mutator
 from qedeploy.search.population import Coding

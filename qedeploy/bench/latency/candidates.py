@@ -10,11 +10,11 @@ from typing import TypeVar
 import numpy as np
 
 from qedeploy.bench.latency.subjects import BlockShape, Subject, block_subject, stem_subject, tail_subject
+from qedeploy.latency.predictor import arithmetic
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import arithmetic
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
 

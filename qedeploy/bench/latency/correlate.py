@@ -15,12 +15,12 @@ from qedeploy.bench.estimates import estimate
 from qedeploy.bench.latency.draw import DrawnNetwork
 from qedeploy.bench.latency.networks import MeasuredNetworks
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
 from qedeploy.network.costs import layer_size_bytes
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
 
 Array = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from qedeploy.bench.latency import candidates
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.structure import Structure
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
-from qedeploy.search.latency.model import LatencyModel
 from qedeploy.search.request import Request
 from qedeploy.search.space import BudgetKind
 

@@ -12,11 +12,11 @@ from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
+from qedeploy.latency.fit import calibrate
+from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder
+from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.profile import Profile, Runtime
-from qedeploy.search.latency.calibration import calibrate
-from qedeploy.search.latency.table import LatencyTable, read_table, write_table
-from qedeploy.search.latency.tables import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.search.request import Request
 
 JOURNAL_SUFFIX = ".measurements.jsonl"

@@ -11,7 +11,7 @@ from qedeploy.bench.latency.campaign import Campaign, Standing
 from qedeploy.bench.latency.execution import executing
 from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.keeping import Keeping
-from qedeploy.search.latency.table import LatencyTable
+from qedeploy.latency.table import LatencyTable
 from qedeploy.search.request import Request
 
 

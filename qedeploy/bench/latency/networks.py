@@ -11,9 +11,9 @@ from qedeploy.bench.latency.jobs import Job, JobSettings
 from qedeploy.bench.latency.journal import Entry, Journal
 from qedeploy.bench.latency.results import Results
 from qedeploy.bench.latency.subjects import Subject
+from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.table import NetworkPoint
 
 PASSES = 3
 """Jobs that meet each network, far apart in time."""

@@ -14,10 +14,10 @@ from qedeploy.bench.latency.draw import draw_networks
 from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.latency.networks import PASSES, measure_networks
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.store import load_table
+from qedeploy.latency.table import LatencyTable, to_text
 from qedeploy.network.structure_file import from_document
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, to_text
-from qedeploy.search.latency.tables import load_table
 from qedeploy.search.request import Request, make_request
 from qedeploy.search.result import run_folder
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from qedeploy.bench.latency.jobs import JobResult, Measured
 from qedeploy.bench.latency.subjects import Subject
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import NetworkPoint, Point, Source, spread
 from qedeploy.network.structure_file import to_document
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import NetworkPoint, Point, Source, spread
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench.latency.campaign import Standing
 from qedeploy.bench.latency.measuring import MeasuredTable
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import LatencyTable
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable
 from qedeploy.search.request import Request
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from itertools import product
 
 import numpy as np
 
+from qedeploy.latency.predictor import Role
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
-from qedeploy.search.latency.model import Role
 from qedeploy.search.layer_times import Place, block_places
 from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.result import keeps

@@ -10,12 +10,12 @@ from qedeploy.bench.latency.campaign import FRAGMENTS_PER_JOB, NETWORK_WINDOW, N
 from qedeploy.bench.latency.jobs import JobResult, JobSettings, Measured, neutral_bits
 from qedeploy.bench.latency.journal import Journal
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Part
 from qedeploy.network.structure_file import from_document, to_document
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Part
 from qedeploy.search.request import make_request
-from tests.search.latency.laws import law
+from tests.latency.laws import law
 
 REQUEST = make_request("cpu-int8")
 REFERENCE = 1.3e-4

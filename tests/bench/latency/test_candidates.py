@@ -9,10 +9,10 @@ import pytest
 
 from qedeploy.bench.latency import candidates
 from qedeploy.bench.latency.jobs import neutral_bits
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
 from qedeploy.network.layers import LayerKind, expand_layers
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Part
 from qedeploy.search.membership import outside
 from qedeploy.search.request import make_request
 

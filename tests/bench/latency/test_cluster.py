@@ -11,7 +11,7 @@ from qedeploy.bench.latency.campaign import Campaign
 from qedeploy.bench.latency.execution import executing
 from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.journal import Journal
-from qedeploy.search.latency.table import Part
+from qedeploy.latency.table import Part
 from tests.bench.latency.test_campaign import REQUEST
 
 

@@ -23,14 +23,14 @@ from qedeploy.bench.latency.draw import Drawn, draw_networks
 from qedeploy.bench.latency.networks import MeasuredNetworks
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import from_document, to_document
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import NetworkPoint
 from qedeploy.search.membership import outside
 from tests.bench.latency.test_campaign import REQUEST, Device
-from tests.search.latency.laws import table
+from tests.latency.laws import table
 
 MODEL = LatencyModel(table(bottleneck_multiple=16, reference_seconds=1e-4), REQUEST.profile)
 

@@ -11,11 +11,11 @@ from qedeploy.bench.latency.jobs import JobSettings
 from qedeploy.bench.latency.keeping import Keeping
 from qedeploy.bench.machine import describe_machine
 from qedeploy.errors import UserError
+from qedeploy.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
 from qedeploy.network.structure_file import from_document, to_document
-from qedeploy.search.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
 from tests.bench.latency.test_campaign import REQUEST
-from tests.search.latency.laws import points, table
-from tests.search.latency.test_model import structure
+from tests.latency.laws import points, table
+from tests.latency.test_model import structure
 
 
 @pytest.fixture(autouse=True)

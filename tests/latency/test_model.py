@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError
+from qedeploy.latency.predictor import LatencyModel, Role, role_of
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Calibration, Part, Point
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.model import LatencyModel, Role, role_of
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Calibration, Part, Point
-from tests.search.latency.laws import W8A8, law, points, table
+from tests.latency.laws import W8A8, law, points, table
 
 PROFILE = load_profile("cpu-int8")
 MODEL = LatencyModel(table(), PROFILE)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qedeploy.search.latency.table import Part, Point
+from qedeploy.latency.table import Part, Point
 
 Array = NDArray[np.float64]
 

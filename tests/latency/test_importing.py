@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.errors import UserError
+from qedeploy.latency.csv_import import read_imported
+from qedeploy.latency.csv_rows import COLUMNS, SHAPE_COLUMNS, UNITS
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import LatencyTable, Part, Shape, Source
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.imported_rows import COLUMNS, SHAPE_COLUMNS, UNITS
-from qedeploy.search.latency.importing import read_imported
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, Part, Shape, Source
 from tests.export.networks import small_structure
 
 PROFILE = load_profile("cpu-int8")
@@ -120,7 +120,7 @@ def test_empty_lines_and_cells_that_spreadsheets_leave_are_no_rows(tmp_path):
 
 
 def test_a_whole_network_is_predicted_from_imported_rows(tmp_path):
-    from qedeploy.search.latency.shapes import shapes_of
+    from qedeploy.latency.shapes import shapes_of
 
     structure = small_structure(W8A8)
     shapes = shapes_of(structure, 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from qedeploy.latency.table import Part, Shape
 from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Structure
-from qedeploy.search.latency.table import Part, Shape
 
 
 def shapes_of(structure: Structure, bottleneck_multiple: int) -> dict[str, Shape]:

@@ -14,10 +14,10 @@ import numpy as np
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
+from qedeploy.latency.csv_rows import COLUMNS, SHAPE_COLUMNS, UNITS, LayerRow, NetworkRow, row_of, shown
+from qedeploy.latency.table import Calibration, LatencyTable, Point, Shape, Source, spread
 from qedeploy.profiles.profile import Profile
 from qedeploy.schema import read_json
-from qedeploy.search.latency.imported_rows import COLUMNS, SHAPE_COLUMNS, UNITS, LayerRow, NetworkRow, row_of, shown
-from qedeploy.search.latency.table import Calibration, LatencyTable, Point, Shape, Source, spread
 
 _WORDS = {"kind", "bits", "device"}
 """Columns whose cells are words even where they look like numbers."""

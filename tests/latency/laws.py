@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qedeploy.latency.table import LatencyTable, Part, Point, Shape
 from qedeploy.network.structure import Bits
-from qedeploy.search.latency.table import LatencyTable, Part, Point, Shape
 
 W8A8 = Bits(weight=8, activation=8)
 

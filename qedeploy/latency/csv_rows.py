@@ -8,11 +8,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from qedeploy.latency.table import Part, Shape
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import MAX_SIZE, Bits
 from qedeploy.profiles.describe import compact_pairs
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.table import Part, Shape
 
 UNITS = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 """Columns that a time may stand in, and how many seconds one of it is."""

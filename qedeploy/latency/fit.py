@@ -11,11 +11,11 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Calibration, LatencyTable, Part
 from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Calibration, LatencyTable, Part
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.files import slug
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import LatencyTable, from_document, read_table
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import LatencyTable, from_document, read_table
 from qedeploy.words import counted
 
 
@@ -95,6 +95,6 @@ def _read(path: Path, profile: Profile) -> LatencyTable:
         data = read_json(path)
         if isinstance(data, dict) and "format" in data:
             return from_document(data, path)
-    from qedeploy.search.latency.importing import read_imported
+    from qedeploy.latency.csv_import import read_imported
 
     return read_imported(path, profile)

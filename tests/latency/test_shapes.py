@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import Part
 from qedeploy.network.published import find_published
-from qedeploy.search.latency.shapes import shapes_of
-from qedeploy.search.latency.table import Part
-from tests.search.latency.test_model import structure
+from tests.latency.test_model import structure
 
 
 def test_every_layer_and_every_shortcut_is_a_part():

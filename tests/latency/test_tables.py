@@ -8,10 +8,10 @@ import json
 import pytest
 
 from qedeploy.errors import UserError
+from qedeploy.latency.store import describe_kept, kept_tables, load_table, table_path
+from qedeploy.latency.table import NetworkPoint, Point, read_table, to_document, write_table
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.table import NetworkPoint, Point, read_table, to_document, write_table
-from qedeploy.search.latency.tables import describe_kept, kept_tables, load_table, table_path
-from tests.search.latency.laws import points, table
+from tests.latency.laws import points, table
 
 PROFILE = load_profile("cpu-int8")
 

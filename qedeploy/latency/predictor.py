@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.errors import RequestError
+from qedeploy.latency.curve import Curve, CurveError
+from qedeploy.latency.table import LatencyTable, Part, Point, Shape
 from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering, Profile
-from qedeploy.search.latency.curve import Curve, CurveError
-from qedeploy.search.latency.table import LatencyTable, Part, Point, Shape
 
 
 class Role(StrEnum):

@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from qedeploy.latency.fit import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.table import Calibration, NetworkPoint, Part
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.latency.calibration import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
-from qedeploy.search.latency.model import LatencyModel
-from qedeploy.search.latency.table import Calibration, NetworkPoint, Part
-from tests.search.latency.laws import table
-from tests.search.latency.test_model import structure
+from tests.latency.laws import table
+from tests.latency.test_model import structure
 
 PROFILE = load_profile("cpu-int8")
 STRUCTURES = [
