@@ -33,10 +33,10 @@ from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.structure import Structure
-from qedeploy.search.exact.result import search_exactly
+from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import Request, make_request
-from qedeploy.search.score import qe_score
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.space import BudgetKind
 from qedeploy.units import format_count, format_duration
 
 BUDGET_STEP = 1.5

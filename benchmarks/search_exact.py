@@ -16,15 +16,15 @@ from rich.table import Table
 
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block
-from qedeploy.search import evolution_solver
-from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.evolution import solver
+from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact.completion import Grid, complete
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.solver import Solution, solve
 from qedeploy.search.request import make_request
 from qedeploy.search.result import budget_costs
-from qedeploy.search.score import qe_score
-from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace
 
 CONSOLE = Console(highlight=False, width=120)
 RECIPES = ("mixed-7d0g", "mixed-19d2g")
@@ -99,7 +99,7 @@ def against_evolution() -> None:
             recipe, "exact", f"{certificate.score:.4f}", f"{seconds:.2f}", f"{certificate.labels} labels", proof
         )
         began = time.perf_counter()
-        found = evolution_solver.solve(
+        found = solver.solve(
             request.space, request.budgets, EvolutionSettings(evaluations=EVALUATIONS), start=request.recipe.start
         )
         seconds = time.perf_counter() - began

@@ -25,10 +25,10 @@ from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Profile, Runtime
-from qedeploy.search.exact.result import search_exactly
+from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
-from qedeploy.search.score import qe_score
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.space import BudgetKind
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -31,7 +31,7 @@ def models(
     if context.invoked_subcommand is not None:
         return
     from qedeploy.network.published import published_models
-    from qedeploy.search.published_table import (
+    from qedeploy.search.score.published_table import (
         accounting_notes,
         accounting_tables,
         published_document,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.search.score import ScoreKind
+from qedeploy.search.score.score import ScoreKind
 
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
-    from qedeploy.search.score_report import ScoreReport
+    from qedeploy.search.score.report import ScoreReport
 
 
 def score(
@@ -36,8 +36,8 @@ def score(
 
     from qedeploy.errors import UserError
     from qedeploy.profiles.loader import load_profile
-    from qedeploy.search.score_report import report_document, score_report
-    from qedeploy.search.score_settings import score_settings
+    from qedeploy.search.score.report import report_document, score_report
+    from qedeploy.search.score.settings import score_settings
 
     if lightnas and as_json:
         raise UserError("--json and --lightnas: expected one of the two; leave the other out")
@@ -68,7 +68,7 @@ def score(
     if reports:
         from rich.console import Console
 
-        from qedeploy.search.score_table import layer_table, notes, summary_table, totals_table
+        from qedeploy.search.score.table import layer_table, notes, summary_table, totals_table
 
         console = Console()
         if len(reports) > 1:

@@ -23,7 +23,7 @@ from qedeploy.cli.options import (
 if TYPE_CHECKING:
     from qedeploy.cli.model_writer import ModelOrder, ModelWriter
     from qedeploy.network.structure import Structure
-    from qedeploy.search.evolution import EvolutionSettings
+    from qedeploy.search.evolution.evolution import EvolutionSettings
     from qedeploy.search.request import Request
 
 MODEL_FILE = "model.pth"
@@ -98,7 +98,7 @@ def search(
             )
     else:
         request = _request(profile, recipe, budget, resolution, latency_table)
-        from qedeploy.search.evolution import EvolutionSettings
+        from qedeploy.search.evolution.evolution import EvolutionSettings
 
         settings = EvolutionSettings(seed=seed, evaluations=evaluations or 500_000, population=population or 512)
         folder = search_into(request, settings, out=out, helpers=helpers, model=model, quiet=quiet)
@@ -118,7 +118,7 @@ def _request(
     pareto: str | None = None,
 ) -> Request:
     from qedeploy.search.request import make_request, parse_overrides
-    from qedeploy.search.space import BudgetKind
+    from qedeploy.search.space.space import BudgetKind
 
     need_latency = pareto == BudgetKind.LATENCY
     overrides = parse_overrides(budget or ())
@@ -164,7 +164,7 @@ def search_exactly_into(
 
     from qedeploy.search.exact import terminal
     from qedeploy.search.exact.certificate import Status
-    from qedeploy.search.exact.result import METHOD, front_kind, method_settings, search_exactly
+    from qedeploy.search.exact.search import METHOD, front_kind, method_settings, search_exactly
     from qedeploy.search.result import STRUCTURE_FILE, result_folder, settings_document, write_result
     from qedeploy.search.terminal import print_summary
 
@@ -209,18 +209,18 @@ def search_into(
 
     from rich.console import Console
 
-    from qedeploy.search import evolution_solver
-    from qedeploy.search.checkpoint import Checkpoint
+    from qedeploy.search.evolution import solver
+    from qedeploy.search.evolution.state_file import Checkpoint
     from qedeploy.search.result import STRUCTURE_FILE, result_folder, settings_document, write_result
     from qedeploy.search.terminal import print_summary, progress_shown
 
-    document = settings_document(request, evolution_solver.METHOD, asdict(settings))
+    document = settings_document(request, solver.METHOD, asdict(settings))
     folder = result_folder(request, document, out)
     checkpoint = Checkpoint(path=folder / CHECKPOINT_FILE, settings=document)
     began = time.monotonic()
     try:
         with progress_shown(Console(stderr=True), quiet=quiet) as watch:
-            result = evolution_solver.solve(
+            result = solver.solve(
                 request.space,
                 request.budgets,
                 settings,

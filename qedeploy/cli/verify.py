@@ -24,7 +24,7 @@ def verify(
     from rich.table import Table
     from rich.text import Text
 
-    from qedeploy.search.verification import verify as verified
+    from qedeploy.search.audit.verification import verify as verified
 
     checks = verified(path, _structure_of, profile=profile)
     table = Table(title=str(path), title_justify="left")

@@ -1,0 +1,1 @@
+"""The latency table: read, interpolate, fit, import, keep. No framework."""

@@ -17,13 +17,13 @@ from qedeploy.latency.store import load_model
 from qedeploy.latency.table import LatencyTable, to_text
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.profiles.profile import Profile, Runtime
-from qedeploy.search.budgets import parse_budget, resolve_budgets
-from qedeploy.search.feasibility import require_times
-from qedeploy.search.recipe import Recipe
-from qedeploy.search.recipe_file import recipe_to_document
-from qedeploy.search.recipe_loader import load_recipe
-from qedeploy.search.space import BudgetKind, SearchSpace
-from qedeploy.search.space_builder import build_space
+from qedeploy.search.costs.lower_bounds import require_times
+from qedeploy.search.space.budgets import parse_budget, resolve_budgets
+from qedeploy.search.space.recipe import Recipe
+from qedeploy.search.space.recipe_file import recipe_to_document
+from qedeploy.search.space.recipe_loader import load_recipe
+from qedeploy.search.space.space import BudgetKind, SearchSpace
+from qedeploy.search.space.space_builder import build_space
 
 TABLE_FILE = "latency-table.json"
 """The table that a search predicts latency from, as it is kept beside the result."""

@@ -20,8 +20,8 @@ from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.profiles.loader import FOLDER, profile_path
 from qedeploy.schema import read_json
 from qedeploy.search.request import TABLE_FILE, Request
-from qedeploy.search.score import bit_entropy, qe_score
-from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.score.score import bit_entropy, qe_score
+from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
 
 FORMAT = "qedeploy-search/1"
 STRUCTURE_FILE = "structure.json"

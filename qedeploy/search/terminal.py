@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
 from qedeploy.profiles.profile import Runtime
-from qedeploy.search.budgets import format_budget
-from qedeploy.search.evolution_solver import Progress, Watch
+from qedeploy.search.evolution.solver import Progress, Watch
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
-from qedeploy.search.score import ScoreKind, qe_score
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.score.score import ScoreKind, qe_score
+from qedeploy.search.space.budgets import format_budget
+from qedeploy.search.space.space import BudgetKind
 from qedeploy.units import format_count
 
 if TYPE_CHECKING:

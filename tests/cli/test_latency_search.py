@@ -10,7 +10,7 @@ import pytest
 
 from qedeploy.latency.table import write_table
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.recipe_loader import load_recipe
+from qedeploy.search.space.recipe_loader import load_recipe
 from tests.cli.console import qedeploy
 from tests.search.made_up_latency import plausible_table
 

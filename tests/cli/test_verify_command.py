@@ -17,11 +17,11 @@ import qedeploy
 from qedeploy.cli.verify import verify
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import from_document, to_document
+from qedeploy.search.audit.verification import read_claims
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.result import budget_costs
-from qedeploy.search.space import BudgetKind
-from qedeploy.search.verification import read_claims
+from qedeploy.search.space.space import BudgetKind
 from tests.cli.console import qedeploy as run
 
 RECIPE = Path(qedeploy.__file__).parent / "search" / "recipes" / "mixed-7d0g.toml"

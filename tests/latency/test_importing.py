@@ -24,7 +24,7 @@ from tests.export.networks import small_structure
 
 PROFILE = load_profile("cpu-int8")
 W8A8 = Bits(weight=8, activation=8)
-FORMATS = Path(__file__).parents[3] / "docs" / "formats.md"
+FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
 
 HEADER = "kind,in_channels,out_channels,kernel,stride,size,bits,us"
 ROW = "pointwise,16,32,1,1,28,W8A8,12.5"

@@ -12,7 +12,7 @@ from qedeploy.profiles.describe import compact_pairs, compact_widths
 from qedeploy.profiles.loader import FOLDER, load_profile, profile_names
 from qedeploy.profiles.profile import Lowering, Runtime
 from qedeploy.profiles.profile_file import profile_from_document
-from qedeploy.search.recipe_loader import recipe_names
+from qedeploy.search.space.recipe_loader import recipe_names
 
 SHIPPED = {
     "cpu-int8", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",

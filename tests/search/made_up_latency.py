@@ -10,8 +10,8 @@ from qedeploy.latency.predictor import LatencyModel, Role
 from qedeploy.latency.table import LatencyTable, Part, Point, Shape
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.recipe import Recipe
-from qedeploy.search.space_builder import build_space
+from qedeploy.search.space.recipe import Recipe
+from qedeploy.search.space.space_builder import build_space
 
 ROLES = list(Role)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Block, Classifier
-from qedeploy.search.score import ScoreSettings, score_stages
-from qedeploy.search.space import BitsPer, SearchSpace
+from qedeploy.search.score.score import ScoreSettings, score_stages
+from qedeploy.search.space.space import BitsPer, SearchSpace
 from tests.search.made_up_latency import MadeUpLatency
 
 W8A8, W4A16, W4A4, W8A4 = (

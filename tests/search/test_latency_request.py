@@ -14,13 +14,13 @@ from qedeploy.files import sha256
 from qedeploy.latency import store
 from qedeploy.latency.table import Part, read_table, write_table
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.exact.result import search_exactly
-from qedeploy.search.recipe_file import recipe_from_document, recipe_to_document
-from qedeploy.search.recipe_loader import load_recipe
+from qedeploy.search.audit.verification import verify
+from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.result import result_folder, settings_document, write_result
-from qedeploy.search.space import BudgetKind
-from qedeploy.search.verification import verify
+from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
+from qedeploy.search.space.recipe_loader import load_recipe
+from qedeploy.search.space.space import BudgetKind
 from tests.search.made_up_latency import plausible_table
 
 LIMIT = {BudgetKind.LATENCY: 0.002}

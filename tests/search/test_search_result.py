@@ -10,7 +10,6 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure_file import read_structures
-from qedeploy.search.recipe_file import recipe_from_document
 from qedeploy.search.request import make_request, parse_overrides
 from qedeploy.search.result import (
     SearchResult,
@@ -21,7 +20,8 @@ from qedeploy.search.result import (
     settings_document,
     write_result,
 )
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.space.recipe_file import recipe_from_document
+from qedeploy.search.space.space import BudgetKind
 from qedeploy.search.terminal import warnings
 
 

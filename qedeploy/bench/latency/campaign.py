@@ -31,7 +31,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.space.space import BudgetKind
 
 FRAGMENTS_PER_JOB = 6
 NETWORKS_PER_JOB = 4

@@ -15,8 +15,8 @@ from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.measures import BLOCK_KINDS, block_bits
-from qedeploy.search.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
+from qedeploy.search.space.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
 
 POOL = 2048
 """Blocks to choose among: a power of two, as the sequence that spreads them asks for."""

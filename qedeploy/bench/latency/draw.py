@@ -18,7 +18,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.space.space import BudgetKind
 
 _DRAWS, _SEARCHES = 40, 6
 """Random draws and searches for each network that is wanted, before a space counts as too small."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.costs import LayerShapes, Pairs
 from qedeploy.search.exact.fitting import behind_fits, choices_layer_by_layer, fill_layer_by_layer, inside_fits
 from qedeploy.search.exact.pricing import PricedLayer, maximum, price_block
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
-from qedeploy.search.terms import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

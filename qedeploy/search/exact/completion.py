@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.blocks import best_values, layer_totals
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.pricing import price_layer
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
-from qedeploy.search.terms import Array
 
 STRIP = 16
 """Input widths handled at a time: their arrays stay in the processor's cache."""

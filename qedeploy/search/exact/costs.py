@@ -14,9 +14,9 @@ import numpy as np
 
 from qedeploy.network.costs import BITOPS_PER_FLOP
 from qedeploy.network.structure import Bits
-from qedeploy.search.layer_times import Place, constant_seconds, layer_times
-from qedeploy.search.space import BudgetKind, SearchSpace
-from qedeploy.search.terms import Array, LayerTerms, PairTerms
+from qedeploy.search.costs.layer_times import Place, constant_seconds, layer_times
+from qedeploy.search.costs.terms import Array, LayerTerms, PairTerms
+from qedeploy.search.space.space import BudgetKind, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from qedeploy.search.costs.peak_memory import depthwise_memory, expand_memory, head_memory, project_memory, stem_memory
+from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.pricing import PricedLayer, maximum
 from qedeploy.search.exact.problem import BlockShapes, Problem
-from qedeploy.search.memory import (
-    depthwise_memory,
-    expand_memory,
-    head_memory,
-    project_memory,
-    stem_memory,
-)
-from qedeploy.search.terms import Array
 
 
 def inside_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int]) -> Array:

@@ -7,12 +7,12 @@ from collections.abc import Sized
 import numpy as np
 
 from qedeploy.errors import RequestError
+from qedeploy.search.costs.lower_bounds import require_feasible
+from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.completion import Grid, complete
 from qedeploy.search.exact.costs import AdditiveCost
 from qedeploy.search.exact.problem import Prices, Problem
-from qedeploy.search.feasibility import require_feasible
-from qedeploy.search.space import BudgetKind
-from qedeploy.search.terms import Array
+from qedeploy.search.space.space import BudgetKind
 from qedeploy.units import format_duration
 
 MARGIN = 1e-9

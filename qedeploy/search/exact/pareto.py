@@ -18,12 +18,12 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.executors import open_workers, run_jobs
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
+from qedeploy.search.costs.lower_bounds import minimum_cost
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
-from qedeploy.search.feasibility import minimum_cost
 from qedeploy.search.result import budget_costs
-from qedeploy.search.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
 
 WAVE = 4
 """Gaps that are looked into at once: more would spend points where fewer are needed."""

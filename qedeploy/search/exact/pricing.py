@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.costs import LayerShapes, Pairs
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
-from qedeploy.search.terms import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,13 @@ import numpy as np
 from qedeploy.latency.predictor import Role
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits, Structure
+from qedeploy.search.costs.layer_times import Place, block_places
+from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
+from qedeploy.search.costs.terms import Array, block_terms, convolution_terms, space_pair_terms
 from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
-from qedeploy.search.layer_times import Place, block_places
-from qedeploy.search.measures import BLOCK_KINDS, block_bits
 from qedeploy.search.result import keeps
-from qedeploy.search.score import score_weights
-from qedeploy.search.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
-from qedeploy.search.terms import Array, block_terms, convolution_terms, space_pair_terms
+from qedeploy.search.score.score import score_weights
+from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

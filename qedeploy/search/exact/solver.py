@@ -10,15 +10,15 @@ import numpy as np
 
 from qedeploy.errors import RequestError
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.lower_bounds import require_feasible
 from qedeploy.search.exact.certificate import CLOSED, Certificate, Status
 from qedeploy.search.exact.completion import Completion, Grid, complete
 from qedeploy.search.exact.dual import Dual
 from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, refuse_if_infeasible
+from qedeploy.search.exact.label_setting import Walk
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
-from qedeploy.search.exact.walk import Walk
-from qedeploy.search.feasibility import require_feasible
-from qedeploy.search.score import qe_score, require_additive
+from qedeploy.search.score.score import qe_score, require_additive
 
 FIRST_DEPTH = 0.05
 FIRST_WIDTH = 2000

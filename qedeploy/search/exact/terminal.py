@@ -15,15 +15,15 @@ from qedeploy.network.costs import convolutions, structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
 from qedeploy.network.structure import Structure
-from qedeploy.search.budgets import format_budget
+from qedeploy.search.audit.folder_checks import FRONT_FILE
 from qedeploy.search.exact.certificate import Certificate, Status
 from qedeploy.search.exact.pareto import Front, front
 from qedeploy.search.exact.solver import Found, Progress
-from qedeploy.search.folder_checks import FRONT_FILE
 from qedeploy.search.request import Request
 from qedeploy.search.result import budget_costs
-from qedeploy.search.score import qe_score
-from qedeploy.search.space import BudgetKind, SearchSpace
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.budgets import format_budget
+from qedeploy.search.space.space import BudgetKind, SearchSpace
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,8 +13,8 @@ from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
 from qedeploy.network.layers import LayerKind, expand_layers
-from qedeploy.search.membership import outside
 from qedeploy.search.request import make_request
+from qedeploy.search.space.membership import outside
 
 REQUESTS = {name: make_request(*name) for name in [("cpu-int8", None), ("cpu-int8", "mixed-7d0g"), ("t4-int4", None)]}
 

@@ -28,7 +28,7 @@ from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import from_document, to_document
-from qedeploy.search.membership import outside
+from qedeploy.search.space.membership import outside
 from tests.bench.latency.test_campaign import REQUEST, Device
 from tests.latency.laws import table
 

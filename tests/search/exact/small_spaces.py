@@ -11,8 +11,8 @@ from math import prod
 from qedeploy.network.costs import executed_bitops, structure_costs
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
-from qedeploy.search.score import ScoreSettings, qe_score, score_stages
-from qedeploy.search.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.score.score import ScoreSettings, qe_score, score_stages
+from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
 from tests.search.made_up_latency import MadeUpLatency
 
 MOST_STRUCTURES = 600

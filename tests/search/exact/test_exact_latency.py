@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
-from qedeploy.search import evolution_solver
-from qedeploy.search.decisions import Decisions
-from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.audit.decisions import Decisions
+from qedeploy.search.audit.enumeration import Enumeration, relax
+from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.evolution import solver
+from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
-from qedeploy.search.feasibility import minimum_cost
-from qedeploy.search.score import qe_score
-from qedeploy.search.second_route import Enumeration, relax
-from qedeploy.search.space import BudgetKind, SearchSpace
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.space import BudgetKind, SearchSpace
 from qedeploy.units import Quantity, parse_quantity
+from tests.search.costs.test_layer_times import real_space
 from tests.search.exact.small_spaces import Measured, measured, random_space
 from tests.search.exact.test_exact_search import assert_equals_brute_force, fitting
 from tests.search.made_up_latency import MadeUpLatency
 from tests.search.spaces import make_space
-from tests.search.test_layer_times import real_space
 
 LATENCY = BudgetKind.LATENCY
 OTHERS = [kind for kind in BudgetKind if kind is not LATENCY]
@@ -119,14 +119,14 @@ def test_evolution_never_exceeds_the_bound(profile: str) -> None:
         certificate = solve(Problem.of(space, budgets)).certificate
         assert certificate.status == "optimal"
         assert certificate.multipliers["latency"] > 0
-        evolved = evolution_solver.solve(space, budgets, EvolutionSettings(evaluations=10_000))
+        evolved = solver.solve(space, budgets, EvolutionSettings(evaluations=10_000))
         assert space.latency.seconds(evolved.structure) <= budgets[LATENCY]
         assert qe_score(evolved.structure, space.score) <= certificate.upper_bound
 
 
 def test_evolution_is_the_same_with_processes() -> None:
     space, settings = real_space("cpu-int8"), EvolutionSettings(evaluations=9_000)
-    found = [evolution_solver.solve(space, {LATENCY: 2e-3}, settings, workers=count) for count in (1, 2)]
+    found = [solver.solve(space, {LATENCY: 2e-3}, settings, workers=count) for count in (1, 2)]
     assert found[0] == found[1]
 
 

@@ -9,18 +9,18 @@ from qedeploy.errors import RequestError
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Bits
-from qedeploy.search import evolution_solver
-from qedeploy.search.evolution import EvolutionSettings
+from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.evolution import solver
+from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact import dual, pareto
 from qedeploy.search.exact.completion import complete
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
-from qedeploy.search.feasibility import minimum_cost
 from qedeploy.search.request import make_request
-from qedeploy.search.score import qe_score
-from qedeploy.search.space import BudgetKind
+from qedeploy.search.score.score import qe_score
+from qedeploy.search.space.space import BudgetKind
 from tests.search.exact.small_spaces import measured, random_space
 from tests.search.exact.test_exact_search import fitting
 
@@ -45,7 +45,7 @@ def test_reference_optima_and_evolution_below_them(recipe: str) -> None:
     assert free.status == "optimal"
     assert free.score >= score
     settings = EvolutionSettings(evaluations=20_000)
-    evolved = evolution_solver.solve(request.space, request.budgets, settings, start=request.recipe.start)
+    evolved = solver.solve(request.space, request.budgets, settings, start=request.recipe.start)
     assert qe_score(evolved.structure, request.space.score) <= free.upper_bound <= free.relaxed_bound
 
 

@@ -9,7 +9,7 @@ import pytest
 from qedeploy.errors import RequestError
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import shape_of, solve
-from qedeploy.search.space import BudgetKind, SearchSpace
+from qedeploy.search.space.space import BudgetKind, SearchSpace
 from tests.search.exact.small_spaces import Measured, measured, random_space
 
 SPACES = 50

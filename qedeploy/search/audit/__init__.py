@@ -1,0 +1,1 @@
+"""Proving a finished search a second way."""

@@ -1,0 +1,1 @@
+"""Search by mutation, for scores that do not separate."""

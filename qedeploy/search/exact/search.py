@@ -1,0 +1,51 @@
+"""The exact search of a request: from what a user asks to a SearchResult with its certificate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qedeploy.errors import UserError
+from qedeploy.network.structure_file import to_document
+from qedeploy.search.exact.problem import Problem
+from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
+from qedeploy.search.request import Request
+from qedeploy.search.result import SearchResult
+from qedeploy.search.space.space import BudgetKind
+
+METHOD = "exact"
+
+
+def search_exactly(
+    request: Request, *, count: int = 1, effort: int = EFFORT, progress: Progress | None = None
+) -> tuple[SearchResult, Solution]:
+    """Return the best structure of `request`, with its certificate as evidence, and the whole solution.
+
+    `count` lists that many shapes, each at its best widths. Raises RequestError where nothing fits.
+    """
+    solution = solve(Problem.of(request.space, request.budgets), count=count, effort=effort, progress=progress)
+    best, *others = solution.found
+    evidence: dict[str, Any] = {"certificate": solution.certificate.document()}
+    if count > 1:
+        evidence["alternatives"] = [
+            {"score": found.score, "structure": to_document(found.structure)} for found in others
+        ]
+    result = SearchResult(
+        method=METHOD,
+        settings=method_settings(count),
+        structure=best.structure,
+        evaluations=solution.certificate.labels,
+        evidence=evidence,
+    )
+    return result, solution
+
+
+def front_kind(text: str) -> BudgetKind:
+    """Return the budget that a front is asked for; raises UserError naming those there are."""
+    if text not in set(BudgetKind):
+        raise UserError(f"--pareto {text}: expected one of {', '.join(BudgetKind)}")
+    return BudgetKind(text)
+
+
+def method_settings(count: int) -> dict[str, Any]:
+    """Return what decides an exact search beside its request, as JSON-ready data."""
+    return {"top": count}

@@ -1,0 +1,1 @@
+"""What a structure is worth: QE-Score, DeepMAD's factor, and their tables."""

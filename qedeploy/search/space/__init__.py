@@ -1,0 +1,1 @@
+"""The space a search looks through: recipes, budgets, and what they make together."""

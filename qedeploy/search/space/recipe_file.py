@@ -1,0 +1,310 @@
+"""A recipe's TOML form: its strict schema, and the Recipe it stands for, both ways."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.schema import validate
+from qedeploy.search.score.score import ScoreKind, ScoreSettings, score_stages
+from qedeploy.search.space.budgets import budget_quantity
+from qedeploy.search.space.recipe import Recipe
+from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind
+from qedeploy.units import parse_quantity
+
+PROFILE_BITS = "profile"
+"""Stands for whatever pairs the profile executes natively."""
+
+_PAIR = re.compile(r"W(\d{1,2})A(\d{1,2})", re.ASCII)
+_PAIRS_EXPECTED = (
+    'expected "profile", a list of pairs such as ["W8A8"], or a table with weight_bits and activation_bits'
+)
+
+
+def _pair(value: object) -> object:
+    if isinstance(value, Bits):
+        return value
+    match = _PAIR.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"expected a pair such as W8A8, found {value!r}")
+    return Bits(weight=int(match[1]), activation=int(match[2]))
+
+
+def _pairs(value: object) -> object:
+    if value == PROFILE_BITS:
+        return None
+    if isinstance(value, list) and value:
+        return value
+    if isinstance(value, dict) and set(value) == {"weight_bits", "activation_bits"}:
+        widths = (value["weight_bits"], value["activation_bits"])
+        if all(isinstance(side, list) and side for side in widths):
+            return [Bits(weight=weight, activation=activation) for weight, activation in product(*widths)]
+    raise ValueError(f"{_PAIRS_EXPECTED}, found {value!r}")
+
+
+def _channels(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    low, high = value.get("min"), value.get("max")
+    if set(value) != {"min", "max"} or not isinstance(low, int) or not isinstance(high, int) or low > high:
+        raise ValueError(f"expected a list, or a table with min and max in that order, found {value!r}")
+    if low % ROUND_CHANNELS or high % ROUND_CHANNELS:
+        raise ValueError(f"min, max: expected multiples of {ROUND_CHANNELS}, found {low} and {high}")
+    return list(range(low, high + 1, ROUND_CHANNELS))
+
+
+def _depths(value: object) -> object:
+    # One list serves every stage: [1, 2, 3] is what most recipes mean.
+    if isinstance(value, list) and value and not any(isinstance(item, list) for item in value):
+        return [value]
+    return value
+
+
+def _limits(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    faults, found = [], {}
+    for key, limit in value.items():
+        try:
+            kind = BudgetKind(key)
+            found[kind] = parse_quantity(limit, budget_quantity(kind))
+        except ValueError as error:
+            known = key in set(BudgetKind)
+            faults.append(f"{key}: {error}" if known else f"{key}: expected one of {', '.join(BudgetKind)}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return found
+
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, multiple_of=ROUND_CHANNELS, strict=True)]
+Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1)]
+Stride = Annotated[int, Field(ge=1, le=2, strict=True)]
+Pair = Annotated[Bits, BeforeValidator(_pair)]
+Pairs = Annotated[list[Pair] | None, BeforeValidator(_pairs)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError(f"expected an odd size, found {value}")
+    return value
+
+
+Kernel = Annotated[Count, BeforeValidator(lambda value: _odd(value) if isinstance(value, int) else value)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Stem(_Table):
+    channels: Channels
+    kernel: Kernel = 3
+    stride: Stride = 2
+    bits: Pair = Bits(weight=8, activation=8)
+
+
+class _Head(_Table):
+    channels: Count = 1280
+    bits: Pairs = None
+
+
+class _Classifier(_Table):
+    classes: Count = 1000
+    bits: Pair = Bits(weight=8, activation=8)
+
+
+class _Stages(_Table):
+    strides: Annotated[list[Stride], Field(min_length=1)]
+    channels: Channels
+    kernels: Annotated[list[Kernel], Field(min_length=1)]
+    ratios: Annotated[list[Positive], Field(min_length=1)]
+    depths: Annotated[list[Annotated[list[Count], Field(min_length=1)]], BeforeValidator(_depths), Field(min_length=1)]
+    bits: Pairs = None
+    bits_per: BitsPer = BitsPer.BLOCK
+
+    @model_validator(mode="after")
+    def _one_depth_list_per_stage(self) -> Self:
+        if len(self.depths) not in {1, len(self.strides)}:
+            raise ValueError(
+                f"depths: expected one list for all stages or one for each of the {len(self.strides)}, "
+                f"found {len(self.depths)}"
+            )
+        return self
+
+
+class _Score(_Table):
+    sigma_activation: Positive = 5.0
+    sigma_weight: Positive = 4.0
+    stage_ratios: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [0.0, 0.0, 1.0, 1.0, 6.0]
+    kind: ScoreKind = ScoreKind.MADNAS
+    alpha1: Positive = 1.0
+    alpha2: Positive = 1.0
+
+
+class _StartStage(_Table):
+    channels: Count
+    bottleneck: Count
+    kernel: Kernel
+    blocks: Annotated[list[Annotated[list[Pair], Field(min_length=3, max_length=3)]], Field(min_length=1)]
+
+
+class _Start(_Table):
+    stem_channels: Count
+    head_bits: Pair
+    stages: Annotated[list[_StartStage], Field(min_length=1)]
+
+
+class _RecipeTable(_Table):
+    description: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    resolution: Count = 224
+    stem: _Stem
+    stages: _Stages
+    head: _Head = _Head()
+    classifier: _Classifier = _Classifier()
+    budgets: Annotated[dict[BudgetKind, float], BeforeValidator(_limits)] = {}
+    score: _Score = _Score()
+    start: list[_Start] = []
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        ends = len(score_stages((self.stem.stride, *self.stages.strides, 1)))
+        if len(self.score.stage_ratios) != ends:
+            raise ValueError(
+                f"score.stage_ratios: expected {ends}, one for each score stage of these strides, "
+                f"found {len(self.score.stage_ratios)}"
+            )
+        for index, start in enumerate(self.start):
+            if len(start.stages) != len(self.stages.strides):
+                raise ValueError(
+                    f"start[{index}].stages: expected {len(self.stages.strides)}, one for each stride, "
+                    f"found {len(start.stages)}"
+                )
+        return self
+
+
+def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str) -> Recipe:
+    """Return the Recipe of a TOML file's tables; raises UserError naming `source` and every fault with its field."""
+    table = validate(TypeAdapter(_RecipeTable), data, source)
+    stages = table.stages
+    depths = stages.depths * len(stages.strides) if len(stages.depths) == 1 else stages.depths
+    return Recipe(
+        name=name,
+        description=" ".join(table.description.split()),
+        resolution=table.resolution,
+        stem_channels=_sorted(table.stem.channels),
+        stem_kernel=table.stem.kernel,
+        stem_stride=table.stem.stride,
+        stem_bits=table.stem.bits,
+        strides=tuple(stages.strides),
+        channels=_sorted(stages.channels),
+        kernels=_sorted(stages.kernels),
+        ratios=_sorted(stages.ratios),
+        depths=tuple(_sorted(depth) for depth in depths),
+        bits=None if stages.bits is None else _sorted(stages.bits),
+        bits_per=stages.bits_per,
+        head_channels=table.head.channels,
+        head_bits=None if table.head.bits is None else _sorted(table.head.bits),
+        classes=table.classifier.classes,
+        classifier_bits=table.classifier.bits,
+        budgets={kind: table.budgets[kind] for kind in BudgetKind if kind in table.budgets},
+        score=ScoreSettings(
+            sigma_activation=table.score.sigma_activation,
+            sigma_weight=table.score.sigma_weight,
+            stage_ratios=tuple(table.score.stage_ratios),
+            kind=table.score.kind,
+            alpha1=table.score.alpha1,
+            alpha2=table.score.alpha2,
+        ),
+        start=tuple(_structure(start, table) for start in table.start),
+    )
+
+
+def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
+    """Return `recipe` as JSON-ready data in the form of its TOML file."""
+    return {
+        "description": recipe.description,
+        "resolution": recipe.resolution,
+        "stem": {
+            "channels": list(recipe.stem_channels),
+            "kernel": recipe.stem_kernel,
+            "stride": recipe.stem_stride,
+            "bits": str(recipe.stem_bits),
+        },
+        "stages": {
+            "strides": list(recipe.strides),
+            "channels": list(recipe.channels),
+            "kernels": list(recipe.kernels),
+            "ratios": list(recipe.ratios),
+            "depths": [list(depth) for depth in recipe.depths],
+            "bits": _pairs_document(recipe.bits),
+            "bits_per": str(recipe.bits_per),
+        },
+        "head": {"channels": recipe.head_channels, "bits": _pairs_document(recipe.head_bits)},
+        "classifier": {"classes": recipe.classes, "bits": str(recipe.classifier_bits)},
+        "budgets": {
+            # A time is not read without its unit.
+            str(kind): f"{limit!r} s" if kind is BudgetKind.LATENCY else limit
+            for kind, limit in recipe.budgets.items()
+        },
+        "score": {
+            "sigma_activation": recipe.score.sigma_activation,
+            "sigma_weight": recipe.score.sigma_weight,
+            "stage_ratios": list(recipe.score.stage_ratios),
+            "kind": str(recipe.score.kind),
+            "alpha1": recipe.score.alpha1,
+            "alpha2": recipe.score.alpha2,
+        },
+        "start": [_start_document(structure) for structure in recipe.start],
+    }
+
+
+def _sorted(values: list[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _structure(start: _Start, table: _RecipeTable) -> Structure:
+    stages = (
+        Stage(
+            out_channels=stage.channels,
+            bottleneck_channels=stage.bottleneck,
+            kernel=stage.kernel,
+            stride=stride,
+            blocks=tuple(Block(expand=one, depthwise=two, project=three) for one, two, three in stage.blocks),
+        )
+        for stage, stride in zip(start.stages, table.stages.strides, strict=True)
+    )
+    stem, head = table.stem, table.head
+    return Structure(
+        stem=Convolution(out_channels=start.stem_channels, kernel=stem.kernel, stride=stem.stride, bits=stem.bits),
+        stages=tuple(stages),
+        head=Convolution(out_channels=head.channels, kernel=1, stride=1, bits=start.head_bits),
+        classifier=Classifier(classes=table.classifier.classes, bits=table.classifier.bits),
+        resolution=table.resolution,
+    )
+
+
+def _start_document(structure: Structure) -> dict[str, Any]:
+    return {
+        "stem_channels": structure.stem.out_channels,
+        "head_bits": str(structure.head.bits),
+        "stages": [
+            {
+                "channels": stage.out_channels,
+                "bottleneck": stage.bottleneck_channels,
+                "kernel": stage.kernel,
+                "blocks": [[str(bits) for bits in block.layers()] for block in stage.blocks],
+            }
+            for stage in structure.stages
+        ],
+    }
+
+
+def _pairs_document(pairs: tuple[Bits, ...] | None) -> str | list[str]:
+    return PROFILE_BITS if pairs is None else [str(bits) for bits in pairs]

@@ -1,0 +1,90 @@
+"""The search space: every structure a recipe allows on a profile, as the lists a solver chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.structure import Bits, Block, Classifier, Convolution
+from qedeploy.search.score.score import ScoreSettings
+
+if TYPE_CHECKING:
+    from qedeploy.latency.predictor import LatencyModel
+
+ROUND_CHANNELS = 8
+"""Channels are multiples of this."""
+
+
+class BudgetKind(StrEnum):
+    """What can be limited. All are sums over layers but peak memory, which is a maximum."""
+
+    BITOPS = "bitops"
+    EXECUTED_BITOPS = "executed-bitops"
+    FLOPS = "flops"
+    SIZE = "size"
+    PEAK_MEMORY = "peak-memory"
+    LAYERS = "layers"
+    LATENCY = "latency"
+
+
+Budgets = Mapping[BudgetKind, float]
+"""Upper limits, inclusive, in the unit that `network.costs` counts (operations, bytes, layers); seconds."""
+
+
+class BitsPer(StrEnum):
+    """Where a width may change: from one inverted bottleneck to the next, or from layer to layer."""
+
+    BLOCK = "block"
+    LAYER = "layer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """Choices of a recipe on a profile. Tuples are sorted and without repeats.
+
+    One stage for each stride; a stage's output `channels` do not decrease from the stem on; its bottleneck has
+    `bottleneck_channels(out, ratio)`; all its blocks share kernel and bottleneck. `depths` lists, per stage, how many
+    blocks it may have.
+
+    `block_choices` are the width triples one block may take with `bits_per = block`. With `bits_per = layer` each of
+    its layers takes any pair of `pairs` for its kind, independently. `pairs` has the kinds pointwise, depthwise and
+    head; the stem and the classifier are fixed. `executed` gives, for each kind (stem included) and pair, the widths
+    that the device computes in. `latency` predicts seconds where a latency table is in play; else none can be limited.
+    """
+
+    resolution: int
+    stem_channels: tuple[int, ...]
+    stem_kernel: int
+    stem_stride: int
+    stem_bits: Bits
+    strides: tuple[int, ...]
+    channels: tuple[int, ...]
+    kernels: tuple[int, ...]
+    ratios: tuple[float, ...]
+    depths: tuple[tuple[int, ...], ...]
+    bits_per: BitsPer
+    block_choices: tuple[Block, ...]
+    pairs: Mapping[LayerKind, tuple[Bits, ...]]
+    executed: Mapping[tuple[LayerKind, Bits], Bits]
+    head_channels: int
+    classifier: Classifier
+    score: ScoreSettings
+    latency: LatencyModel | None = None
+
+    def head(self, bits: Bits) -> Convolution:
+        """Return the head of the space at one of its pairs."""
+        return Convolution(out_channels=self.head_channels, kernel=1, stride=1, bits=bits)
+
+    def stem(self, out_channels: int) -> Convolution:
+        """Return the stem of the space at one of its widths."""
+        return Convolution(
+            out_channels=out_channels, kernel=self.stem_kernel, stride=self.stem_stride, bits=self.stem_bits
+        )
+
+
+def bottleneck_channels(out_channels: int, ratio: float) -> int:
+    """Return the bottleneck of a stage: the nearest multiple of 8, halves to the even one, as the reference rounds."""
+    return max(ROUND_CHANNELS, round(out_channels * ratio / ROUND_CHANNELS) * ROUND_CHANNELS)

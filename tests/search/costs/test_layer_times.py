@@ -1,0 +1,123 @@
+"""Looked-up times are those of the latency model, layer by layer, structure by structure, in both solvers."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qedeploy.errors import UserError
+from qedeploy.latency.predictor import LatencyModel, role_of
+from qedeploy.network.layers import expand_layers
+from qedeploy.profiles.loader import load_profile
+from qedeploy.search.costs.layer_times import Place, constant_seconds, layer_times
+from qedeploy.search.evolution.mutation import Mutator
+from qedeploy.search.evolution.population import Coding
+from qedeploy.search.exact.costs import LatencyCost
+from qedeploy.search.exact.problem import Problem
+from qedeploy.search.space.recipe_loader import load_recipe
+from qedeploy.search.space.space import BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.space.space_builder import build_space
+from tests.search.made_up_latency import MadeUpLatency, plausible_table
+from tests.search.spaces import make_space, spaces
+
+REAL = ["cpu-int8", "t4-int4", "stm32f746"]
+
+
+@cache
+def real_space(profile_name: str) -> SearchSpace:
+    profile = load_profile(profile_name)
+    recipe = load_recipe(profile.recipe)
+    if profile_name == "stm32f746":
+        return build_space(recipe, profile, MadeUpLatency(1))
+    return build_space(recipe, profile, LatencyModel(plausible_table(profile, recipe), profile))
+
+
+def random_genes(coding: Coding, seed: int, members: int):
+    random = np.random.default_rng(seed)
+    genes = np.repeat(coding.smallest(), members, axis=1)
+    for _ in range(60):
+        Mutator(coding).mutate(genes, random)
+    return coding.settle(genes)
+
+
+def parts_of(space: SearchSpace, structure) -> float:
+    """The constant and the solver's parts of every layer of `structure`, added up."""
+    problem = Problem.of(space, {BudgetKind.LATENCY: 1.0})
+    (cost,) = problem.costs
+
+    def at(layers, pairs, bits):
+        return sum(float(shape) * factor[pairs.bits.index(bits)] for shape, factor in cost.parts(layers, pairs))
+
+    before = np.array(structure.stem.out_channels)
+    total = cost.constant + at(problem.stem(before), problem.stem_pairs, structure.stem.bits)
+    for step, stage in enumerate(structure.stages):
+        out = np.array(stage.out_channels)
+        ratio = next(r for r in space.ratios if bottleneck_channels(stage.out_channels, r) == stage.bottleneck_channels)
+        for number, block in enumerate(stage.blocks):
+            shapes = problem.blocks(
+                step, first=number == 0, in_channels=before, out_channels=out,
+                kernel=np.array(stage.kernel), ratio=np.array(ratio),
+            )  # fmt: skip
+            for layers, pairs, bits in zip(shapes.layers, problem.block_pairs, block.layers(), strict=True):
+                total += at(layers, pairs, bits)
+            before = out
+    return total + at(problem.head(before), problem.head_pairs, structure.head.bits)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_parts_and_arrays_add_up_to_the_models_seconds_on_real_recipes(name: str) -> None:
+    space = real_space(name)
+    coding = Coding(space)
+    genes = random_genes(coding, 7, 40)
+    found = coding.measure(genes, {BudgetKind.LATENCY}).costs[BudgetKind.LATENCY]
+    assert len(np.unique(found)) > 30
+    for member in range(genes.shape[1]):
+        structure = coding.structure(genes[:, member])
+        seconds = space.latency.seconds(structure)
+        assert found[member] == seconds
+        assert parts_of(space, structure) == seconds
+
+
+@settings(max_examples=50)
+@given(space=spaces(), seed=st.integers(0, 2**32))
+def test_parts_and_arrays_add_up_to_the_models_seconds(space: SearchSpace, seed: int) -> None:
+    coding = Coding(space)
+    genes = random_genes(coding, seed, 6)
+    found = coding.measure(genes, {BudgetKind.LATENCY}).costs[BudgetKind.LATENCY]
+    for member in range(genes.shape[1]):
+        structure = coding.structure(genes[:, member])
+        assert found[member] == parts_of(space, structure) == space.latency.seconds(structure)
+
+
+@pytest.mark.parametrize("name", REAL[:2])
+def test_each_layer_is_looked_up_at_its_place(name: str) -> None:
+    space = real_space(name)
+    coding, times = Coding(space), layer_times(space)
+    for column in random_genes(coding, 3, 8).T:
+        structure = coding.structure(column)
+        *layers, classifier = expand_layers(structure)
+        known = space.latency.seconds_by_layer(structure)
+        assert known[classifier.name] == constant_seconds(space)
+        for layer in layers:
+            place = Place(role_of(layer), layer.stride, layer.nominal_size, 2 if layer.pooled else 1)
+            ends = place.role == "project" and layer.residual
+            index = times.index(place.role, layer.in_channels, layer.out_channels, layer.kernel, ends)
+            assert times.table(place, (layer.bits,))[0][index] == known[layer.name]
+
+
+def test_tables_are_shared_by_equal_spaces_and_not_by_others() -> None:
+    space = real_space("cpu-int8")
+    assert layer_times(space) is layer_times(
+        build_space(load_recipe("k1dwk1-224"), load_profile("cpu-int8"), space.latency)
+    )
+    assert layer_times(space) is not layer_times(real_space("t4-int4"))
+
+
+def test_a_space_without_a_latency_model_says_so() -> None:
+    with pytest.raises(UserError, match="with a latency table"):
+        LatencyCost(limit=1.0, space=make_space()).constant  # noqa: B018
+    assert BudgetKind.LATENCY not in Coding(make_space()).measure(Coding(make_space()).smallest(), ()).costs
