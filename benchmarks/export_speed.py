@@ -23,9 +23,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from qedeploy.export.dialects import dialect_for
 from qedeploy.export.session import open_session
 from qedeploy.export.twins import random_network, write_float_onnx
-from qedeploy.export.writer import write_model
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.writer import write_model
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "named_structures.json"
 FLOAT_TARGET = {"mixed7d0G": 0.75, "mixed19d2G": 0.5}

@@ -29,7 +29,6 @@ from qedeploy.bench.runner import RunnerOptions
 from qedeploy.bench.tensorrt.runner import TensorRTRunner
 from qedeploy.bench.timing import TimingProtocol, parse_seconds
 from qedeploy.errors import UserError
-from qedeploy.export import reference
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, EngineOutcome, export_engine
 from qedeploy.export.tensorrt.fallback import without_quantization
@@ -40,6 +39,7 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits, Block, Structure
+from qedeploy.qdq import simulation
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "named_structures.json"
@@ -139,7 +139,7 @@ def logit_error(outcome: EngineOutcome, batch: int) -> float:
         raise ValueError("there is no engine")
     prepared = outcome.export.prepared
     images = prepared.images[:1].repeat(batch, 1, 1, 1)
-    expected = reference.logits(prepared.network, images[:1]).numpy()
+    expected = simulation.logits(prepared.network, images[:1]).numpy()
     with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=batch)) as runner:
         found = runner.infer(images.numpy())[:1]
     return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -39,7 +39,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import sha256
 
 if TYPE_CHECKING:
-    from qedeploy.export.metadata import ModelMetadata
+    from qedeploy.qdq.metadata import ModelMetadata
 
 Progress = Callable[[str], None]
 
@@ -211,7 +211,7 @@ def _metadata(path: Path) -> tuple[ModelMetadata | None, str]:
 
         record = read_record(path)
         return record.metadata if record is not None else None, ""
-    from qedeploy.export.metadata import DamagedMetadataError, read_metadata
+    from qedeploy.qdq.metadata import DamagedMetadataError, read_metadata
 
     try:
         return read_metadata(path), ""

@@ -19,7 +19,7 @@ from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 
 if TYPE_CHECKING:
-    from qedeploy.export.metadata import ModelMetadata
+    from qedeploy.qdq.metadata import ModelMetadata
 
 _CPU = "CPU"
 

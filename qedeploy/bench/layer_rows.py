@@ -11,7 +11,7 @@ from qedeploy.bench.document import LayerRow
 from qedeploy.bench.estimates import LayerEstimate
 
 if TYPE_CHECKING:
-    from qedeploy.export.metadata import ModelMetadata
+    from qedeploy.qdq.metadata import ModelMetadata
 
 
 def layer_rows(

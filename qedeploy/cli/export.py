@@ -49,11 +49,11 @@ def export(
     from rich.progress import Progress
 
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
-    from qedeploy.export.images import parse_normalisation
     from qedeploy.export.summary import print_engine, print_summary
     from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
     from qedeploy.export.tensorrt.progress import BuildProgress
     from qedeploy.export.tensorrt.settings import parse_settings
+    from qedeploy.qdq.images import parse_normalisation
 
     calibration = None if calibrate == "random" else Path(calibrate)
     settings = ExportSettings(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qedeploy.export import reference
-from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.verification import agreement
+from qedeploy.qdq import simulation
+from qedeploy.qdq.lowered import LoweredNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ def measure_effects(network: LoweredNetwork, images: Tensor, trained: Tensor, lo
     plan = network.plan
     points = tuple(point.name for point in plan.points)
     effects = [_effect("everything together", len(points) + len(plan.quantized_shortcuts), lowered, trained)]
-    folded = reference.logits(network, images, without=points, raw_shortcuts=True)
+    folded = simulation.logits(network, images, without=points, raw_shortcuts=True)
     effects.append(_effect("folding into integer weights and biases", len(plan.layers), folded, trained))
     if points:
-        found = reference.logits(network, images, raw_shortcuts=True)
+        found = simulation.logits(network, images, raw_shortcuts=True)
         bits = "/".join(str(width) for width in sorted({point.grid.bits for point in plan.points}))
         effects.append(_effect(f"extra {bits}-bit quantization points", len(points), found, folded))
     if plan.quantized_shortcuts:
-        found = reference.logits(network, images, without=points)
+        found = simulation.logits(network, images, without=points)
         effects.append(_effect("shortcuts read on the next layer's grid", len(plan.quantized_shortcuts), found, folded))
     return tuple(effects)
 

@@ -15,18 +15,10 @@ from torch import Tensor
 
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
-from qedeploy.export import reference
 from qedeploy.export.dialects import DIALECTS, dialect_for
-from qedeploy.export.dialects.base import Dialect
 from qedeploy.export.effects import Effect, measure_effects
-from qedeploy.export.images import Normalisation, load_images, random_images
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.lowering import lower
-from qedeploy.export.metadata import ModelMetadata, to_properties
-from qedeploy.export.plan import Grid, LoweringPlan, StepSource
 from qedeploy.export.reading import read_network, training_logits
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
-from qedeploy.export.writer import WrittenModel, write_model
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.network import QuantizedNetwork
@@ -34,6 +26,14 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
+from qedeploy.qdq import simulation
+from qedeploy.qdq.dialect import Dialect
+from qedeploy.qdq.images import Normalisation, load_images, random_images
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.lowering import lower
+from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
+from qedeploy.qdq.writer import WrittenModel, write_model
 
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
@@ -226,7 +226,7 @@ def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> Writ
 
 def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Verification | None, tuple[Effect, ...]]:
     network, images = prepared.network, prepared.images
-    expected = reference.logits(network, images)
+    expected = simulation.logits(network, images)
     exact_form, exact = prepared.dialect.exact_form(), None
     if exact_form is not None:
         exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)

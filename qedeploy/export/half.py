@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.lowered import LoweredNetwork, weight_range
-from qedeploy.export.plan import Grid, LayerPlan
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.lowered import LoweredNetwork, weight_range
+from qedeploy.qdq.plan import Grid, LayerPlan
 
 _SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 _SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)

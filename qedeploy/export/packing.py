@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.graph import GraphBuilder
 from qedeploy.network.layers import Layer
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.graph_builder import GraphBuilder
 
 COLUMNS_IN = 4
 COLUMNS_OUT = 2

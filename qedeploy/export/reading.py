@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.export.calibration import Wanted
-from qedeploy.export.fold import LayerWeights, normalisation
-from qedeploy.export.plan import Grid
-from qedeploy.export.trained import TrainedNetwork
 from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear
 from qedeploy.model.network import QuantizedNetwork, layer_modules
 from qedeploy.model.quantizer import LsqQuantizer
 from qedeploy.network.operations import Operation, consumers, operations
+from qedeploy.qdq.calibration import Wanted
+from qedeploy.qdq.fold import LayerWeights, normalisation
+from qedeploy.qdq.plan import Grid
+from qedeploy.qdq.trained import TrainedNetwork
 
 _CHUNK = 4
 

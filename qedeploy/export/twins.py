@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from qedeploy.export.dialects import dialect_for
-from qedeploy.export.dialects.base import Dialect
-from qedeploy.export.fold import FoldedLayer, LayerWeights, fold, with_integer_bias
-from qedeploy.export.lowered import LoweredNetwork, weight_range
-from qedeploy.export.metadata import ModelMetadata, to_properties
-from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
-from qedeploy.export.writer import write_model
 from qedeploy.files import write_bytes
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import MAX_BITS, Bits, Block, Structure
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq.dialect import Dialect
+from qedeploy.qdq.fold import FoldedLayer, LayerWeights, fold, with_integer_bias
+from qedeploy.qdq.lowered import LoweredNetwork, weight_range
+from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
+from qedeploy.qdq.writer import write_model
 
 _REACH = 4.0
 """How many standard deviations the assumed grids reach, of the unit normal that the random weights keep values near."""

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.export import reference
-from qedeploy.export.dialects.base import EXACT, Rounding
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import Grid
-from qedeploy.export.reference import Reading
 from qedeploy.export.session import open_session
-from qedeploy.export.writer import LOGITS, WrittenModel
 from qedeploy.network.operations import IMAGE
+from qedeploy.qdq import simulation
+from qedeploy.qdq.dialect import EXACT, Rounding
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import Grid
+from qedeploy.qdq.simulation import Reading
+from qedeploy.qdq.writer import LOGITS, WrittenModel
 
 DIFFERING_SHARE = EXACT.share
 """Largest share of a layer's values that may differ by the one step of a sum on a rounding boundary."""
@@ -216,14 +216,14 @@ def _check_chunk(
     if IMAGE in grids:
         checks.append(_compare(IMAGE, images.to(torch.float64), reading(IMAGE), grids[IMAGE], float_tolerance))
     for step in network.operations:
-        value = reference.execute(step, [reading(name) for name in step.inputs], network.layers.get(step.name))
+        value = simulation.execute(step, [reading(name) for name in step.inputs], network.layers.get(step.name))
         checks.append(_compare(step.name, value, reading(step.name), grids.get(step.name), float_tolerance))
     return checks
 
 
 def _compare(name: str, value: Tensor, found: Reading, grid: Grid | None, tolerance: float) -> ValueCheck:
     if grid is not None:
-        steps = (reference.quantize(value, grid) - found.numbers).abs()
+        steps = (simulation.quantize(value, grid) - found.numbers).abs()
         return ValueCheck(
             name=name,
             quantized=True,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qedeploy.export.metadata import ModelMetadata
 from qedeploy.network.operations import OperationKind, operations
+from qedeploy.qdq.metadata import ModelMetadata
 from tests.tensorrt_cpu.models import lowered, metadata_of, structure
 
 INT8 = "Thirty-two wide channel vectorized row major Int8 format"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.export.fold import LayerWeights
-from qedeploy.export.plan import Grid
-from qedeploy.export.trained import TrainedNetwork
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.qdq.fold import LayerWeights
+from qedeploy.qdq.plan import Grid
+from qedeploy.qdq.trained import TrainedNetwork
 
 
 def small_structure(

@@ -16,13 +16,9 @@ from sklearn.datasets import load_sample_images
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export import exporter
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.lowering import require_signedness
-from qedeploy.export.metadata import read_metadata
-from qedeploy.export.plan import StepSource
 from qedeploy.export.reading import read_network
 from qedeploy.export.session import open_session
 from qedeploy.export.verification import VerificationError
-from qedeploy.export.writer import write_model
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -30,6 +26,10 @@ from qedeploy.model.network import layer_modules
 from qedeploy.network.operations import consumers, operations
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.loader import load_profile
+from qedeploy.qdq.lowering import require_signedness
+from qedeploy.qdq.metadata import read_metadata
+from qedeploy.qdq.plan import StepSource
+from qedeploy.qdq.writer import write_model
 from tests.export.networks import small_structure
 
 

@@ -8,12 +8,12 @@ import onnxruntime
 import pytest
 
 from qedeploy.export.dialects import dialect_for
-from qedeploy.export.graph import owner
 from qedeploy.export.twins import random_network
-from qedeploy.export.writer import FRAGMENT_INPUT, write_fragment, write_model
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.graph_builder import owner
+from qedeploy.qdq.writer import FRAGMENT_INPUT, write_fragment, write_model
 from tests.export.networks import small_structure
 
 

@@ -6,20 +6,20 @@ import pytest
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.dialects import dialect_for
-from qedeploy.export.graph import owner
-from qedeploy.export.images import random_images
-from qedeploy.export.lowering import lower
-from qedeploy.export.metadata import ModelMetadata, read_metadata, to_properties
-from qedeploy.export.plan import StepSource
 from qedeploy.export.session import open_session
 from qedeploy.export.twins import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
-from qedeploy.export.writer import write_model
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.operations import operations
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.graph_builder import owner
+from qedeploy.qdq.images import random_images
+from qedeploy.qdq.lowering import lower
+from qedeploy.qdq.metadata import ModelMetadata, read_metadata, to_properties
+from qedeploy.qdq.plan import StepSource
+from qedeploy.qdq.writer import write_model
 from tests.export.networks import random_trained, small_structure
 
 DIALECT = dialect_for(Runtime.ONNXRUNTIME)

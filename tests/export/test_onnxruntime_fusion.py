@@ -10,15 +10,15 @@ import onnxruntime
 import pytest
 
 from qedeploy.export.dialects import dialect_for
-from qedeploy.export.graph import owner
 from qedeploy.export.twins import random_network
-from qedeploy.export.writer import write_model
 from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.operations import OperationKind, operations
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.graph_builder import owner
+from qedeploy.qdq.writer import write_model
 from tests.export.networks import small_structure
 
 DIALECT = dialect_for(Runtime.ONNXRUNTIME)

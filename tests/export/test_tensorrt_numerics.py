@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError
-from qedeploy.export import reference
 from qedeploy.export.dialects.tensorrt import TensorRTDialect, block_size
-from qedeploy.export.fold import FoldedLayer
 from qedeploy.export.half import in_half, round_scale
-from qedeploy.export.images import random_images
-from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.export.session import open_session
 from qedeploy.export.tensorrt.fallback import without_quantization
 from qedeploy.export.verification import Verification, verify
-from qedeploy.export.writer import write_model
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq import simulation
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.images import random_images
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.writer import write_model
 from tests.tensorrt_cpu.models import W4A16, W8A8, lowered, structure
 
 IMAGES = 2
@@ -35,7 +35,7 @@ def verified(network: LoweredNetwork, dialect: TensorRTDialect) -> Verification:
     written = write_model(network, dialect)
     onnx.checker.check_model(written.model, full_check=True)
     onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
-    expected = reference.logits(network, images)
+    expected = simulation.logits(network, images)
     found = verify(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )

@@ -14,7 +14,6 @@ import pytest
 from qedeploy.bench.document import read_result
 from qedeploy.bench.runner import RunnerOptions
 from qedeploy.bench.tensorrt.runner import TensorRTRunner
-from qedeploy.export import reference
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
 from qedeploy.export.tensorrt.inspector import read_description
@@ -25,6 +24,7 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
+from qedeploy.qdq import simulation
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure
@@ -63,7 +63,7 @@ def test_an_engine_computes_what_its_plan_says(name, tmp_path):
     outcome = export_engine(result, EngineChoice.REQUIRED, parse_settings(batch=None, engine_batch="4", workspace=None))
     assert outcome.engine is not None
     images = outcome.export.prepared.images
-    expected = reference.logits(outcome.export.prepared.network, images).numpy()
+    expected = simulation.logits(outcome.export.prepared.network, images).numpy()
     with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=4)) as runner:
         found = runner.infer(images.numpy())
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.published import find_published
-from tests.latency.test_model import structure
+from tests.latency.test_predictor import structure
 
 
 def test_every_layer_and_every_shortcut_is_a_part():

@@ -6,14 +6,14 @@ import dataclasses
 from pathlib import Path
 
 from qedeploy.export.dialects.tensorrt import TensorRTDialect
-from qedeploy.export.images import random_images
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.lowering import lower
-from qedeploy.export.metadata import ModelMetadata, to_properties
-from qedeploy.export.plan import Grid, StepSource
-from qedeploy.export.writer import write_model
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.profiles.loader import load_profile
+from qedeploy.qdq.images import random_images
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.lowering import lower
+from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.plan import Grid, StepSource
+from qedeploy.qdq.writer import write_model
 from tests.export.networks import random_trained
 
 W8A8 = Bits(weight=8, activation=8)

@@ -15,7 +15,6 @@ from rich.progress import Progress
 
 from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.metadata import read_metadata
 from qedeploy.export.summary import print_engine
 from qedeploy.export.tensorrt import engine as engines
 from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
@@ -28,6 +27,7 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq.metadata import read_metadata
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import structure
 

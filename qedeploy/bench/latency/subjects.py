@@ -9,11 +9,11 @@ from pathlib import Path
 
 from qedeploy.export.dialects import dialect_for
 from qedeploy.export.twins import random_network
-from qedeploy.export.writer import write_fragment, write_model
 from qedeploy.files import write_bytes
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.qdq.writer import write_fragment, write_model
 
 STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"
 """Names of the blocks of the small structures below."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qedeploy.bench.tensorrt.join import EngineRow
-from qedeploy.export.metadata import ModelMetadata
-from qedeploy.export.plan import LayerPlan
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.operations import consumers, operations
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.qdq.plan import LayerPlan
 from qedeploy.words import listed
 
 _TENSOR_CORE = re.compile(r"imma|hmma|xmma|i8?88|884|1688|16816|tensor ?op|gemm_mma", re.IGNORECASE)

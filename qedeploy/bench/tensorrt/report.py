@@ -10,8 +10,8 @@ from qedeploy.bench.tensorrt.join import EngineRow, rows_of_layer
 from qedeploy.bench.tensorrt.lints import lint, why_not_int8
 from qedeploy.bench.tensorrt.nvml import GpuConditions
 from qedeploy.bench.tensorrt.times import TimeFigures, time_warnings
-from qedeploy.export.metadata import ModelMetadata
 from qedeploy.network.layers import expand_layers
+from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.words import counted, listed
 
 

@@ -18,12 +18,12 @@ from qedeploy.bench.tensorrt.report import EngineReport, assemble
 from qedeploy.bench.tensorrt.times import EngineTimes, summarize
 from qedeploy.bench.timing import Samples, TimingProtocol
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.child import Child, ChildCrashedError
 from qedeploy.export.tensorrt.inspector import EngineDescription, read_description
 from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine, probe
 from qedeploy.export.tensorrt.record import EngineRecord, read_record, record_path, require_same_machine
 from qedeploy.network.layers import expand_layers
+from qedeploy.qdq.metadata import ModelMetadata
 
 _WORKER = "qedeploy.bench.tensorrt.worker"
 

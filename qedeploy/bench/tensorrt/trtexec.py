@@ -11,9 +11,9 @@ import numpy as np
 
 from qedeploy.bench.tensorrt.times import EngineTimes
 from qedeploy.errors import UserError
-from qedeploy.export.metadata import ModelMetadata, read_metadata
 from qedeploy.export.tensorrt.inspector import EngineDescription, read_description
 from qedeploy.export.tensorrt.record import FORMAT, EngineRecord, parse_record
+from qedeploy.qdq.metadata import ModelMetadata, read_metadata
 from qedeploy.schema import read_json
 
 _HOW = "trtexec --loadEngine=engine.plan --exportTimes=times.json --exportProfile=profile.json \

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from qedeploy.errors import RequestError
-from qedeploy.export.dialects.base import Dialect
 from qedeploy.export.dialects.onnxruntime import OnnxRuntimeDialect
 from qedeploy.export.dialects.tensorrt import TensorRTDialect
 from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.dialect import Dialect
 
 DIALECTS: dict[Runtime, Dialect] = {Runtime.ONNXRUNTIME: OnnxRuntimeDialect(), Runtime.TENSORRT: TensorRTDialect()}
 

@@ -12,18 +12,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from qedeploy.export import nodes
-from qedeploy.export.dialects.base import EXACT, Point, Quantized, Rounding
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.graph import GraphBuilder
-from qedeploy.export.lowered import LoweredNetwork, bias_integers
 from qedeploy.export.packing import pack_columns, packed_attributes, packed_layer, packs, unpack_columns
-from qedeploy.export.padding import pad_channels
-from qedeploy.export.plan import Grid
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.qdq import nodes
+from qedeploy.qdq.channel_padding import pad_channels
+from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.graph_builder import GraphBuilder
+from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
+from qedeploy.qdq.plan import Grid
 
 _POINT_BITS = 8
 

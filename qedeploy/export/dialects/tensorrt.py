@@ -20,16 +20,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from qedeploy.export import nodes
-from qedeploy.export.dialects.base import EXACT, Point, Quantized, Rounding
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.graph import GraphBuilder
 from qedeploy.export.half import in_half
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import Grid
 from qedeploy.network.layers import Layer, expand_layers
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.qdq import nodes
+from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.graph_builder import GraphBuilder
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import Grid
 
 _HALF_TOLERANCE = 2**-7
 """Error of a float16 value as a share of the largest: products and their sum are each rounded to 11 bits (2^-12 of

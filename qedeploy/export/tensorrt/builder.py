@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import RequestError
-from qedeploy.export.graph import owner
 from qedeploy.export.tensorrt import timing_cache
 from qedeploy.export.tensorrt.child import Emit, serve
 from qedeploy.export.tensorrt.machine import load_tensorrt
@@ -20,6 +19,7 @@ from qedeploy.export.tensorrt.messages import Messages, logger, node_without_ker
 from qedeploy.export.tensorrt.progress import monitor
 from qedeploy.export.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.files import read_bytes, write_bytes
+from qedeploy.qdq.graph_builder import owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

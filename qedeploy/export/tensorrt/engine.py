@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import RequestError
-from qedeploy.export.metadata import ModelMetadata
 from qedeploy.export.tensorrt.builder import BuildRequest
 from qedeploy.export.tensorrt.child import ChildCrashedError, Emit, run_child, serve
 from qedeploy.export.tensorrt.machine import Gpu, load_tensorrt
@@ -19,6 +18,7 @@ from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.export.tensorrt.timing_cache import cache_path
 from qedeploy.files import read_bytes, replacing, sha256
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq.metadata import ModelMetadata
 
 _BUILDER = "qedeploy.export.tensorrt.builder"
 

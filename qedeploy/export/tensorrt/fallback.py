@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 import numpy as np
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import LayerPlan, ValuePlan
 from qedeploy.network.operations import OperationKind
 from qedeploy.profiles.profile import Lowering
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import LayerPlan, ValuePlan
 
 
 def without_quantization(network: LoweredNetwork, layers: Collection[str]) -> LoweredNetwork:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qedeploy.export.graph import owner
 from qedeploy.export.tensorrt.child import Emit
+from qedeploy.qdq.graph_builder import owner
 
 _NO_KERNEL = re.compile(r"[Cc]ould not find any implementation for node (?P<node>.+?)(?:\.?\)\s*$|\.\s*$|$)")
 _FOREIGN = re.compile(r"\{?ForeignNode\[(?P<first>.+?)\.\.\.(?P<last>.+?)\]\}?")

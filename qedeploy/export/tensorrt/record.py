@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.export.metadata import ModelMetadata
-from qedeploy.export.plan import LoweringPlan
 from qedeploy.export.tensorrt.machine import Gpu
 from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.files import sha256, write_json
 from qedeploy.network.structure import Structure
+from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.qdq.plan import LoweringPlan
 from qedeploy.schema import read_json, validate
 
 FORMAT = "qedeploy-engine/1"

@@ -15,7 +15,7 @@ from qedeploy.latency.table import NetworkPoint, Point, Source, read_table, to_t
 from qedeploy.network.structure_file import from_document, to_document
 from tests.bench.latency.test_campaign import REQUEST
 from tests.latency.laws import points, table
-from tests.latency.test_model import structure
+from tests.latency.test_predictor import structure
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qedeploy.export.calibration import Wanted
-from qedeploy.export.fold import LayerWeights
-from qedeploy.export.plan import Grid
 from qedeploy.network.structure import Structure
+from qedeploy.qdq.calibration import Wanted
+from qedeploy.qdq.fold import LayerWeights
+from qedeploy.qdq.plan import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

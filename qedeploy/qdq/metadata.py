@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 
 from qedeploy.errors import UserError
-from qedeploy.export import plan as plans
-from qedeploy.export.plan import LoweringPlan
 from qedeploy.files import read_bytes
 from qedeploy.network import structure_file
 from qedeploy.network.structure import Structure
+from qedeploy.qdq import plan as plans
+from qedeploy.qdq.plan import LoweringPlan
 
 FORMAT = "qedeploy-onnx/1"
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import Grid
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import Grid
 
 _EXACT_IN_FLOAT32 = 2**24
 _CHUNK = 4

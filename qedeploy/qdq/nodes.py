@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.export.graph import GraphBuilder
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import Operation, OperationKind
+from qedeploy.qdq.graph_builder import GraphBuilder
 
 
 def convolution(

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.lowered import LoweredNetwork
 from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.lowered import LoweredNetwork
 
 
 def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:

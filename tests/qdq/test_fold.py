@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from qedeploy.export.fold import LayerWeights, fold, normalisation, with_integer_bias
-from qedeploy.export.lowered import bias_integers
+from qedeploy.qdq.fold import LayerWeights, fold, normalisation, with_integer_bias
+from qedeploy.qdq.lowered import bias_integers
 
 
 def layer(gain, shift, weight=None, step=0.1, channels=2):

@@ -8,11 +8,11 @@ from scipy.optimize import minimize_scalar
 from sklearn.datasets import load_sample_images
 
 from qedeploy.errors import UserError
-from qedeploy.export.calibration import Wanted, best_step, calibrate
-from qedeploy.export.fold import fold
-from qedeploy.export.images import Normalisation, find_images, load_images, parse_normalisation, random_images
-from qedeploy.export.plan import Grid
 from qedeploy.network.operations import operations
+from qedeploy.qdq.calibration import Wanted, best_step, calibrate
+from qedeploy.qdq.fold import fold
+from qedeploy.qdq.images import Normalisation, find_images, load_images, parse_normalisation, random_images
+from qedeploy.qdq.plan import Grid
 from tests.export.networks import random_trained, small_structure
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from qedeploy.export.dialects.base import Dialect, Quantized
-from qedeploy.export.graph import GraphBuilder
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import ValuePlan
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
 from qedeploy.network.structure import Structure
+from qedeploy.qdq.dialect import Dialect, Quantized
+from qedeploy.qdq.graph_builder import GraphBuilder
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import ValuePlan
 
 LOGITS = "logits"
 """Name of the graph's output."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.plan import LoweringPlan
 from qedeploy.network.operations import Operation, operations
 from qedeploy.network.structure import Structure
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.plan import LoweringPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from qedeploy.errors import RequestError
-from qedeploy.export.calibration import Wanted, calibrate
-from qedeploy.export.dialects.base import Dialect, Point
-from qedeploy.export.fold import FoldedLayer, fold
-from qedeploy.export.lowered import LoweredNetwork, weight_range
-from qedeploy.export.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
-from qedeploy.export.trained import TrainedNetwork
 from qedeploy.network.layers import Layer, expand_layers
 from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers, operations
 from qedeploy.profiles.profile import Precision, Profile
+from qedeploy.qdq.calibration import Wanted, calibrate
+from qedeploy.qdq.dialect import Dialect, Point
+from qedeploy.qdq.fold import FoldedLayer, fold
+from qedeploy.qdq.lowered import LoweredNetwork, weight_range
+from qedeploy.qdq.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
+from qedeploy.qdq.trained import TrainedNetwork
 
 
 def plan_layers(layers: tuple[Layer, ...], profile: Profile, dialect: Dialect) -> dict[str, Precision]:

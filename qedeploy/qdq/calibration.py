@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qedeploy.export.fold import FoldedLayer, with_integer_bias
-from qedeploy.export.plan import Grid
-from qedeploy.export.reference import Reading, execute, quantize
 from qedeploy.network.operations import IMAGE, Operation
+from qedeploy.qdq.fold import FoldedLayer, with_integer_bias
+from qedeploy.qdq.plan import Grid
+from qedeploy.qdq.simulation import Reading, execute, quantize
 
 _CHUNK = 4
 _SAMPLES = 50_000

@@ -14,7 +14,7 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import load_profile
 from tests.latency.laws import table
-from tests.latency.test_model import structure
+from tests.latency.test_predictor import structure
 
 PROFILE = load_profile("cpu-int8")
 STRUCTURES = [

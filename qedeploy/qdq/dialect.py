@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from qedeploy.export.fold import FoldedLayer
-from qedeploy.export.graph import GraphBuilder
-from qedeploy.export.lowered import LoweredNetwork
-from qedeploy.export.plan import Grid
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation
 from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.graph_builder import GraphBuilder
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.plan import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

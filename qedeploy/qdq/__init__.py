@@ -1,0 +1,1 @@
+"""From trained layers to integers: plan, fold, calibrate, lower, simulate and write."""
