@@ -20,12 +20,12 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from qedeploy.export.dialects import dialect_for
-from qedeploy.export.session import open_session
 from qedeploy.export.twins import random_network, write_float_onnx
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.registry import dialect_for
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "named_structures.json"
 FLOAT_TARGET = {"mixed7d0G": 0.75, "mixed19d2G": 0.5}

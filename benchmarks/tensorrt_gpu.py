@@ -25,21 +25,21 @@ import numpy as np
 
 from qedeploy.bench.benchmark import BenchOptions, benchmark
 from qedeploy.bench.document import BenchResult
-from qedeploy.bench.runner import RunnerOptions
-from qedeploy.bench.tensorrt.runner import TensorRTRunner
-from qedeploy.bench.timing import TimingProtocol, parse_seconds
 from qedeploy.errors import UserError
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, EngineOutcome, export_engine
-from qedeploy.export.tensorrt.fallback import without_quantization
-from qedeploy.export.tensorrt.machine import Gpu, probe
-from qedeploy.export.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.export.twins import uniform
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits, Block, Structure
 from qedeploy.qdq import simulation
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.tensorrt.fallback import without_quantization
+from qedeploy.runtimes.tensorrt.machine import Gpu, probe
+from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
+from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "named_structures.json"

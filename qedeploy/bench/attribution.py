@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.bench.runner import NodeTime, ProfiledRun
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 
 class Overhead(StrEnum):

@@ -29,14 +29,14 @@ from qedeploy.bench.layer_rows import explain, layer_rows
 from qedeploy.bench.machine import Machine, describe_machine
 from qedeploy.bench.pace import measure_at_pace
 from qedeploy.bench.prediction import Prediction, compare, prediction_findings, prediction_warnings
-from qedeploy.bench.runner import ProfiledRun, Runner, RunnerDescription, RunnerOptions
-from qedeploy.bench.runners import PLANS, open_runner
 from qedeploy.bench.table_update import Lesson, require_updatable, update_table
-from qedeploy.bench.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
-from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
+from qedeploy.runtimes.runner import ProfiledRun, Runner, RunnerDescription, RunnerOptions
+from qedeploy.runtimes.runners import PLANS, open_runner
+from qedeploy.runtimes.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
+from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata
@@ -207,7 +207,7 @@ def _predicted(measured: Measured, summary: Summary) -> Prediction | None:
 def _metadata(path: Path) -> tuple[ModelMetadata | None, str]:
     """Return what a model says of itself, and what is wrong where it says it illegibly."""
     if path.suffix.lower() in PLANS:
-        from qedeploy.export.tensorrt.record import read_record
+        from qedeploy.runtimes.tensorrt.record import read_record
 
         record = read_record(path)
         return record.metadata if record is not None else None, ""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from qedeploy.bench import formats
 from qedeploy.bench.document import BenchResult
 from qedeploy.bench.prediction import PredictedLayer, Prediction
-from qedeploy.bench.tensorrt.console import engine_blocks
 from qedeploy.bench.verdict import Outcome
+from qedeploy.runtimes.tensorrt.tables import engine_blocks
 from qedeploy.words import counted
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.tensorrt.nvml import driver_version
 from qedeploy.errors import UserError
-from qedeploy.export.tensorrt.machine import TensorrtMachine, probe
 from qedeploy.latency.store import describe_kept
 from qedeploy.profiles.loader import profile_names
+from qedeploy.runtimes.tensorrt.machine import TensorrtMachine, probe
+from qedeploy.runtimes.tensorrt.nvml import driver_version
 
 
 class Status(StrEnum):

@@ -12,14 +12,14 @@ from qedeploy.bench.correlation import Correlation, TimeModel
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
 from qedeploy.bench.prediction import Prediction
-from qedeploy.bench.runner import NodeTime, RunnerDescription
 from qedeploy.bench.table_update import TableUpdate
-from qedeploy.bench.tensorrt.report import EngineReport
-from qedeploy.bench.timing import Summary, TimingProtocol
 from qedeploy.bench.verdict import Verdict
 from qedeploy.errors import UserError
 from qedeploy.files import json_text
 from qedeploy.network.structure import Bits
+from qedeploy.runtimes.runner import NodeTime, RunnerDescription
+from qedeploy.runtimes.tensorrt.report import EngineReport
+from qedeploy.runtimes.timing import Summary, TimingProtocol
 from qedeploy.schema import read_json, validate
 
 FORMAT = "qedeploy-bench/1"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.machine import Machine
-from qedeploy.bench.runner import RunnerDescription
 from qedeploy.errors import UserError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
@@ -17,6 +16,7 @@ from qedeploy.latency.table import LatencyTable, Shape, Source
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.runner import RunnerDescription
 
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata

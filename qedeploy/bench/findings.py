@@ -11,8 +11,8 @@ from qedeploy.bench.correlation import Correlation
 from qedeploy.bench.document import ComparedModel, LayerRow, ProfiledPass
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
-from qedeploy.bench.runner import RunnerDescription
-from qedeploy.bench.timing import Summary
+from qedeploy.runtimes.runner import RunnerDescription
+from qedeploy.runtimes.timing import Summary
 from qedeploy.words import listed
 
 THIS_MODEL = "this model"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.bench.runner import Runner
-from qedeploy.bench.timing import Samples, TimingProtocol
+from qedeploy.runtimes.runner import Runner
+from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 ROUNDS = 15
 CONFIDENCE = 0.95

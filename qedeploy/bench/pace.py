@@ -10,10 +10,10 @@ from pathlib import Path
 
 from qedeploy.bench.expectation import Expectation
 from qedeploy.bench.interleave import median_latency
-from qedeploy.bench.runner import Runner, RunnerOptions
-from qedeploy.bench.runners import open_runner
-from qedeploy.bench.timing import Samples, TimingProtocol
 from qedeploy.profiles.profile import Runtime
+from qedeploy.runtimes.runner import Runner, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 _SHARE = 1 / 15
 """Length of each of the two looks at the reference graph, as a share of the run's."""

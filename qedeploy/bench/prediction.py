@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from qedeploy.bench.expectation import Expectation, is_imported
-from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.bench.undisturbed import SHORTCUT, seconds_by_part, undisturbed
 from qedeploy.network.structure import Structure
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from qedeploy.words import counted, listed
 
 _OTHER_PACE = 0.03

@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio, interleave, ratio
 from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.runner import Runner, RunnerDescription, RunnerOptions
-from qedeploy.bench.runners import open_runner
-from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, engine_path, export_engine
-from qedeploy.export.tensorrt.machine import probe
-from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.costs import executed_bitops, structure_costs
@@ -25,6 +20,11 @@ from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.runtimes.runner import Runner, RunnerDescription, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.tensorrt.machine import probe
+from qedeploy.runtimes.tensorrt.settings import EngineSettings
+from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.score.score import qe_score

@@ -7,7 +7,7 @@ from pathlib import Path
 from qedeploy.bench import formats, plots
 from qedeploy.bench.document import BenchResult
 from qedeploy.bench.findings import FLOAT_TWIN, W8A8_TWIN
-from qedeploy.bench.tensorrt.console import runs_as
+from qedeploy.runtimes.tensorrt.tables import runs_as
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -28,7 +28,7 @@ class Source:
     def folder(self, out: Path | None) -> Path:
         """Return where the results go; raises UserError where they cannot."""
         if self.recording is not None:
-            from qedeploy.bench.tensorrt.trtexec import require_folder
+            from qedeploy.runtimes.tensorrt.trtexec import require_folder
 
             require_folder(self.recording)
             return output_folder(self.recording / "times.json", out)

@@ -10,8 +10,6 @@ import numpy as np
 
 from qedeploy.bench.expectation import Expectation, is_imported
 from qedeploy.bench.interleave import ROUNDS
-from qedeploy.bench.runner import ProfiledRun
-from qedeploy.bench.timing import Samples, summarize
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.bench.verdict import Outcome
 from qedeploy.errors import RequestError
@@ -30,6 +28,8 @@ from qedeploy.latency.table import (
     write_table,
 )
 from qedeploy.network.structure_file import from_document, to_document
+from qedeploy.runtimes.runner import ProfiledRun
+from qedeploy.runtimes.timing import Samples, summarize
 
 _FEWEST_QUERIES = 100
 """Queries under which a run is too short to teach a table anything."""

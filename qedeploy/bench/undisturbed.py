@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from qedeploy.bench.attribution import exported_name, layer_of
-from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.network.structure import Structure
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 SHORTCUT = "shortcut"
 """Last part of the name that a block's addition and its pooled shortcut go under."""

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio
-from qedeploy.bench.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
 from qedeploy.errors import RequestError, UserError
+from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
 
 if TYPE_CHECKING:
     from qedeploy.bench.table_update import TableUpdate

@@ -54,10 +54,10 @@ def bench(
     from qedeploy.bench.document import to_text
     from qedeploy.bench.expectation import TableOptions
     from qedeploy.bench.output import write_results
-    from qedeploy.bench.runner import EngineOptions, RunnerOptions
     from qedeploy.bench.source import Source
-    from qedeploy.bench.timing import TimingProtocol, parse_seconds
     from qedeploy.bench.verdict import enforce, parse_gate
+    from qedeploy.runtimes.runner import EngineOptions, RunnerOptions
+    from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 
     options = BenchOptions(
         runner=RunnerOptions(

@@ -51,9 +51,9 @@ def export(
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
     from qedeploy.export.summary import print_engine, print_summary
     from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
-    from qedeploy.export.tensorrt.progress import BuildProgress
-    from qedeploy.export.tensorrt.settings import parse_settings
     from qedeploy.qdq.images import parse_normalisation
+    from qedeploy.runtimes.tensorrt.progress import BuildProgress
+    from qedeploy.runtimes.tensorrt.settings import parse_settings
 
     calibration = None if calibrate == "random" else Path(calibrate)
     settings = ExportSettings(

@@ -97,9 +97,9 @@ def _measure(profile: str, threads: int, duration: str, out: Path | None) -> Pub
     from rich.console import Console
 
     from qedeploy.bench.published import bench_published
-    from qedeploy.bench.runner import RunnerOptions
-    from qedeploy.bench.timing import TimingProtocol, parse_seconds
     from qedeploy.network.published import published_models
+    from qedeploy.runtimes.runner import RunnerOptions
+    from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 
     protocol = TimingProtocol(duration=parse_seconds(duration, "--duration"))
     with ExitStack() as stack, Console(stderr=True).status("") as status:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
-from qedeploy.export.dialects import DIALECTS, dialect_for
 from qedeploy.export.effects import Effect, measure_effects
 from qedeploy.export.reading import read_network, training_logits
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
@@ -34,6 +33,7 @@ from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
+from qedeploy.runtimes.registry import DIALECTS, dialect_for
 
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16

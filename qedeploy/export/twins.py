@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from qedeploy.export.dialects import dialect_for
 from qedeploy.files import write_bytes
 from qedeploy.network.layers import Layer, LayerKind, expand_layers
 from qedeploy.network.operations import Operation, consumers, operations
@@ -23,6 +22,7 @@ from qedeploy.qdq.lowered import LoweredNetwork, weight_range
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.registry import dialect_for
 
 _REACH = 4.0
 """How many standard deviations the assumed grids reach, of the unit normal that the random weights keep values near."""

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.export.session import open_session
 from qedeploy.network.operations import IMAGE
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import EXACT, Rounding
@@ -24,6 +23,7 @@ from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
 from qedeploy.qdq.simulation import Reading
 from qedeploy.qdq.writer import LOGITS, WrittenModel
+from qedeploy.runtimes.onnxruntime.session import open_session
 
 DIFFERING_SHARE = EXACT.share
 """Largest share of a layer's values that may differ by the one step of a sum on a rounding boundary."""

@@ -11,13 +11,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from qedeploy.bench.benchmark import BenchOptions
-from qedeploy.bench.timing import TimingProtocol
-from qedeploy.export.dialects import dialect_for
 from qedeploy.export.twins import random_network
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.registry import dialect_for
+from qedeploy.runtimes.timing import TimingProtocol
 from tests.export.networks import small_structure
 
 BRIEF = TimingProtocol(warm_up=0.01, duration=0.15, iterations=10)

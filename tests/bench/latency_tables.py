@@ -10,12 +10,12 @@ import onnxruntime
 
 from qedeploy.bench.expectation import Expectation
 from qedeploy.bench.machine import describe_machine
-from qedeploy.bench.runner import NodeTime, ProfiledRun
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import LatencyTable, Point, write_table
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 PROFILE = load_profile("cpu-int8")
 MULTIPLE = 16

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.bench.attribution import Overhead, attribute, layer_of
-from qedeploy.bench.runner import NodeTime, ProfiledRun
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 LAYERS = ("stem", "stage1.block1.expand", "stage1.block1.depthwise", "stage1.block1.project", "head", "classifier")
 OPERATORS = (

@@ -15,11 +15,11 @@ from qedeploy.bench.benchmark import benchmark
 from qedeploy.bench.document import BenchResult, read_result, to_text
 from qedeploy.bench.findings import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN
 from qedeploy.bench.output import output_folder, write_results
-from qedeploy.bench.runner import RunnerOptions
 from qedeploy.bench.verdict import parse_gate
 from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
+from qedeploy.runtimes.runner import RunnerOptions
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported, relu
 
 

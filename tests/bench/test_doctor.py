@@ -7,7 +7,7 @@ import pytest
 from qedeploy.bench import doctor
 from qedeploy.bench.doctor import Status, diagnose, engine_finding, gpu_finding, tensorrt_finding
 from qedeploy.errors import RequestError
-from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine
+from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
 
 T4 = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")
 READY = TensorrtMachine(tensorrt="10.16.1.11", gpu=T4)

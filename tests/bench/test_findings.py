@@ -21,9 +21,9 @@ from qedeploy.bench.findings import (
 )
 from qedeploy.bench.interleave import Ratio
 from qedeploy.bench.machine import Machine
-from qedeploy.bench.runner import RunnerDescription
-from qedeploy.bench.timing import MAX_VARIATION, Summary
 from qedeploy.network.structure import Bits
+from qedeploy.runtimes.runner import RunnerDescription
+from qedeploy.runtimes.timing import MAX_VARIATION, Summary
 
 EIGHT = Bits(weight=8, activation=8)
 STEADY = Summary(

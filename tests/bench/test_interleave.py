@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from qedeploy.bench.interleave import interleave, median_interval, ratio
-from qedeploy.bench.timing import Samples, TimingProtocol
+from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 
 class Recorder:

@@ -11,14 +11,14 @@ from qedeploy.bench.expectation import TableOptions, differences, expect
 from qedeploy.bench.machine import describe_machine
 from qedeploy.bench.pace import measure_at_pace
 from qedeploy.bench.prediction import compare, prediction_findings, prediction_warnings
-from qedeploy.bench.runner import RunnerDescription, RunnerOptions
-from qedeploy.bench.runners import open_runner
 from qedeploy.errors import RequestError, UserError
 from qedeploy.latency import store
 from qedeploy.latency.table import Calibration, Part, Source, read_table, write_table
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.qdq.metadata import read_metadata
+from qedeploy.runtimes.runner import RunnerDescription, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
 from tests.bench.graphs import BRIEF, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure

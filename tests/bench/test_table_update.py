@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.bench.table_update import Lesson, learn, require_updatable, update_table
-from qedeploy.bench.timing import Samples
 from qedeploy.bench.verdict import Outcome
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Calibration, Source, read_table
 from qedeploy.network.structure import Bits
+from qedeploy.runtimes.timing import Samples
 from tests.bench.latency_tables import MULTIPLE, PROFILE, expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
 

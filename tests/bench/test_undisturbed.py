@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.runner import NodeTime, ProfiledRun
-from qedeploy.bench.runner import RunnerOptions as Options
-from qedeploy.bench.runners import open_runner
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.network.layers import expand_layers
+from qedeploy.runtimes.runner import NodeTime, ProfiledRun
+from qedeploy.runtimes.runner import RunnerOptions as Options
+from qedeploy.runtimes.runners import open_runner
 from tests.bench.graphs import BRIEF, exported
 from tests.export.networks import small_structure
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.interleave import ratio
-from qedeploy.bench.timing import Samples, Summary, summarize
 from qedeploy.bench.verdict import Outcome, Verdict, enforce, judge_absolute, judge_relative, parse_gate
 from qedeploy.errors import RequestError, UserError
+from qedeploy.runtimes.timing import Samples, Summary, summarize
 
 
 def rounds(median: float, *, noise: float, seed: int) -> list[Samples]:

@@ -8,13 +8,13 @@ import json
 import pytest
 
 from qedeploy.bench import published
-from qedeploy.bench.timing import TimingProtocol
 from qedeploy.cli.models import build
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
-from qedeploy.export.tensorrt.machine import TensorrtMachine
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import find_published
+from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
+from qedeploy.runtimes.timing import TimingProtocol
 from tests.cli.console import qedeploy
 
 

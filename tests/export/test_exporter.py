@@ -17,7 +17,6 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.export import exporter
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.reading import read_network
-from qedeploy.export.session import open_session
 from qedeploy.export.verification import VerificationError
 from qedeploy.files import sha256
 from qedeploy.model.build import build
@@ -30,6 +29,7 @@ from qedeploy.qdq.lowering import require_signedness
 from qedeploy.qdq.metadata import read_metadata
 from qedeploy.qdq.plan import StepSource
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.onnxruntime.session import open_session
 from tests.export.networks import small_structure
 
 

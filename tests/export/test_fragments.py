@@ -7,13 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from qedeploy.export.dialects import dialect_for
 from qedeploy.export.twins import random_network
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.writer import FRAGMENT_INPUT, write_fragment, write_model
+from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import small_structure
 
 

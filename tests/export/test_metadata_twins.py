@@ -5,8 +5,6 @@ import onnx
 import pytest
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.export.dialects import dialect_for
-from qedeploy.export.session import open_session
 from qedeploy.export.twins import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.operations import operations
@@ -20,6 +18,8 @@ from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata, to_properties
 from qedeploy.qdq.plan import StepSource
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
 DIALECT = dialect_for(Runtime.ONNXRUNTIME)

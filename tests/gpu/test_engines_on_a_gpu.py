@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.document import read_result
-from qedeploy.bench.runner import RunnerOptions
-from qedeploy.bench.tensorrt.runner import TensorRTRunner
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
-from qedeploy.export.tensorrt.inspector import read_description
-from qedeploy.export.tensorrt.record import read_record, record_path
-from qedeploy.export.tensorrt.settings import parse_settings
 from qedeploy.latency.table import Part, read_table
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.qdq import simulation
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.tensorrt.inspector import read_description
+from qedeploy.runtimes.tensorrt.record import read_record, record_path
+from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
+from qedeploy.runtimes.tensorrt.settings import parse_settings
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from qedeploy.export.dialects.tensorrt import TensorRTDialect
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq.images import random_images
@@ -14,6 +13,7 @@ from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.plan import Grid, StepSource
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.tensorrt.dialect import TensorRTDialect
 from tests.export.networks import random_trained
 
 W8A8 = Bits(weight=8, activation=8)

@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qedeploy.bench.tensorrt.refusals import refusal
 from qedeploy.errors import RequestError, UserError
-from qedeploy.export.tensorrt.child import ChildCrashedError
-from qedeploy.export.tensorrt.engine import build_engine
+from qedeploy.runtimes.tensorrt.child import ChildCrashedError
+from qedeploy.runtimes.tensorrt.engine import build_engine
+from qedeploy.runtimes.tensorrt.refusals import refusal
 from tests.tensorrt_cpu.models import lowered, structure, write
 
 LAYER = "stage1.block1.expand"

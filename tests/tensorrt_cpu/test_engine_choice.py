@@ -16,18 +16,18 @@ from rich.progress import Progress
 from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.summary import print_engine
-from qedeploy.export.tensorrt import engine as engines
 from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
-from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine
-from qedeploy.export.tensorrt.progress import BuildProgress
-from qedeploy.export.tensorrt.record import read_record
-from qedeploy.export.tensorrt.settings import EngineSettings, parse_settings
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import read_metadata
+from qedeploy.runtimes.tensorrt import engine as engines
+from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
+from qedeploy.runtimes.tensorrt.progress import BuildProgress
+from qedeploy.runtimes.tensorrt.record import read_record
+from qedeploy.runtimes.tensorrt.settings import EngineSettings, parse_settings
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import structure
 
@@ -127,7 +127,7 @@ def test_the_command_with_tensorrt_and_no_gpu(options, code, expected, checkpoin
 def pretended_driver(tmp_path_factory, monkeypatch) -> None:
     """A driver that shows a GPU: the builder of TensorRT for RTX does not ask it for more."""
     folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).parents[1] / "bench" / "pretended_gpu" / "libcuda.c"
+    source = Path(__file__).parents[1] / "runtimes" / "tensorrt" / "pretended_gpu" / "libcuda.c"
     subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(folder / "libcuda.so.1")], check=True, timeout=60)
     monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([os.environ["LD_LIBRARY_PATH"], str(folder)]))
 

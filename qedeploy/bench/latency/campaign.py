@@ -23,11 +23,11 @@ from qedeploy.bench.latency.journal import Entry, Journal
 from qedeploy.bench.latency.results import Results
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import RequestError
-from qedeploy.export.dialects import dialect_for
 from qedeploy.latency.fit import calibrate
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
 from qedeploy.network.structure import Structure
+from qedeploy.runtimes.registry import dialect_for
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request

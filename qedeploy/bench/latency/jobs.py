@@ -19,13 +19,13 @@ import numpy as np
 from qedeploy.bench.interleave import interleave, median_latency
 from qedeploy.bench.latency.subjects import Subject, reference_subject, write_subject
 from qedeploy.bench.machine import describe_machine
-from qedeploy.bench.runner import NodeTime, Runner, RunnerOptions
-from qedeploy.bench.runners import open_runner
-from qedeploy.bench.timing import TimingProtocol
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.errors import RequestError
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.runner import NodeTime, Runner, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.timing import TimingProtocol
 
 _LAYOUT = {"Transpose", "Reshape", "Squeeze", "Flatten", "Identity", "Reformat"}
 _EDGE = _LAYOUT | {"QuantizeLinear", "DequantizeLinear", "Cast"}

@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from qedeploy.export.dialects import dialect_for
 from qedeploy.export.twins import random_network
 from qedeploy.files import write_bytes
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.profile import Profile, Runtime
 from qedeploy.qdq.writer import write_fragment, write_model
+from qedeploy.runtimes.registry import dialect_for
 
 STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"
 """Names of the blocks of the small structures below."""
@@ -126,8 +126,8 @@ def _narrow_stage(channels: int, bits: Bits) -> Stage:
 
 
 def _engine(path: Path) -> Path:
-    from qedeploy.export.tensorrt.engine import build_engine
-    from qedeploy.export.tensorrt.machine import probe
+    from qedeploy.runtimes.tensorrt.engine import build_engine
+    from qedeploy.runtimes.tensorrt.machine import probe
 
     version, gpu = probe().require()
     return build_engine(path, path.with_suffix(".plan"), version=version, gpu=gpu, metadata=None).plan

@@ -9,13 +9,13 @@ from qedeploy.bench.benchmark import BenchOptions, Measured, result_of
 from qedeploy.bench.document import BenchResult
 from qedeploy.bench.expectation import expect
 from qedeploy.bench.machine import Machine
-from qedeploy.bench.runner import RunnerDescription
-from qedeploy.bench.tensorrt.report import assemble
-from qedeploy.bench.tensorrt.runner import profile_of
-from qedeploy.bench.tensorrt.times import summarize
-from qedeploy.bench.tensorrt.trtexec import Recording, read_recording
-from qedeploy.bench.timing import Samples
 from qedeploy.errors import UserError
+from qedeploy.runtimes.runner import RunnerDescription
+from qedeploy.runtimes.tensorrt.report import assemble
+from qedeploy.runtimes.tensorrt.runner import profile_of
+from qedeploy.runtimes.tensorrt.times import summarize
+from qedeploy.runtimes.tensorrt.trtexec import Recording, read_recording
+from qedeploy.runtimes.timing import Samples
 
 _UNKNOWN = "not recorded (measured by trtexec)"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.export.exporter import ExportResult, export_again
-from qedeploy.export.tensorrt.child import Emit
-from qedeploy.export.tensorrt.engine import BuiltEngine, build_engine
-from qedeploy.export.tensorrt.fallback import without_quantization
-from qedeploy.export.tensorrt.machine import Gpu, TensorrtMachine, probe
-from qedeploy.export.tensorrt.settings import EngineSettings
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.tensorrt.child import Emit
+from qedeploy.runtimes.tensorrt.engine import BuiltEngine, build_engine
+from qedeploy.runtimes.tensorrt.fallback import without_quantization
+from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, probe
+from qedeploy.runtimes.tensorrt.settings import EngineSettings
 
 
 class EngineChoice(StrEnum):

@@ -17,10 +17,10 @@ from qedeploy.bench.latency.subjects import (
     tail_subject,
     write_subject,
 )
-from qedeploy.bench.runner import NodeTime, RunnerDescription
-from qedeploy.bench.timing import Samples
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.profiles.loader import load_profile
+from qedeploy.runtimes.runner import NodeTime, RunnerDescription
+from qedeploy.runtimes.timing import Samples
 
 PROFILE = load_profile("cpu-int8")
 AROUND = neutral_bits(PROFILE)

@@ -13,8 +13,8 @@ from qedeploy.bench.latency import jobs
 from qedeploy.bench.latency.jobs import Job, JobSettings, run_job
 from qedeploy.bench.latency.subjects import Subject
 from qedeploy.profiles.loader import load_profile
-from tests.bench.engines import engine, model, seconds
-from tests.bench.test_tensorrt_plans import _pretended, driver, pytestmark  # noqa: F401
+from tests.runtimes.tensorrt.engines import engine, model, seconds
+from tests.runtimes.tensorrt.test_plans import _pretended, driver, pytestmark  # noqa: F401
 
 
 @pytest.mark.parametrize("generation", [10, 11])

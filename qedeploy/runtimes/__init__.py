@@ -1,0 +1,1 @@
+"""What executes a graph: one folder for each runtime."""

@@ -1,0 +1,110 @@
+"""What a runtime must do to be measured. Commands hold a Runner and do not know which runtime it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from qedeploy.runtimes.timing import Samples, TimingProtocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How queries of a TensorRT engine are run; the defaults are trtexec 11's (10.16 has the opposite of all three)."""
+
+    cuda_graph: bool = True
+    spin_wait: bool = True
+    transfers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs."""
+
+    threads: int = 1
+    batch: int | None = None
+    seed: int = 0
+    engine: EngineOptions = EngineOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTensor:
+    """An input as it is fed: open dimensions are resolved."""
+
+    name: str
+    element_type: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.element_type} {'x'.join(map(str, self.shape)) or 'scalar'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerDescription:
+    """What a runner records about itself: whatever can change a figure.
+
+    `latency` says in words what one sample covers. `settings` are the runtime's own, by their own names.
+    """
+
+    runtime: str
+    version: str
+    device: str
+    latency: str
+    inputs: tuple[InputTensor, ...]
+    batch: int
+    threads: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTime:
+    """Usual time of one executed node per query, in seconds, under the runtime's own name and type for it."""
+
+    name: str
+    op_type: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledRun:
+    """A profiled pass: nodes in execution order, and what its queries took in all, in seconds per query.
+
+    `inside` is the time the runtime says a query takes: what of it is in no node passes between nodes. `whole` is the
+    time its caller saw. Nodes and `inside` are usual times, which a stray interruption does not move; `interrupted` is
+    the part of `whole` that the mean query took more than usual.
+    """
+
+    nodes: tuple[NodeTime, ...]
+    inside: float
+    whole: float
+    queries: int
+    interrupted: float = 0.0
+
+
+class Runner(Protocol):
+    """One model on one runtime. Entering it loads the model, leaving it frees what that took.
+
+    Entering raises UserError for a file that is no model, RequestError for one that the runtime cannot execute, and
+    MissingRuntimeError where this machine lacks what the runtime needs.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def description(self) -> RunnerDescription:
+        """Return what is measured and how; known once entered."""
+        ...
+
+    def measure(self, protocol: TimingProtocol) -> Samples:
+        """Run queries under `protocol`, one in flight, and return the latency of each."""
+        ...
+
+    def profile(self, protocol: TimingProtocol) -> ProfiledRun:
+        """Run queries under `protocol` with the runtime's profiler on; never for headline figures, since it slows."""
+        ...

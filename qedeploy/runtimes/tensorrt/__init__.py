@@ -1,0 +1,1 @@
+"""NVIDIA TensorRT: the timed and the building process are children of their own."""

@@ -1,0 +1,102 @@
+"""TensorRT's own words: collected from its logger and read for what a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qedeploy.qdq.graph_builder import owner
+from qedeploy.runtimes.tensorrt.child import Emit
+
+_NO_KERNEL = re.compile(r"[Cc]ould not find any implementation for node (?P<node>.+?)(?:\.?\)\s*$|\.\s*$|$)")
+_FOREIGN = re.compile(r"\{?ForeignNode\[(?P<first>.+?)\.\.\.(?P<last>.+?)\]\}?")
+_NOISE = re.compile(r"\s*\[checkMacros\.cpp::.*")
+_SOURCE = re.compile(r"\[ONNX Layer: (?P<name>[^\]]+)\]")
+_MEMORY = re.compile(
+    r"out ?of ?memory|insufficient memory|insufficient workspace|increasing the workspace|"
+    r"cudaErrorMemoryAllocation|cudaError 2\b|requested (?:size|amount)",
+    re.IGNORECASE,
+)
+_SEPARATORS = re.compile(r" \+ |[\x1e\x1f]")
+
+
+@dataclass(slots=True)
+class Messages:
+    """What TensorRT logged, warnings and errors; filled from its threads."""
+
+    emit: Emit
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def take(self, severity: str, text: str) -> None:
+        """Keep one message of the logger, by the name of its severity."""
+        line = one_line(text)
+        if severity in {"ERROR", "INTERNAL_ERROR"}:
+            self.errors.append(line)
+        elif severity == "WARNING" and line not in self.warnings:
+            self.warnings.append(line)
+            self.emit({"event": "warning", "text": line})
+
+    def reason(self) -> str:
+        """Return the errors as one line; TensorRT names the cause first and repeats itself after."""
+        return "; ".join(dict.fromkeys(self.errors[:2])) or "TensorRT gave no reason"
+
+
+def one_line(text: str) -> str:
+    """Return TensorRT's `text` on one line, without the CUDA status that it appends to errors of its own."""
+    return _NOISE.sub("", " ".join(text.split())) or text.strip()
+
+
+def logger(trt: Any, messages: Messages) -> Any:
+    """Return a TensorRT logger that fills `messages`."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, text: str) -> None:
+            messages.take(severity.name, text)
+
+    return Logger()
+
+
+def node_without_kernel(errors: Sequence[str]) -> str | None:
+    """Return the engine's name of the node that no kernel was found for, None where the errors say no such thing."""
+    for error in errors:
+        found = _NO_KERNEL.search(error)
+        if found:
+            return found["node"]
+    return None
+
+
+def node_names(engine_name: str) -> tuple[str, ...]:
+    """Return the ONNX node names in an engine layer's name: `a + b`, `{ForeignNode[a...b]}`, or its metadata.
+
+    >>> node_names("stem.weight.dequantize + stem + stem.relu")
+    ('stem.weight.dequantize', 'stem', 'stem.relu')
+    """
+    sources = _SOURCE.findall(engine_name)
+    if sources:
+        return tuple(sources)
+    foreign = _FOREIGN.search(engine_name)
+    if foreign:
+        return (foreign["first"], foreign["last"])
+    return tuple(part.strip().strip("{}[]") for part in _SEPARATORS.split(engine_name) if part.strip())
+
+
+def layers_of(engine_name: str, layers: Collection[str]) -> tuple[str, ...]:
+    """Return which of `layers` own a node that `engine_name` names, in that order.
+
+    Where a layer's own node is among them only such layers count: a Q that a convolution absorbed carries the
+    name of the layer that reads it.
+    """
+    names = node_names(engine_name)
+    whole = tuple(dict.fromkeys(name for name in names if name in layers))
+    return whole or tuple(dict.fromkeys(owner(name) for name in names if owner(name) in layers))
+
+
+def speaks_of_memory(said: Iterable[str]) -> bool:
+    """Return whether the messages say that GPU memory, or the workspace that was allowed, did not suffice."""
+    return any(_MEMORY.search(text) for text in said)

@@ -1,0 +1,204 @@
+"""Exported graphs against PyTorch's run of their plan, over widths, kernels, strides and shortcuts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from qedeploy.export.verification import VerificationError, require_passed, verify
+from qedeploy.network.structure import Activation, Bits, Block, Structure
+from qedeploy.profiles.loader import load_profile
+from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq import simulation
+from qedeploy.qdq.images import random_images
+from qedeploy.qdq.lowered import LoweredNetwork
+from qedeploy.qdq.lowering import lower
+from qedeploy.qdq.plan import Grid, StepSource
+from qedeploy.qdq.trained import TrainedNetwork
+from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.registry import dialect_for
+from tests.export.networks import random_trained, small_structure
+
+DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+
+
+def lowered(trained: TrainedNetwork, images: torch.Tensor) -> LoweredNetwork:
+    return lower(trained, load_profile("cpu-int8"), DIALECT, images, StepSource.RANDOM)
+
+
+def exported(structure: Structure, *, seed: int = 0, signed: bool = False, images: int = 3):
+    sample = random_images(structure, images, seed)
+    network = lowered(random_trained(structure, seed=seed, signed=signed), sample)
+    written = write_model(network, DIALECT)
+    onnx.checker.check_model(written.model, full_check=True)
+    verification = verify(
+        network, written, sample, simulation.logits(network, sample), float_tolerance=DIALECT.float_tolerance
+    )
+    require_passed(verification)
+    return network, written, verification
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("width", range(2, 9))
+def test_every_width_of_weights_and_activations(width, signed):
+    _, _, verification = exported(small_structure(Bits(weight=width, activation=width)), seed=width, signed=signed)
+    assert verification.top1_agreement == 1.0
+    assert verification.logit_difference < 0.05 * verification.logit_range
+    # Values that are all saturated or all zero would pass whatever the graph did.
+    assert all(check.values > 0 for check in verification.checks)
+
+
+@pytest.mark.parametrize(("weight", "activation"), [(2, 8), (8, 2), (3, 7), (7, 3), (8, 4)])
+def test_mixed_widths(weight, activation):
+    exported(small_structure(Bits(weight=weight, activation=activation)), seed=11)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("resolution", [15, 16, 18, 33])
+def test_kernels_on_even_and_odd_sizes(kernel, resolution):
+    exported(small_structure(kernel=kernel, resolution=resolution), seed=kernel)
+
+
+@pytest.mark.parametrize(("channels", "bottleneck"), [(8, 24), (16, 32), (8, 40)])
+def test_channels_that_are_padded(channels, bottleneck):
+    network, _, _ = exported(small_structure(channels=channels, bottleneck=bottleneck, pooled=False), seed=3)
+    assert network.layers["stage1.block1.depthwise"].weight.shape[0] % 16 == 0
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("width", [4, 8])
+def test_linear_bottlenecks_relu6_and_blocks_without_expand(width, signed):
+    """MobileNetV2's kind: what blocks read and add is signed, and activations have a ceiling."""
+    bits = Bits(weight=width, activation=width)
+    structure = small_structure(bits, channels=16, bottleneck=16)
+    direct = Block(expand=None, depthwise=bits, project=bits)
+    stages = (dataclasses.replace(structure.stages[0], blocks=(direct, *structure.stages[0].blocks)),)
+    structure = dataclasses.replace(
+        structure,
+        stages=(*stages, *structure.stages[1:]),
+        activation=Activation.RELU6,
+        linear_bottlenecks=True,
+    )
+    network, _, _ = exported(structure, seed=width, signed=signed)
+    grids = network.plan.grids()
+    assert grids["stage1.block1.add"].low < 0
+    assert grids["stage2.block1.shortcut"].low < 0
+    assert grids["stem"].low == 0
+
+
+def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
+    structure = dataclasses.replace(small_structure(Bits(weight=8, activation=8)), activation=Activation.RELU6)
+    trained = random_trained(structure)
+    grids = {
+        name: Grid.of(bits=8, signed=grid.signed, step=grid.step * 9, nonnegative=True, ceiling=6.0)
+        if grid is not None and grid.low == 0
+        else grid
+        for name, grid in trained.grids.items()
+    }
+    sample = random_images(structure, 3, 0)
+    network = lowered(dataclasses.replace(trained, grids=grids), sample)
+    written = write_model(network, DIALECT)
+    assert network.plan.grids()["stem"].high < 255
+    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    require_passed(verification)
+
+
+def test_layer_inputs_lie_on_the_grids_that_training_had():
+    structure = small_structure(Bits(weight=3, activation=5))
+    trained = random_trained(structure)
+    network = lowered(trained, random_images(structure, 2, 0))
+    held = network.plan.grids()
+    for value, grid in trained.grids.items():
+        assert held[value] == grid
+    for layer in network.plan.layers:
+        assert layer.input is not None
+        assert layer.input.bits == layer.bits.activation
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_float_layers_between_quantized_ones(signed):
+    structure = small_structure()
+    blocks = (
+        dataclasses.replace(structure.stages[0].blocks[0], depthwise=Bits(weight=16, activation=16)),
+        structure.stages[0].blocks[1],
+    )
+    stages = (dataclasses.replace(structure.stages[0], blocks=blocks), structure.stages[1])
+    structure = dataclasses.replace(structure, stages=stages)
+    profile = load_profile("cpu-int8")
+    depthwise = next(kind for kind in profile.precisions if kind == "depthwise")
+    from qedeploy.profiles.profile import Lowering, Precision
+
+    floating = Precision(bits=Bits(weight=16, activation=16), lowering=Lowering.FLOAT32)
+    profile = dataclasses.replace(
+        profile, precisions={**profile.precisions, depthwise: (*profile.precisions[depthwise], floating)}
+    )
+    sample = random_images(structure, 2, 0)
+    trained = random_trained(structure, signed=signed)
+    network = lower(trained, profile, DIALECT, sample, StepSource.RANDOM)
+    written = write_model(network, DIALECT)
+    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    require_passed(verification)
+    assert [check.name for check in verification.checks if not check.quantized] == [
+        "stage1.block1.expand",
+        "classifier",
+    ]
+
+
+def test_a_tampered_weight_fails_the_verification_and_names_the_layer():
+    structure = small_structure()
+    sample = random_images(structure, 3, 0)
+    network = lowered(random_trained(structure), sample)
+    written = write_model(network, DIALECT)
+    name = "stage2.block1.project.weight"
+    tensor = next(item for item in written.model.graph.initializer if item.name == name)
+    weight = onnx.numpy_helper.to_array(tensor).copy()
+    weight[5] = np.where(weight[5] == 0, 3, -weight[5])
+    tensor.CopyFrom(onnx.numpy_helper.from_array(weight, name))
+    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    assert not verification.passed
+    assert [check.name for check in verification.checks if not check.passed] == ["stage2.block1.project"]
+    with pytest.raises(VerificationError, match=r"stage2\.block1\.project: onnxruntime .* nothing was written"):
+        require_passed(verification)
+
+
+def test_a_wrong_step_by_one_percent_fails_the_verification():
+    structure = small_structure()
+    sample = random_images(structure, 3, 0)
+    network = lowered(random_trained(structure), sample)
+    written = write_model(network, DIALECT)
+    tensor = next(item for item in written.model.graph.initializer if item.name == "stage1.block2.project.scale")
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(1.01) * onnx.numpy_helper.to_array(tensor), tensor.name))
+    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    assert not verification.passed
+
+
+def test_the_same_logits_without_graph_optimisation():
+    """ONNX's own Q/DQ semantics, kernel by kernel in float32, is a second executor that nobody here wrote."""
+    import onnxruntime
+
+    structure = small_structure(Bits(weight=5, activation=6))
+    _network, written, _ = exported(structure, seed=5)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    content = written.model.SerializeToString()
+    plain = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    feed = {"image": random_images(structure, 4, 9).numpy()}
+    slow, fast = plain.run(None, feed)[0], open_session(content).run(None, feed)[0]
+    assert np.abs(slow - fast).max() < 0.05 * np.abs(slow).max()
+    assert (slow.argmax(1) == fast.argmax(1)).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2, None])
+def test_batch_is_open_or_fixed(batch):
+    structure = small_structure()
+    network = lowered(random_trained(structure), random_images(structure, 2, 0))
+    written = write_model(network, DIALECT, batch=batch)
+    session = open_session(written.model.SerializeToString())
+    assert session.get_inputs()[0].shape[0] == (batch or "batch")
+    images = random_images(structure, batch or 5, 0)
+    assert session.run(None, {"image": images.numpy()})[0].shape == (batch or 5, 10)

@@ -1,0 +1,264 @@
+"""`qedeploy bench` of plans and of what trtexec recorded, through the console script, on a machine without a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qedeploy.bench.document import read_result
+from qedeploy.errors import MissingRuntimeError, RequestError, UserError
+from qedeploy.files import sha256
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, _unsuitable
+from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
+from qedeploy.runtimes.tensorrt.refusals import refusal
+from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
+from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from tests.cli.console import qedeploy
+from tests.runtimes.tensorrt.engines import engine, model, seconds
+from tests.tensorrt_cpu.models import lowered, structure, write
+
+QUERIES = 200
+T4 = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")
+L4 = Gpu(name="NVIDIA L4", capability="8.9", multiprocessors=58, memory_bytes=24 * 2**30, cuda="13.0")
+
+
+def record_run(folder: Path, *, generation: int = 11) -> Path:
+    """The files that trtexec exports, with the model they are of; synthesised, see engines.py."""
+    folder.mkdir()
+    document = engine(model(), generation=generation, slow="stage1.block1.depthwise")
+    times = seconds(document)
+    total = sum(times.values()) * 1e3
+    generator = np.random.default_rng(0)
+    rows, now = [], 0.0
+    for _ in range(QUERIES):
+        compute = total * (1 + 0.003 * generator.standard_normal())
+        marks = {
+            "startEnqMs": now, "endEnqMs": now + 0.01, "startH2dMs": now, "endH2dMs": now, "startComputeMs": now,
+            "endComputeMs": now + compute, "startD2hMs": now + compute, "endD2hMs": now + compute,
+        }  # fmt: skip
+        rows.append({**marks, "h2dMs": 0, "computeMs": compute, "d2hMs": 0, "latencyMs": compute})
+        now += compute
+    profile = [{"name": name, "timeMs": 0.0, "averageMs": value * 1e3, "medianMs": 0.0, "percentage": 0.0}
+               for name, value in times.items()]  # fmt: skip
+    (folder / "times.json").write_text(json.dumps(rows))
+    (folder / "profile.json").write_text(json.dumps([{"count": QUERIES}, *profile]))
+    (folder / "layers.json").write_text(json.dumps(document))
+    write(lowered(structure(bottleneck=48)), folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return record_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("generation", [10, 11])
+def test_a_recording_is_reported_like_a_measurement(generation, tmp_path):
+    folder = record_run(tmp_path / "run", generation=generation)
+    done = qedeploy("bench", "--from-trtexec", folder, "--fail-if", "p50>1ms")
+    assert done.returncode == 0, done.stderr
+    for expected in (
+        "TensorRT", "planned as INT8 and not running so", "reformats", "INT8 layers take", "stage1.block1.depthwise",
+        "Recorded by trtexec",
+    ):  # fmt: skip
+        assert expected in done.stdout
+    result = read_result(folder / "bench.json")
+    assert result.summary.queries == QUERIES
+    assert result.engine is not None
+    assert [item.name for item in result.engine.missed] == ["stage1.block1.depthwise"]
+    assert result.totals is not None
+    assert sum(row.seconds for row in result.profiled.layers) == pytest.approx(120e-6)
+    report = (folder / "report.html").read_text()
+    assert "The engine" in report
+    assert "int8 -&gt; int8" in report
+    # What a recording does not tell is not made up.
+    assert "query in flight" not in report.replace("two queries may be in flight", "")
+    assert "random values" not in report
+    assert "usable cores" not in done.stdout
+
+
+def test_a_recording_alone_is_reported_with_what_is_missing(recording):
+    (recording / "model.onnx").unlink()
+    (recording / "layers.json").unlink()
+    done = qedeploy("bench", "--from-trtexec", recording)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "cannot be joined to its times" in said
+    assert "--exportLayerInfo" in said
+
+
+def damage(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
+BAD = {
+    "no files": (lambda folder: [item.unlink() for item in folder.glob("*.json")], "expected query times"),
+    "no profile": (lambda folder: (folder / "profile.json").unlink(), "expected a profile"),
+    "cut short": (lambda folder: damage(folder, "times.json", '[{"computeMs": 1'), "times.json: not valid JSON"),
+    "other keys": (lambda folder: damage(folder, "times.json", '[{"computeMs": 1}]'), "times.json: not what trtexec"),
+    "two runs": (
+        lambda folder: (folder / "again.json").write_bytes((folder / "times.json").read_bytes()),
+        "found again.json, times.json",
+    ),
+    "no names": (lambda folder: damage(folder, "profile.json", '[{"count": 3}, {}]'), "profile.json: not what trtexec"),
+    "no layers": (lambda folder: damage(folder, "layers.json", '{"Layers": [1]}'), "layers.json: expected each"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_recording_is_one_line(case, recording):
+    change, expected = BAD[case]
+    change(recording)
+    done = qedeploy("bench", "--from-trtexec", recording)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "model.onnx"])
+def test_what_is_no_folder_is_one_line(name, recording):
+    done = qedeploy("bench", "--from-trtexec", recording / name)
+    assert done.returncode == 2
+    assert f"{name}: expected a folder with trtexec's JSON files" in done.stderr
+
+
+def test_a_recording_is_not_compared_with_what_runs_here(recording):
+    done = qedeploy("bench", "--from-trtexec", recording, "--against", recording / "model.onnx")
+    assert done.returncode == 2
+    assert "--against" in done.stderr
+
+
+def plan_with_record(folder: Path, **changes: object) -> Path:
+    plan = folder / "engine.plan"
+    plan.write_bytes(b"not really a plan, which only its own machine can tell")
+    metadata = model()
+    values = {
+        "tensorrt": "11.4.0.106", "gpu": T4, "plan_sha256": sha256(plan), "onnx": "model.onnx", "onnx_sha256": "0" * 64,
+        "settings": EngineSettings(), "profile": "t4-int8", "structure": metadata.structure, "lowering": metadata.plan,
+    }  # fmt: skip
+    write_record(EngineRecord(**{**values, **changes}), plan)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"", "is empty"), (None, "cannot be read"), (b"a foreign plan", "cannot be measured here")],
+)
+def test_a_bad_plan_is_one_line(content, expected, tmp_path):
+    plan = tmp_path / "engine.plan"
+    if content is not None:
+        plan.write_bytes(content)
+    done = qedeploy("bench", plan)
+    assert done.returncode == (4 if "here" in expected else 2)
+    assert done.stderr.count("\n") == 1
+    assert f"{plan}: {expected}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda plan: plan.write_bytes(plan.read_bytes()[:9]), "not the plan that engine.json describes"),
+        (lambda plan: plan.with_suffix(".json").write_text("{"), "engine.json: not valid JSON"),
+        (lambda plan: plan.with_suffix(".json").write_text("{}"), "engine.json: expected format"),
+        (
+            lambda plan: plan.with_suffix(".json").write_text('{"format": "qedeploy-engine/1", "gpu": 3}'),
+            "engine.json: tensorrt: expected this key",
+        ),
+    ],
+)
+def test_a_plan_that_its_record_does_not_fit_is_one_line(change, expected, tmp_path):
+    plan = plan_with_record(tmp_path)
+    change(plan)
+    done = qedeploy("bench", plan)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert expected in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (TensorrtMachine(tensorrt="10.16.1.11", gpu=T4), "built by TensorRT 11.4.0.106, this machine has 10.16.1.11"),
+        (
+            TensorrtMachine(tensorrt="11.4.0.106", gpu=L4),
+            "built for Tesla T4 (compute capability 7.5), this machine has NVIDIA L4 (compute capability 8.9)",
+        ),
+        (TensorrtMachine(tensorrt=None, gpu=L4, lacks_tensorrt="TensorRT 10.3 is too old"), "TensorRT 10.3 is too old"),
+    ],
+)
+def test_a_plan_of_another_machine_is_refused_before_it_is_loaded(machine, expected, tmp_path):
+    plan = plan_with_record(tmp_path)
+    with pytest.raises(MissingRuntimeError) as caught, TensorRTRunner(plan, RunnerOptions(), look=lambda: machine):
+        pass
+    assert expected in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+    settings = EngineSettings(batch=BatchRange.parse("1:4:8"), workspace_bytes=2**30, optimization_level=5)
+    plan = plan_with_record(tmp_path, settings=settings, dropped=("stem",), engine_layers={"Layers": ["a"]})
+    record = read_record(plan)
+    assert record is not None
+    assert record.settings == settings
+    assert record.gpu == T4
+    assert record.dropped == ("stem",)
+    assert record.metadata == model()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "expected"),
+    [
+        (
+            "The engine plan file is not compatible with this version of TensorRT, expecting library version 11.4.0.106"
+            " got 10.16.1.11, please rebuild.",
+            MissingRuntimeError,
+            "built by TensorRT 10.16.1.11, this machine has 11.4.0.106",
+        ),
+        (
+            "The engine plan file is generated on an incompatible device, expecting compute 7.5 got compute 8.9,"
+            " please rebuild.",
+            MissingRuntimeError,
+            "built for compute capability 8.9, this GPU has 7.5",
+        ),
+        (
+            "current device only supports 40 multiprocessors but the engine file requires 108",
+            MissingRuntimeError,
+            "built for another GPU",
+        ),
+        ("Platform specific tag mismatch detected.", MissingRuntimeError, "another GPU"),
+        ("TensorRT plan major version does not match runtime major version", MissingRuntimeError, "another TensorRT"),
+        ("Serialization assertion plan.header.size == blobSize failed.", UserError, "cut short"),
+        ("Serialization assertion header.magicTag == kEXPECTED_MAGIC_TAG failed.", UserError, "not a TensorRT plan"),
+        ("Cannot deserialize with an empty memory buffer", UserError, "cut short"),
+        ("Error Code 2: OutOfMemory (no further information)", RequestError, "out of GPU memory"),
+        ("something new", UserError, "does not load it: something new"),
+    ],
+)
+def test_refusals_of_the_loader_have_their_reason_and_code(said, kind, expected):
+    error = refusal(Path("engine.plan"), [said], "11.4.0.106")
+    assert type(error) is kind
+    assert str(error).startswith("engine.plan: ")
+    assert expected in str(error)
+
+
+def test_gpus_that_tensorrt_has_left_behind_are_named():
+    volta = Gpu(name="Tesla V100", capability="7.0", multiprocessors=80, memory_bytes=1, cuda="13.0")
+    assert "older than Turing" in _unsuitable(volta)[0]
+    assert _unsuitable(T4) == []
+
+
+@pytest.mark.parametrize("text", ["", "0", "2:1:3", "1:2", "many", "1:2:3:4", "-1"])
+def test_a_batch_that_is_none_is_refused(text):
+    with pytest.raises(UserError, match="batch: expected"):
+        BatchRange.parse(text)
+
+
+@pytest.mark.parametrize(("text", "static"), [("4", 4), ("1:4:8", None)])
+def test_batches(text, static):
+    batch = BatchRange.parse(text)
+    assert batch.static == static
+    assert str(batch) == text
