@@ -20,7 +20,7 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from qedeploy.export.twins import random_network, write_float_onnx
+from qedeploy.export.baselines import random_network, write_float_onnx
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.writer import write_model

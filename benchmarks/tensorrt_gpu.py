@@ -26,9 +26,9 @@ import numpy as np
 from qedeploy.bench.benchmark import BenchOptions, benchmark
 from qedeploy.bench.document import BenchResult
 from qedeploy.errors import UserError
+from qedeploy.export.baselines import uniform
+from qedeploy.export.compile import EngineChoice, EngineOutcome, export_engine
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
-from qedeploy.export.tensorrt.choice import EngineChoice, EngineOutcome, export_engine
-from qedeploy.export.twins import uniform
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks

@@ -231,7 +231,7 @@ def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> di
 
 
 def _open_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Runner]:
-    from qedeploy.export.twins import write_float_twin, write_w8a8_twin
+    from qedeploy.export.baselines import write_float_twin, write_w8a8_twin
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-twins-")))
     files = {
@@ -259,7 +259,7 @@ def _estimates(metadata: ModelMetadata | None, batch: int) -> tuple[LayerEstimat
 
 
 def _uniform_estimates(metadata: ModelMetadata, batch: int) -> tuple[LayerEstimate, ...]:
-    from qedeploy.export.twins import uniform
+    from qedeploy.export.baselines import uniform
 
     return estimate(uniform(metadata.structure, 8), {}, batch)
 

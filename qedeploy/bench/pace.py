@@ -44,7 +44,7 @@ def _reference(
 ) -> Callable[[], float]:
     """Return what times the reference graph once, in seconds."""
     from qedeploy.bench.latency.jobs import neutral_bits
-    from qedeploy.bench.latency.subjects import reference_subject, write_subject
+    from qedeploy.export.benchmark_cases import reference_subject, write_subject
 
     profile = expectation.profile
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from qedeploy.bench.interleave import Ratio, interleave, ratio
 from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.export.compile import EngineChoice, engine_path, export_engine
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.tensorrt.choice import EngineChoice, engine_path, export_engine
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.costs import executed_bitops, structure_costs

@@ -48,9 +48,9 @@ def export(
     from rich.console import Console
     from rich.progress import Progress
 
+    from qedeploy.export.compile import EngineChoice, export_engine
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
     from qedeploy.export.summary import print_engine, print_summary
-    from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.runtimes.tensorrt.progress import BuildProgress
     from qedeploy.runtimes.tensorrt.settings import parse_settings

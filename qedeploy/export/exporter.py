@@ -15,8 +15,8 @@ from torch import Tensor
 
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
+from qedeploy.export.checkpoint_reader import read_network, training_logits
 from qedeploy.export.effects import Effect, measure_effects
-from qedeploy.export.reading import read_network, training_logits
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import load_checkpoint

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from qedeploy.export.compile import EngineOutcome
     from qedeploy.export.exporter import ExportResult
-    from qedeploy.export.tensorrt.choice import EngineOutcome
 
 _SHOWN = 3
 

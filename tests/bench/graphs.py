@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from qedeploy.bench.benchmark import BenchOptions
-from qedeploy.export.twins import random_network
+from qedeploy.export.baselines import random_network
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.metadata import ModelMetadata, to_properties

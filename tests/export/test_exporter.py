@@ -15,8 +15,8 @@ from sklearn.datasets import load_sample_images
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export import exporter
+from qedeploy.export.checkpoint_reader import read_network
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.reading import read_network
 from qedeploy.export.verification import VerificationError
 from qedeploy.files import sha256
 from qedeploy.model.build import build

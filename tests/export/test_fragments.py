@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from qedeploy.export.twins import random_network
+from qedeploy.export.baselines import random_network
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Runtime

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.export.twins import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
+from qedeploy.export.baselines import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.operations import operations
 from qedeploy.network.published import find_published

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.document import read_result
+from qedeploy.export.compile import EngineChoice, export_engine
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
 from qedeploy.latency.table import Part, read_table
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from qedeploy.errors import MissingRuntimeError, RequestError
+from qedeploy.export.compile import EngineChoice, export_engine
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.export.summary import print_engine
-from qedeploy.export.tensorrt.choice import EngineChoice, export_engine
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint

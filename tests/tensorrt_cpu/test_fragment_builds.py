@@ -8,7 +8,7 @@ import pytest
 
 from qedeploy.bench.latency import candidates
 from qedeploy.bench.latency.jobs import neutral_bits
-from qedeploy.bench.latency.subjects import reference_subject, write_graph
+from qedeploy.export.benchmark_cases import reference_subject, write_graph
 from qedeploy.runtimes.tensorrt.engine import build_engine
 from qedeploy.search.request import make_request
 from tests.tensorrt_cpu.test_engine_builds import VERSION

@@ -21,8 +21,8 @@ from qedeploy.bench.latency.draw import HELD
 from qedeploy.bench.latency.jobs import Job, JobResult, JobSettings, neutral_bits
 from qedeploy.bench.latency.journal import Entry, Journal
 from qedeploy.bench.latency.results import Results
-from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import RequestError
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.fit import calibrate
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable

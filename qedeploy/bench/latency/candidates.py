@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from qedeploy.bench.latency.subjects import BlockShape, Subject, block_subject, stem_subject, tail_subject
+from qedeploy.export.benchmark_cases import BlockShape, Subject, block_subject, stem_subject, tail_subject
 from qedeploy.latency.predictor import arithmetic
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
 from qedeploy.network.layers import LayerKind, expand_layers

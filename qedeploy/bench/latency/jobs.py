@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from qedeploy.bench.interleave import interleave, median_latency
-from qedeploy.bench.latency.subjects import Subject, reference_subject, write_subject
 from qedeploy.bench.machine import describe_machine
 from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
 from qedeploy.errors import RequestError
+from qedeploy.export.benchmark_cases import Subject, reference_subject, write_subject
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.runner import NodeTime, Runner, RunnerOptions

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.bench.latency.jobs import JobResult, Measured
-from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import UserError
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.files import read_text
 from qedeploy.network.structure_file import from_document, to_document
 

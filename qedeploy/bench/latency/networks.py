@@ -10,7 +10,7 @@ from qedeploy.bench.latency.campaign import NETWORKS_PER_JOB, Execute
 from qedeploy.bench.latency.jobs import Job, JobSettings
 from qedeploy.bench.latency.journal import Entry, Journal
 from qedeploy.bench.latency.results import Results
-from qedeploy.bench.latency.subjects import Subject
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qedeploy.bench.latency.jobs import JobResult, Measured
-from qedeploy.bench.latency.subjects import Subject
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import NetworkPoint, Point, Source, spread
 from qedeploy.network.structure_file import to_document

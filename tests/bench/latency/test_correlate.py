@@ -21,8 +21,8 @@ from qedeploy.bench.latency.correlation_report import (
 )
 from qedeploy.bench.latency.draw import Drawn, draw_networks
 from qedeploy.bench.latency.networks import MeasuredNetworks
-from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import RequestError
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.costs import structure_costs

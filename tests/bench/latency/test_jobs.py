@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.latency.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
-from qedeploy.bench.latency.subjects import (
+from qedeploy.export.benchmark_cases import (
     BlockShape,
     Subject,
     block_subject,

@@ -8,8 +8,8 @@ import pytest
 
 from qedeploy.bench.latency.jobs import JobResult, Measured
 from qedeploy.bench.latency.journal import Entry, Journal
-from qedeploy.bench.latency.subjects import Subject
 from qedeploy.errors import UserError
+from qedeploy.export.benchmark_cases import Subject
 from tests.bench.latency.test_jobs import STEM, TAIL, block
 
 SETTINGS = {"threads": 1, "machine": "x"}

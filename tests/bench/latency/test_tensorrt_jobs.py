@@ -11,7 +11,7 @@ import pytest
 
 from qedeploy.bench.latency import jobs
 from qedeploy.bench.latency.jobs import Job, JobSettings, run_job
-from qedeploy.bench.latency.subjects import Subject
+from qedeploy.export.benchmark_cases import Subject
 from qedeploy.profiles.loader import load_profile
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 from tests.runtimes.tensorrt.test_plans import _pretended, driver, pytestmark  # noqa: F401

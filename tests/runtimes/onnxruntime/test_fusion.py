@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from qedeploy.export.twins import random_network
+from qedeploy.export.baselines import random_network
 from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from qedeploy.export.twins import random_network
+from qedeploy.export.baselines import random_network
 from qedeploy.files import write_bytes
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
