@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 from measured_page import Candidate, Pair, draw_searches, page, page_name
 
-from qedeploy.bench.latency.campaign import NETWORK_WINDOW, Campaign, Execute
-from qedeploy.bench.latency.correlate import CorrelationResult
-from qedeploy.bench.latency.correlation_report import draw_scatter
-from qedeploy.bench.latency.execution import executing
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.journal import Journal
-from qedeploy.bench.latency.networks import measure_networks
-from qedeploy.bench.latency.question import Question, answer
-from qedeploy.bench.latency.terminal import describe
+from qedeploy.campaign.correlation_analysis import CorrelationResult
+from qedeploy.campaign.correlation_report import draw_scatter
+from qedeploy.campaign.correlation_study import Question, answer
+from qedeploy.campaign.execution import executing
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.journal import Journal
+from qedeploy.campaign.networks import measure_networks
+from qedeploy.campaign.planner import NETWORK_WINDOW, Campaign, Execute
+from qedeploy.campaign.terminal import describe
 from qedeploy.files import write_text
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qedeploy.bench.latency.correlate import CorrelationResult, Estimate
-from qedeploy.bench.latency.correlation_report import agreement_cells, notes
+from qedeploy.campaign.correlation_analysis import CorrelationResult, Estimate
+from qedeploy.campaign.correlation_report import agreement_cells, notes
 from qedeploy.figures import write_svg
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable

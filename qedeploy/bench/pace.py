@@ -43,7 +43,7 @@ def _reference(
     stack: ExitStack, expectation: Expectation, options: RunnerOptions, protocol: TimingProtocol
 ) -> Callable[[], float]:
     """Return what times the reference graph once, in seconds."""
-    from qedeploy.bench.latency.jobs import neutral_bits
+    from qedeploy.campaign.jobs import neutral_bits
     from qedeploy.export.benchmark_cases import reference_subject, write_subject
 
     profile = expectation.profile

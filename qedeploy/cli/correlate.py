@@ -36,10 +36,10 @@ def correlate(
     """
     from rich.console import Console
 
-    from qedeploy.bench.latency.correlation_report import agreement_table, notes, write_correlation
-    from qedeploy.bench.latency.execution import executing
-    from qedeploy.bench.latency.question import Question, answer
-    from qedeploy.bench.latency.terminal import counting_shown
+    from qedeploy.campaign.correlation_report import agreement_table, notes, write_correlation
+    from qedeploy.campaign.correlation_study import Question, answer
+    from qedeploy.campaign.execution import executing
+    from qedeploy.campaign.terminal import counting_shown
 
     question = Question.of(
         profile, recipe, networks=networks, table=latency_table, threads=threads, seed=seed, cluster=cluster

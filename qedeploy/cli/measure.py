@@ -33,9 +33,9 @@ def measure(
     """
     from rich.console import Console
 
-    from qedeploy.bench.latency.jobs import JobSettings
-    from qedeploy.bench.latency.measuring import measure_table
-    from qedeploy.bench.latency.terminal import measuring_shown, print_measured
+    from qedeploy.campaign.jobs import JobSettings
+    from qedeploy.campaign.measure_table import measure_table
+    from qedeploy.campaign.terminal import measuring_shown, print_measured
     from qedeploy.search.request import make_request
 
     request = make_request(profile, recipe)

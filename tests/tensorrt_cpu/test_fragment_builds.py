@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from qedeploy.bench.latency import candidates
-from qedeploy.bench.latency.jobs import neutral_bits
+from qedeploy.campaign import sampling
+from qedeploy.campaign.jobs import neutral_bits
 from qedeploy.export.benchmark_cases import reference_subject, write_graph
 from qedeploy.runtimes.tensorrt.engine import build_engine
 from qedeploy.search.request import make_request
@@ -17,9 +17,9 @@ REQUEST = make_request("t4-int4", resolution=64)
 AROUND = neutral_bits(REQUEST.profile)
 SUBJECTS = [
     reference_subject(AROUND),
-    candidates.stems(REQUEST.space, AROUND)[0],
-    *candidates.tails(REQUEST.space, REQUEST.profile, AROUND)[2:4],
-    *islice(candidates.blocks(REQUEST.space, REQUEST.budgets, REQUEST.profile, AROUND), 4),
+    sampling.stems(REQUEST.space, AROUND)[0],
+    *sampling.tails(REQUEST.space, REQUEST.profile, AROUND)[2:4],
+    *islice(sampling.blocks(REQUEST.space, REQUEST.budgets, REQUEST.profile, AROUND), 4),
 ]
 
 

@@ -9,8 +9,8 @@ import json
 
 import pytest
 
-from qedeploy.bench.latency import jobs
-from qedeploy.bench.latency.jobs import Job, JobSettings, run_job
+from qedeploy.campaign import jobs
+from qedeploy.campaign.jobs import Job, JobSettings, run_job
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.profiles.loader import load_profile
 from tests.runtimes.tensorrt.engines import engine, model, seconds

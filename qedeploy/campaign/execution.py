@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from qedeploy.bench.latency.campaign import Execute
-from qedeploy.bench.latency.jobs import Job, JobResult, run_job
+from qedeploy.campaign.jobs import Job, JobResult, run_job
+from qedeploy.campaign.planner import Execute
 from qedeploy.executors import open_workers, run_jobs
 from qedeploy.profiles.profile import Profile
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qedeploy.bench.latency.correlate import Agreement, CorrelationResult, Estimate, proportional
-from qedeploy.bench.latency.draw import Drawn
+from qedeploy.campaign.correlation_analysis import Agreement, CorrelationResult, Estimate, proportional
+from qedeploy.campaign.network_sampling import Drawn
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
 from qedeploy.network.structure_file import to_document

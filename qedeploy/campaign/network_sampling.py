@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from qedeploy.bench.latency import candidates
+from qedeploy.campaign import sampling
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.costs import structure_costs
@@ -72,7 +72,7 @@ def draw_networks(
                 progress(len(found))
 
     # Not the stream of `measure`, so that few are excluded; another number draws other networks.
-    stream = candidates.networks(request.space, request.budgets, request.profile, seed=seed + (1 << 32))
+    stream = sampling.networks(request.space, request.budgets, request.profile, seed=seed + (1 << 32))
     take(stream, Drawn.RANDOM, count - count // 2)
     random = [item.structure for item in found]
     generator = np.random.default_rng(seed)

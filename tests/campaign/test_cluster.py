@@ -7,12 +7,12 @@ import signal
 
 from distributed import Client, LocalCluster
 
-from qedeploy.bench.latency.campaign import Campaign
-from qedeploy.bench.latency.execution import executing
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.journal import Journal
+from qedeploy.campaign.execution import executing
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.journal import Journal
+from qedeploy.campaign.planner import Campaign
 from qedeploy.latency.table import Part
-from tests.bench.latency.test_campaign import REQUEST
+from tests.campaign.test_campaign import REQUEST
 
 
 def process_id():

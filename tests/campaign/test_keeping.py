@@ -7,13 +7,13 @@ import dataclasses
 import onnxruntime
 import pytest
 
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.keeping import Keeping
 from qedeploy.bench.machine import describe_machine
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.storage import Keeping
 from qedeploy.errors import UserError
 from qedeploy.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
 from qedeploy.network.structure_file import from_document, to_document
-from tests.bench.latency.test_campaign import REQUEST
+from tests.campaign.test_campaign import REQUEST
 from tests.latency.laws import points, table
 from tests.latency.test_predictor import structure
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from qedeploy.bench.latency.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
+from qedeploy.campaign.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
 from qedeploy.export.benchmark_cases import (
     BlockShape,
     Subject,
@@ -64,7 +64,7 @@ def test_a_job_measures_its_subjects_part_by_part():
 
 
 def test_what_the_runtime_does_not_run_fails_alone(monkeypatch):
-    from qedeploy.bench.latency import jobs
+    from qedeploy.campaign import jobs
     from qedeploy.errors import RequestError
 
     def refuse(subject, profile, folder):
@@ -99,7 +99,7 @@ class Pretended:
 
 
 def test_a_subject_whose_key_looks_like_a_number_is_no_reference(monkeypatch, tmp_path):
-    from qedeploy.bench.latency import jobs
+    from qedeploy.campaign import jobs
 
     every = (Subject(structure=block(bottleneck=channels).structure) for channels in itertools.count(8))
     subject = next(subject for subject in every if subject.key.isdigit())

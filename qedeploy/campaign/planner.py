@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.bench.latency import candidates
-from qedeploy.bench.latency.draw import HELD
-from qedeploy.bench.latency.jobs import Job, JobResult, JobSettings, neutral_bits
-from qedeploy.bench.latency.journal import Entry, Journal
-from qedeploy.bench.latency.results import Results
+from qedeploy.campaign import sampling
+from qedeploy.campaign.jobs import Job, JobResult, JobSettings, neutral_bits
+from qedeploy.campaign.journal import Entry, Journal
+from qedeploy.campaign.network_sampling import HELD
+from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.fit import calibrate
@@ -88,9 +88,9 @@ class Campaign:
         self._around = neutral_bits(request.profile)
         self._error: float | None = None
         space, profile, budgets = request.space, request.profile, request.budgets
-        self._blocks = candidates.blocks(space, budgets, profile, self._around, seed=seed)
+        self._blocks = sampling.blocks(space, budgets, profile, self._around, seed=seed)
         self._networks = (
-            Subject(structure=structure) for structure in candidates.networks(space, budgets, profile, seed=seed)
+            Subject(structure=structure) for structure in sampling.networks(space, budgets, profile, seed=seed)
         )
 
     def run(self, execute: Execute) -> LatencyTable:
@@ -147,19 +147,19 @@ class Campaign:
 
     def _opening(self) -> Iterator[Sequence[Subject]]:
         request, around = self.request, self._around
-        tails = candidates.tails(request.space, request.profile, around)[:_OPENING_TAILS]
-        stems = candidates.stems(request.space, around)
+        tails = sampling.tails(request.space, request.profile, around)[:_OPENING_TAILS]
+        stems = sampling.stems(request.space, around)
         yield from self._new([*stems, *tails, *islice(self._blocks, _OPENING_BLOCKS)])
         yield from self._new(self._more_networks(_FEWEST_NETWORKS - len(self.results.networks())))
 
     def _cycles(self) -> Iterator[Sequence[Subject]]:
         request = self.request
-        yield from self._new(candidates.tails(request.space, request.profile, self._around)[_OPENING_TAILS:])
+        yield from self._new(sampling.tails(request.space, request.profile, self._around)[_OPENING_TAILS:])
         for cycle in count():
             yield from self._new(list(islice(filter(self._unknown, self._blocks), _BLOCKS_PER_CYCLE)))
             yield from self._new(self._more_networks(NETWORKS_PER_JOB))
             searched = self._searched(cycle)
-            yield from self._new(candidates.blocks_of(searched, self._around)[:_CHOSEN_PER_CYCLE])
+            yield from self._new(sampling.blocks_of(searched, self._around)[:_CHOSEN_PER_CYCLE])
             yield from self._new([Subject(structure=structure) for structure in searched])
             yield from _batched(self._again())
 

@@ -7,8 +7,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from qedeploy.bench.latency import candidates
-from qedeploy.bench.latency.jobs import neutral_bits
+from qedeploy.campaign import sampling
+from qedeploy.campaign.jobs import neutral_bits
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
@@ -21,7 +21,7 @@ REQUESTS = {name: make_request(*name) for name in [("cpu-int8", None), ("cpu-int
 
 def blocks_of(request, count, seed=0):
     around = neutral_bits(request.profile)
-    return list(islice(candidates.blocks(request.space, request.budgets, request.profile, around, seed=seed), count))
+    return list(islice(sampling.blocks(request.space, request.budgets, request.profile, around, seed=seed), count))
 
 
 def shapes(subject):
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_blocks_and_another_seed_others():
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=map(str, REQUESTS))
 def test_networks_lie_in_the_space_and_keep_its_budget_of_operations(request_):
-    found = list(islice(candidates.networks(request_.space, request_.budgets, request_.profile), 30))
+    found = list(islice(sampling.networks(request_.space, request_.budgets, request_.profile), 30))
     assert len(set(found)) == 30
     for structure in found:
         assert outside(structure, request_.space) is None
@@ -88,9 +88,9 @@ def test_networks_lie_in_the_space_and_keep_its_budget_of_operations(request_):
 def test_stems_and_tails_cover_their_range_and_every_lowering():
     request = REQUESTS["t4-int4", None]
     around = neutral_bits(request.profile)
-    stems = candidates.stems(request.space, around)
+    stems = sampling.stems(request.space, around)
     assert {subject.structure.stem.out_channels for subject in stems} == {8, 16, 24, 32}
-    tails = candidates.tails(request.space, request.profile, around)
+    tails = sampling.tails(request.space, request.profile, around)
     inputs = [subject.structure.stages[-1].out_channels for subject in tails]
     assert (min(inputs), max(inputs)) == (8, 1280)
     assert {subject.structure.head.bits for subject in tails} == set(request.space.pairs[LayerKind.HEAD])
@@ -99,9 +99,9 @@ def test_stems_and_tails_cover_their_range_and_every_lowering():
 
 def test_the_blocks_of_structures_are_found_once_each():
     request = REQUESTS["cpu-int8", None]
-    structure = next(candidates.networks(request.space, request.budgets, request.profile))
+    structure = next(sampling.networks(request.space, request.budgets, request.profile))
     around = neutral_bits(request.profile)
-    subjects = candidates.blocks_of([structure, structure], around)
+    subjects = sampling.blocks_of([structure, structure], around)
     assert len(subjects) == len(set(subjects))
     whole = {s for name, s in shapes_of(structure, 1).items() if name.startswith("stage")}
     assert whole == {shape for subject in subjects for shape in shapes(subject)}

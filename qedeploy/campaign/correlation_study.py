@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from qedeploy.bench.latency.campaign import NETWORK_WINDOW, Execute
-from qedeploy.bench.latency.correlate import CorrelationResult, correlated
-from qedeploy.bench.latency.draw import draw_networks
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.journal import Journal
-from qedeploy.bench.latency.networks import PASSES, measure_networks
+from qedeploy.campaign.correlation_analysis import CorrelationResult, correlated
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.journal import Journal
+from qedeploy.campaign.network_sampling import draw_networks
+from qedeploy.campaign.networks import PASSES, measure_networks
+from qedeploy.campaign.planner import NETWORK_WINDOW, Execute
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.store import load_table
 from qedeploy.latency.table import LatencyTable, to_text

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.bench.latency.jobs import JobResult, Measured
+from qedeploy.campaign.jobs import JobResult, Measured
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import NetworkPoint, Point, Source, spread

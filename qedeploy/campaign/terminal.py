@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.latency.campaign import Standing
-from qedeploy.bench.latency.measuring import MeasuredTable
+from qedeploy.campaign.measure_table import MeasuredTable
+from qedeploy.campaign.planner import Standing
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable
 from qedeploy.profiles.profile import Profile

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qedeploy.bench.latency.campaign import Campaign, Standing
-from qedeploy.bench.latency.execution import executing
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.keeping import Keeping
+from qedeploy.campaign.execution import executing
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.planner import Campaign, Standing
+from qedeploy.campaign.storage import Keeping
 from qedeploy.latency.table import LatencyTable
 from qedeploy.search.request import Request
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from qedeploy.bench.latency.jobs import JobResult, Measured
-from qedeploy.bench.latency.journal import Entry, Journal
+from qedeploy.campaign.jobs import JobResult, Measured
+from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.errors import UserError
 from qedeploy.export.benchmark_cases import Subject
-from tests.bench.latency.test_jobs import STEM, TAIL, block
+from tests.campaign.test_jobs import STEM, TAIL, block
 
 SETTINGS = {"threads": 1, "machine": "x"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qedeploy.bench.latency import candidates
-from qedeploy.bench.latency.campaign import FRAGMENTS_PER_JOB, NETWORK_WINDOW, NETWORKS_PER_JOB, Campaign
-from qedeploy.bench.latency.jobs import JobResult, JobSettings, Measured, neutral_bits
-from qedeploy.bench.latency.journal import Journal
+from qedeploy.campaign import sampling
+from qedeploy.campaign.jobs import JobResult, JobSettings, Measured, neutral_bits
+from qedeploy.campaign.journal import Journal
+from qedeploy.campaign.planner import FRAGMENTS_PER_JOB, NETWORK_WINDOW, NETWORKS_PER_JOB, Campaign
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
@@ -79,7 +79,7 @@ def test_a_table_of_a_noisy_device_predicts_networks_it_has_not_seen(tmp_path):
     table = campaign(tmp_path, 30).run(device.execute)
     model = LatencyModel(table, REQUEST.profile)
     known = [network.structure for network in table.networks]
-    stream = candidates.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=99)
+    stream = sampling.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=99)
     unseen = [one for one in (next(stream) for _ in range(30)) if to_document(one) not in known]
     missed = [abs(model.seconds(one) / device.seconds(one) - 1) for one in unseen]
     assert np.mean(missed) < 0.05
@@ -94,7 +94,7 @@ def test_a_few_jobs_already_cover_every_part(tmp_path):
     table = campaign(tmp_path, 0).run(device.execute)
     assert {point.shape.part for point in table.points} == set(Part)
     assert table.calibration.networks >= NETWORKS_PER_JOB
-    structure = next(candidates.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=5))
+    structure = next(sampling.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=5))
     predicted = LatencyModel(table, REQUEST.profile).seconds(structure)
     assert predicted == pytest.approx(device.seconds(structure), rel=0.4)
 
@@ -112,13 +112,13 @@ def test_networks_and_parts_have_jobs_and_windows_of_their_own(tmp_path):
 def test_what_the_search_would_choose_is_measured_as_well(tmp_path):
     table = campaign(tmp_path, 16).run(Device().execute)
     seconds = [network.seconds for network in table.networks]
-    stream = candidates.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile)
+    stream = sampling.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile)
     drawn = [to_document(next(stream)) for _ in seconds]
     searched = [network for network in table.networks if network.structure not in drawn]
     assert searched
     for network in searched:
         assert network.seconds <= 1.2 * max(seconds)
-        blocks = candidates.blocks_of([from_document(network.structure, "test")], neutral_bits(REQUEST.profile))
+        blocks = sampling.blocks_of([from_document(network.structure, "test")], neutral_bits(REQUEST.profile))
         assert len(blocks) > 5
 
 

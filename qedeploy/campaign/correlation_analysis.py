@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from qedeploy.bench.correlation import correlate
 from qedeploy.bench.estimates import estimate
-from qedeploy.bench.latency.draw import DrawnNetwork
-from qedeploy.bench.latency.networks import MeasuredNetworks
+from qedeploy.campaign.network_sampling import DrawnNetwork
+from qedeploy.campaign.networks import MeasuredNetworks
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qedeploy.bench.latency.jobs import JobResult, Measured
+from qedeploy.campaign.jobs import JobResult, Measured
 from qedeploy.errors import UserError
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.files import read_text

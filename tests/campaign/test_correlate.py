@@ -11,16 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from qedeploy.bench.latency.correlate import Estimate, agreement, correlated, estimates_of, proportional
-from qedeploy.bench.latency.correlation_report import (
-    agreement_table,
-    document,
-    draw_scatter,
-    notes,
-    rows_as_csv,
-)
-from qedeploy.bench.latency.draw import Drawn, draw_networks
-from qedeploy.bench.latency.networks import MeasuredNetworks
+from qedeploy.campaign.correlation_analysis import Estimate, agreement, correlated, estimates_of, proportional
+from qedeploy.campaign.correlation_report import agreement_table, document, draw_scatter, notes, rows_as_csv
+from qedeploy.campaign.network_sampling import Drawn, draw_networks
+from qedeploy.campaign.networks import MeasuredNetworks
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.predictor import LatencyModel
@@ -29,7 +23,7 @@ from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.space.membership import outside
-from tests.bench.latency.test_campaign import REQUEST, Device
+from tests.campaign.test_campaign import REQUEST, Device
 from tests.latency.laws import table
 
 MODEL = LatencyModel(table(bottleneck_multiple=16, reference_seconds=1e-4), REQUEST.profile)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from qedeploy.bench.latency.jobs import JobSettings
-from qedeploy.bench.latency.journal import Journal
 from qedeploy.bench.machine import describe_machine
+from qedeploy.campaign.jobs import JobSettings
+from qedeploy.campaign.journal import Journal
 from qedeploy.errors import UserError
 from qedeploy.latency.fit import calibrate
 from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qedeploy.bench.latency.campaign import NETWORKS_PER_JOB, Execute
-from qedeploy.bench.latency.jobs import Job, JobSettings
-from qedeploy.bench.latency.journal import Entry, Journal
-from qedeploy.bench.latency.results import Results
+from qedeploy.campaign.jobs import Job, JobSettings
+from qedeploy.campaign.journal import Entry, Journal
+from qedeploy.campaign.planner import NETWORKS_PER_JOB, Execute
+from qedeploy.campaign.results import Results
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.structure import Structure
