@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from qedeploy.bench.benchmark import BenchOptions, benchmark
-from qedeploy.bench.document import BenchResult
+from qedeploy.bench.report.document import BenchResult
 from qedeploy.errors import UserError
 from qedeploy.export.baselines import uniform
 from qedeploy.export.compile import EngineChoice, EngineOutcome, export_engine

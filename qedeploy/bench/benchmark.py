@@ -10,11 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution import attribute
-from qedeploy.bench.document import BenchResult, ComparedModel, ModelFile, ProfiledPass, Totals
-from qedeploy.bench.estimates import LayerEstimate, estimate
-from qedeploy.bench.expectation import Expectation, TableOptions, expect
-from qedeploy.bench.findings import (
+from qedeploy.bench.attribution.attribution import attribute
+from qedeploy.bench.attribution.estimates import LayerEstimate, estimate
+from qedeploy.bench.gates import Gate, Verdict, judge_absolute, judge_relative
+from qedeploy.bench.measure.interleave import ROUNDS, interleave, ratio
+from qedeploy.bench.measure.machine import Machine, describe_machine
+from qedeploy.bench.prediction.expected import Expectation, TableOptions, expect
+from qedeploy.bench.prediction.machine_speed import measure_at_pace
+from qedeploy.bench.prediction.prediction import Prediction, compare, prediction_findings, prediction_warnings
+from qedeploy.bench.prediction.table_update import Lesson, require_updatable, update_table
+from qedeploy.bench.report.document import BenchResult, ComparedModel, ModelFile, ProfiledPass, Totals
+from qedeploy.bench.report.findings import (
     FLOAT_TWIN,
     THIS_MODEL,
     W8A8_TWIN,
@@ -24,13 +30,7 @@ from qedeploy.bench.findings import (
     profile_findings,
     warnings,
 )
-from qedeploy.bench.interleave import ROUNDS, interleave, ratio
-from qedeploy.bench.layer_rows import explain, layer_rows
-from qedeploy.bench.machine import Machine, describe_machine
-from qedeploy.bench.pace import measure_at_pace
-from qedeploy.bench.prediction import Prediction, compare, prediction_findings, prediction_warnings
-from qedeploy.bench.table_update import Lesson, require_updatable, update_table
-from qedeploy.bench.verdict import Gate, Verdict, judge_absolute, judge_relative
+from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.runner import ProfiledRun, Runner, RunnerDescription, RunnerOptions

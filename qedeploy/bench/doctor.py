@@ -11,7 +11,7 @@ import importlib.util
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.measure.machine import Machine, describe_machine
 from qedeploy.errors import UserError
 from qedeploy.latency.store import describe_kept
 from qedeploy.profiles.loader import profile_names

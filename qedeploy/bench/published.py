@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.interleave import Ratio, interleave, ratio
-from qedeploy.bench.machine import Machine, describe_machine
+from qedeploy.bench.measure.interleave import Ratio, interleave, ratio
+from qedeploy.bench.measure.machine import Machine, describe_machine
 from qedeploy.export.compile import EngineChoice, engine_path, export_engine
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.model.build import build

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qedeploy.bench.benchmark import BenchOptions, benchmark
-from qedeploy.bench.document import BenchResult
-from qedeploy.bench.output import output_folder
+from qedeploy.bench.report.document import BenchResult
+from qedeploy.bench.report.output import output_folder
 from qedeploy.errors import UserError
 
 
@@ -37,7 +37,7 @@ class Source:
     def result(self, options: BenchOptions, progress: Callable[[str], None]) -> BenchResult:
         """Return what was measured here, or what the recording says."""
         if self.recording is not None:
-            from qedeploy.bench.tensorrt.recorded import report_recording
+            from qedeploy.bench.trtexec_recording import report_recording
 
             return report_recording(self.recording, options)
         return benchmark(self._model(), options, progress)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.bench.correlation import correlate
-from qedeploy.bench.estimates import estimate
+from qedeploy.bench.attribution.correlation import correlate
+from qedeploy.bench.attribution.estimates import estimate
 from qedeploy.campaign.network_sampling import DrawnNetwork
 from qedeploy.campaign.networks import MeasuredNetworks
 from qedeploy.errors import RequestError

@@ -52,7 +52,7 @@ class Question:
         cluster: str | None,
     ) -> Self:
         """Return the question; raises UserError for what cannot be read, RequestError for a profile without runtime."""
-        from qedeploy.bench.machine import describe_machine
+        from qedeploy.bench.measure.machine import describe_machine
 
         request = make_request(profile, recipe)
         request.profile.require_runtime()

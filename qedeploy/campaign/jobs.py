@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.bench.interleave import interleave, median_latency
-from qedeploy.bench.machine import describe_machine
-from qedeploy.bench.undisturbed import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.measure.interleave import interleave, median_latency
+from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject, reference_subject, write_subject
 from qedeploy.network.structure import Bits

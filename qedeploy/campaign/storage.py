@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from qedeploy.bench.machine import describe_machine
+from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.errors import UserError

@@ -50,12 +50,12 @@ def bench(
     from rich.console import Console
 
     from qedeploy.bench.benchmark import BenchOptions
-    from qedeploy.bench.console import print_result, stdout_console
-    from qedeploy.bench.document import to_text
-    from qedeploy.bench.expectation import TableOptions
-    from qedeploy.bench.output import write_results
+    from qedeploy.bench.gates import enforce, parse_gate
+    from qedeploy.bench.prediction.expected import TableOptions
+    from qedeploy.bench.report.console import print_result, stdout_console
+    from qedeploy.bench.report.document import to_text
+    from qedeploy.bench.report.output import write_results
     from qedeploy.bench.source import Source
-    from qedeploy.bench.verdict import enforce, parse_gate
     from qedeploy.runtimes.runner import EngineOptions, RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 

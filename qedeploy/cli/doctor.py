@@ -15,7 +15,7 @@ def doctor(
 
     from qedeploy import __version__
     from qedeploy.bench.doctor import diagnose
-    from qedeploy.bench.machine import describe_machine
+    from qedeploy.bench.measure.machine import describe_machine
 
     machine = describe_machine()
     findings = diagnose(machine)

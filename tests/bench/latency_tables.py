@@ -8,8 +8,8 @@ from typing import Any
 
 import onnxruntime
 
-from qedeploy.bench.expectation import Expectation
-from qedeploy.bench.machine import describe_machine
+from qedeploy.bench.measure.machine import describe_machine
+from qedeploy.bench.prediction.expected import Expectation
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import LatencyTable, Point, write_table

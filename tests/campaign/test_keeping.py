@@ -7,7 +7,7 @@ import dataclasses
 import onnxruntime
 import pytest
 
-from qedeploy.bench.machine import describe_machine
+from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.storage import Keeping
 from qedeploy.errors import UserError

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from qedeploy.bench.document import read_result
+from qedeploy.bench.report.document import read_result
 from qedeploy.cli import main
 from tests.bench.graphs import convolution, exported, relu
 from tests.cli.console import qedeploy

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from qedeploy.bench.document import read_result
+from qedeploy.bench.report.document import read_result
 from qedeploy.latency.table import Source, read_table, to_document, write_table
 from qedeploy.network.structure import Bits
 from tests.bench.graphs import exported

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qedeploy.bench.document import read_result
+from qedeploy.bench.report.document import read_result
 from qedeploy.export.compile import EngineChoice, export_engine
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.latency.table import Part, read_table

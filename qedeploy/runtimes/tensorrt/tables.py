@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qedeploy.bench import formats
+from qedeploy.bench.report import formats
 from qedeploy.runtimes.tensorrt.join import EngineRow
 from qedeploy.runtimes.tensorrt.report import EngineReport
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qedeploy.bench.document import read_result
+from qedeploy.bench.report.document import read_result
 from qedeploy.files import sha256
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.machine import Gpu

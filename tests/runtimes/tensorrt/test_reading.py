@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qedeploy.bench.attribution import Overhead, attribute
+from qedeploy.bench.attribution.attribution import Overhead, attribute
 from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.tensorrt.inspector import data_type, read_description

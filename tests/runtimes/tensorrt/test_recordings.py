@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qedeploy.bench.document import read_result
+from qedeploy.bench.report.document import read_result
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.runner import RunnerOptions

@@ -1,0 +1,1 @@
+"""Which layer a microsecond belongs to, and what orders the layers' times."""

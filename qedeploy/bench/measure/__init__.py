@@ -1,0 +1,1 @@
+"""The machine, and measuring several models in alternation on it."""

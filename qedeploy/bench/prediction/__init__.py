@@ -1,0 +1,1 @@
+"""What a latency table predicts of a run, and what the run teaches the table."""

@@ -1,0 +1,54 @@
+"""How fast the machine is just now: the reference graph beside a run, against its time beside the table's points."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from qedeploy.bench.measure.interleave import median_latency
+from qedeploy.bench.prediction.expected import Expectation
+from qedeploy.profiles.profile import Runtime
+from qedeploy.runtimes.runner import Runner, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.timing import Samples, TimingProtocol
+
+_SHARE = 1 / 15
+"""Length of each of the two looks at the reference graph, as a share of the run's."""
+
+
+def measure_at_pace(
+    runner: Runner, protocol: TimingProtocol, expectation: Expectation | None, options: RunnerOptions
+) -> tuple[Samples, float | None]:
+    """Return the samples of `runner`, and how many times as long as with the table the reference graph takes.
+
+    The reference graph is timed just before and just behind the run. The second is None where there is no table of
+    this machine, or it has no reference graph, or an engine would have to be built for it.
+    """
+    if expectation is None or expectation.differences or expectation.profile.runtime is not Runtime.ONNXRUNTIME:
+        return runner.measure(protocol), None
+    usual = expectation.table.reference_seconds
+    if usual is None:
+        return runner.measure(protocol), None
+    with ExitStack() as stack:
+        look = _reference(stack, expectation, options, protocol)
+        before = look()
+        samples = runner.measure(protocol)
+        return samples, (before + look()) / 2 / usual
+
+
+def _reference(
+    stack: ExitStack, expectation: Expectation, options: RunnerOptions, protocol: TimingProtocol
+) -> Callable[[], float]:
+    """Return what times the reference graph once, in seconds."""
+    from qedeploy.campaign.jobs import neutral_bits
+    from qedeploy.export.benchmark_cases import reference_subject, write_subject
+
+    profile = expectation.profile
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))
+    path = write_subject(reference_subject(neutral_bits(profile)), profile, folder)
+    reference = stack.enter_context(open_runner(path, replace(options, batch=None)))
+    share = replace(protocol, duration=protocol.duration * _SHARE)
+    return lambda: median_latency(reference.measure(share))

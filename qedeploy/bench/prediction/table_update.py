@@ -1,0 +1,179 @@
+"""Feeding a run back to the latency table that predicted it: its layers become points, itself a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.gates import Outcome
+from qedeploy.bench.measure.interleave import ROUNDS
+from qedeploy.bench.prediction.expected import Expectation, is_imported
+from qedeploy.errors import RequestError
+from qedeploy.latency.fit import calibrate
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.latency.shapes import shapes_of
+from qedeploy.latency.table import (
+    Calibration,
+    LatencyTable,
+    NetworkPoint,
+    Point,
+    Shape,
+    Source,
+    read_table,
+    spread,
+    write_table,
+)
+from qedeploy.network.structure_file import from_document, to_document
+from qedeploy.runtimes.runner import ProfiledRun
+from qedeploy.runtimes.timing import Samples, summarize
+
+_FEWEST_QUERIES = 100
+"""Queries under which a run is too short to teach a table anything."""
+
+_LEAST_SHARE = 0.1
+"""What of a part's time is its own at the least, whatever the calibration says of its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableUpdate:
+    """What became of an update.
+
+    `replaced` points had the shape of a layer already, `added` had not; `networks` are those of the calibration now.
+    `before` and `after` are seconds of the network as the table predicts it, `measured` those that it took at the
+    table's pace; None where the update is withheld.
+    """
+
+    outcome: Outcome
+    sentence: str
+    replaced: int = 0
+    added: int = 0
+    networks: int = 0
+    before: float | None = None
+    after: float | None = None
+    measured: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a run teaches: its samples, its profiled pass, and the machine's pace against the table's (1 the same)."""
+
+    samples: Samples
+    profile: ProfiledRun
+    pace: float
+    variation_limit: float
+
+
+def require_updatable(expectation: Expectation) -> None:
+    """Raise RequestError where a run of this machine has no place in the table."""
+    if is_imported(expectation.table):
+        raise RequestError(
+            f"--update-table: {expectation.path} holds imported times, which no run is added to: measure a table with "
+            f"`qedeploy measure --profile {expectation.profile.name}`"
+        )
+    if expectation.differences:
+        raise RequestError(
+            f"--update-table: the latency table {expectation.path} is none of this run, it has "
+            f"{'; '.join(expectation.differences)}: repeat what it was measured with, or measure a table of its own"
+        )
+
+
+def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
+    """Add what a run measured to its table's file, whole or not at all; withheld where the run is no sure one."""
+    doubt = _doubt(lesson)
+    if doubt:
+        sentence = f"{expectation.path.name} was not updated: {doubt}"
+        return TableUpdate(outcome=Outcome.WITHHELD, sentence=sentence)
+    profile, structure = expectation.profile, expectation.structure
+    # The file may have gained points while the model ran.
+    table = read_table(expectation.path)
+    taught = learn(table, expectation, lesson)
+    write_table(expectation.path, taught)
+    known = {point.shape for point in table.points}
+    shapes = {point.shape for point in taught.points if point.source is Source.BENCH} & set(
+        shapes_of(structure, table.bottleneck_multiple).values()
+    )
+    before, after = (LatencyModel(each, profile).seconds(structure) for each in (table, taught))
+    measured = float(np.median(lesson.samples.latency)) / lesson.pace
+    return TableUpdate(
+        outcome=Outcome.PASSED,
+        sentence=(
+            f"updated {expectation.path.name}: {len(shapes & known)} points replaced, {len(shapes - known)} added, "
+            f"{len(taught.networks)} networks in its calibration; predicted {before * 1e3:.3f} ms before, "
+            f"{after * 1e3:.3f} ms now, {measured * 1e3:.3f} ms measured at the table's pace"
+        ),
+        replaced=len(shapes & known),
+        added=len(shapes - known),
+        networks=len(taught.networks),
+        before=before,
+        after=after,
+        measured=measured,
+    )
+
+
+def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> LatencyTable:
+    """Return `table` with the run's layers as points and the run as a network of its calibration.
+
+    Times become those of the pace that the table was measured at. Points are of parts alone, so what the calibration
+    adds to them in a network is taken off again.
+    """
+    profile, structure = expectation.profile, expectation.structure
+    rounds = [float(np.median(part)) for part in np.array_split(lesson.samples.latency, ROUNDS)]
+    seconds = float(np.median(lesson.samples.latency)) / lesson.pace
+    network = NetworkPoint(structure=to_document(structure), seconds=seconds, spread=spread(rounds), rounds=len(rounds))
+    others = tuple(one for one in table.networks if from_document(one.structure, expectation.path) != structure)
+    fixed = table.calibration.constant * lesson.pace
+    nodes = undisturbed(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
+    in_network = {name: time / lesson.pace for name, time in seconds_by_part(nodes, structure).items()}
+    parts = _alone(in_network, table, expectation)
+    points = _points(parts, shapes_of(structure, table.bottleneck_multiple), network)
+    return calibrate(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)
+
+
+def _doubt(lesson: Lesson) -> str:
+    summary = summarize(lesson.samples)
+    if summary.queries < _FEWEST_QUERIES:
+        return f"{summary.queries} queries are too few, expected {_FEWEST_QUERIES}: measure longer with --duration"
+    if not summary.stable(lesson.variation_limit):
+        return (
+            f"latency varies by {summary.variation:.1%}, over {lesson.variation_limit:.1%}: quiet the machine, or "
+            "accept more with --max-variation"
+        )
+    return ""
+
+
+def _alone(parts: Mapping[str, float], table: LatencyTable, expectation: Expectation) -> dict[str, float]:
+    """Return the seconds of each part without what a network adds to it by the table's calibration."""
+    calibration = table.calibration
+    per_byte = Calibration(scale=0.0, seconds_per_weight_byte=1.0)
+    weight_bytes = LatencyModel(dataclasses.replace(table, calibration=per_byte), expectation.profile).seconds_by_layer(
+        expectation.structure
+    )
+    shapes = shapes_of(expectation.structure, table.bottleneck_multiple)
+    return {
+        name: max(time - calibration.seconds_per_weight_byte * weight_bytes.get(name, 0.0), _LEAST_SHARE * time)
+        # A scale of nothing says nothing about the part.
+        / ((calibration.scale_of(shapes[name].part) if name in shapes else 0.0) or 1.0)
+        for name, time in parts.items()
+    }
+
+
+def _points(parts: Mapping[str, float], shapes: Mapping[str, Shape], network: NetworkPoint) -> list[Point]:
+    """Return a point for each shape: the median of the layers that have it; none for what ran in no node."""
+    times: dict[Shape, list[float]] = {}
+    for name, shape in shapes.items():
+        if parts[name] > 0:
+            times.setdefault(shape, []).append(parts[name])
+    return [
+        Point(
+            shape=shape,
+            seconds=float(np.median(found)),
+            spread=max(network.spread, spread(found)),
+            rounds=network.rounds * len(found),
+            source=Source.BENCH,
+        )
+        for shape, found in times.items()
+    ]

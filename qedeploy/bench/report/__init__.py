@@ -1,0 +1,1 @@
+"""A result as values, files, tables, plots and sentences."""

@@ -1,0 +1,162 @@
+"""The result of a benchmark as values, and as bench.json."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qedeploy.bench.attribution.attribution import Part
+from qedeploy.bench.attribution.correlation import Correlation, TimeModel
+from qedeploy.bench.gates import Verdict
+from qedeploy.bench.measure.interleave import Ratio
+from qedeploy.bench.measure.machine import Machine
+from qedeploy.bench.prediction.prediction import Prediction
+from qedeploy.bench.prediction.table_update import TableUpdate
+from qedeploy.errors import UserError
+from qedeploy.files import json_text
+from qedeploy.network.structure import Bits
+from qedeploy.runtimes.runner import NodeTime, RunnerDescription
+from qedeploy.runtimes.tensorrt.report import EngineReport
+from qedeploy.runtimes.timing import Summary, TimingProtocol
+from qedeploy.schema import read_json, validate
+
+FORMAT = "qedeploy-bench/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """The file that was measured. `profile` is None where the file does not say what it was exported for."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """BitOps of a whole query at nominal and at executed widths, classifier included."""
+
+    nominal_bitops: float
+    executed_bitops: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedModel:
+    """A model as timed in alternation with others. `ratio` is the measured model's latency over this one's."""
+
+    name: str
+    summary: Summary
+    totals: Totals | None = None
+    ratio: Ratio | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRow:
+    """One layer: what it is estimated to cost, and the time it usually took per query in seconds.
+
+    Estimates are None where the file says nothing of its structure. `rate` is executed BitOps per second, `modelled`
+    the time model's time. `nodes` are the types of the nodes that ran for it.
+    """
+
+    name: str
+    seconds: float
+    share: float
+    nodes: tuple[str, ...]
+    kind: str | None = None
+    lowering: str | None = None
+    nominal: Bits | None = None
+    executed: Bits | None = None
+    macs: int | None = None
+    nominal_bitops: float | None = None
+    executed_bitops: float | None = None
+    bytes_moved: float | None = None
+    rate: float | None = None
+    modelled: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledPass:
+    """The separate pass with the profiler on: its layers and overheads sum to `whole` (mean seconds per query).
+
+    `nodes` are what ran, in execution order and under the runtime's names: what the parts are made of.
+    """
+
+    layers: tuple[LayerRow, ...]
+    overheads: tuple[Part, ...]
+    nodes: tuple[NodeTime, ...]
+    whole: float
+    queries: int
+
+    @property
+    def layer_seconds(self) -> float:
+        """Return the time of all layers."""
+        return sum(row.seconds for row in self.layers)
+
+    @property
+    def total(self) -> float:
+        """Return the sum of all layers and overheads in seconds."""
+        return self.layer_seconds + sum(part.seconds for part in self.overheads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """Everything a benchmark found. `compared` is empty, or starts with the measured model itself.
+
+    `engine` is what only a TensorRT engine has to tell. `prediction` is None where no latency table is of the model's
+    profile, `table_update` where none was asked for.
+    """
+
+    model: ModelFile
+    created: str
+    machine: Machine
+    runner: RunnerDescription
+    protocol: TimingProtocol
+    seed: int
+    variation_limit: float
+    summary: Summary
+    compared: tuple[ComparedModel, ...]
+    profiled: ProfiledPass
+    totals: Totals | None
+    correlations: tuple[Correlation, ...]
+    time_model: TimeModel | None
+    findings: tuple[str, ...]
+    warnings: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    engine: EngineReport | None = None
+    prediction: Prediction | None = None
+    table_update: TableUpdate | None = None
+
+    @property
+    def judged(self) -> tuple[Verdict | TableUpdate, ...]:
+        """Return all that was decided once the measurement was there."""
+        return self.verdicts if self.table_update is None else (*self.verdicts, self.table_update)
+
+    @property
+    def stable(self) -> bool:
+        """Return whether the headline run varied no more than allowed."""
+        return self.summary.stable(self.variation_limit)
+
+
+def to_document(result: BenchResult) -> dict[str, Any]:
+    """Return `result` as JSON-ready data; times in seconds."""
+    return {"format": FORMAT, **dataclasses.asdict(result)}
+
+
+def to_text(result: BenchResult) -> str:
+    """Return the text of bench.json."""
+    return json_text(to_document(result))
+
+
+def read_result(path: Path) -> BenchResult:
+    """Return the result in a bench.json; raises UserError for another form, or naming every field that is wrong."""
+    from pydantic import TypeAdapter
+
+    data = read_json(path)
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{path}: format: expected {FORMAT}, found {found!r}: expected what qedeploy bench writes")
+    del data["format"]
+    return validate(TypeAdapter(BenchResult), data, path)

@@ -1,0 +1,69 @@
+"""A report's layers: time, estimates, lowering and the time model's value side by side, and what explains the times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qedeploy.bench.attribution.attribution import Attribution, Part
+from qedeploy.bench.attribution.correlation import Correlation, TimeModel, correlate, fit_time_model
+from qedeploy.bench.attribution.estimates import LayerEstimate
+from qedeploy.bench.report.document import LayerRow
+
+if TYPE_CHECKING:
+    from qedeploy.qdq.metadata import ModelMetadata
+
+
+def layer_rows(
+    attribution: Attribution,
+    estimates: Sequence[LayerEstimate],
+    metadata: ModelMetadata | None,
+    time_model: TimeModel | None,
+) -> tuple[LayerRow, ...]:
+    """Return a row for each layer of `attribution`, with what is estimated and modelled of it where that is known."""
+    known = {item.name: item for item in estimates}
+    lowerings = {layer.name: layer.lowering for layer in metadata.plan.layers} if metadata else {}
+    modelled = time_model.by_layer() if time_model else {}
+    return tuple(
+        _row(part, known.get(part.name), lowerings.get(part.name), modelled.get(part.name))
+        for part in attribution.layers
+    )
+
+
+def explain(
+    estimates: Sequence[LayerEstimate], attribution: Attribution
+) -> tuple[tuple[Correlation, ...], TimeModel | None]:
+    """Return how well estimates order the layers' times, and the model fitted to them, None for too few layers."""
+    seconds = {part.name: part.seconds for part in attribution.layers}
+    # A layer that ran in no node of its own (fused into another) has no time to set against its estimate.
+    timed = [item for item in estimates if seconds[item.name] > 0]
+    if not timed:
+        return (), None
+    times = [seconds[item.name] for item in timed]
+    correlations = (
+        correlate("Nominal BitOps", [item.nominal_bitops for item in timed], times),
+        correlate("Executed BitOps", [item.executed_bitops for item in timed], times),
+        correlate("Bytes moved", [item.bytes_moved for item in timed], times),
+    )
+    return correlations, fit_time_model(timed, times)
+
+
+def _row(part: Part, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
+    if item is None:
+        return LayerRow(name=part.name, seconds=part.seconds, share=part.share, nodes=part.nodes)
+    return LayerRow(
+        name=part.name,
+        seconds=part.seconds,
+        share=part.share,
+        nodes=part.nodes,
+        kind=item.kind,
+        lowering=lowering,
+        nominal=item.nominal,
+        executed=item.executed,
+        macs=item.macs,
+        nominal_bitops=item.nominal_bitops,
+        executed_bitops=item.executed_bitops,
+        bytes_moved=item.bytes_moved,
+        rate=item.executed_bitops / part.seconds if part.seconds > 0 else None,
+        modelled=modelled,
+    )

@@ -1,0 +1,51 @@
+"""Where a benchmark's files go, and writing them: bench.json and report.html, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from qedeploy.bench.report.document import BenchResult, to_text
+from qedeploy.bench.report.report import render
+from qedeploy.errors import UserError
+from qedeploy.files import write_text
+
+_ROOMS = {"search", "export", "profiles"}
+"""Folders at a repository's root that stand for parts of qedeploy: nothing is written there unasked."""
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFiles:
+    """What a benchmark left behind."""
+
+    document: Path
+    report: Path
+
+
+def output_folder(model: Path, out: Path | None) -> Path:
+    """Return where the results of `model` go: `out`, or else beside it.
+
+    Raises UserError where that is a folder of qedeploy's own code (or, unasked, one that is named like it), is no
+    folder, or takes no files: before anything is measured, not after.
+    """
+    folder = model.parent if out is None else out
+    unasked = out is None and _ROOMS & {folder.absolute().name, folder.resolve().name}
+    if unasked or folder.resolve().is_relative_to(_PACKAGE):
+        raise UserError(f"{folder}: stands for a part of qedeploy, results do not go there: name another with --out")
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{folder}: cannot be written to (no permission): mend it, or choose another --out")
+    return folder
+
+
+def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
+    """Write both files into `folder`; raises UserError where it does not take them."""
+    document, report = to_text(result), render(result)
+    return WrittenFiles(
+        document=write_text(folder / "bench.json", document), report=write_text(folder / "report.html", report)
+    )

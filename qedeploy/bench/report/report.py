@@ -1,0 +1,54 @@
+"""A result as one HTML file for a person: no network, no files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qedeploy.bench.report import formats, plots
+from qedeploy.bench.report.document import BenchResult
+from qedeploy.bench.report.findings import FLOAT_TWIN, W8A8_TWIN
+from qedeploy.runtimes.tensorrt.tables import runs_as
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(result: BenchResult) -> str:
+    """Return the text of report.html."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["formats"] = formats
+    environment.globals["runs_as"] = runs_as
+    return environment.get_template("report.html").render(
+        result=result,
+        summary=result.summary,
+        runner=result.runner,
+        machine=result.machine,
+        profiled=result.profiled,
+        colours=plots.KIND_COLOURS,
+        kinds={row.name: row.kind for row in result.profiled.layers},
+        twins=(FLOAT_TWIN, W8A8_TWIN),
+        plots=_plots(result),
+    )
+
+
+def _plots(result: BenchResult) -> dict[str, str]:
+    """Return each plot's SVG by name; those that the result has nothing for are left out."""
+    rows = result.profiled.layers
+    drawn = {}
+    if result.compared:
+        drawn["ratios"] = plots.ratios(result.compared)
+    if rows:
+        drawn["layers"] = plots.layer_times(rows)
+    if result.prediction is not None:
+        drawn["predicted"] = plots.predicted_times(result.prediction, rows)
+    if result.totals is not None and any(row.seconds > 0 for row in rows):
+        drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
+        drawn["executed"] = plots.bitops_against_time(rows, executed=True)
+    return drawn
