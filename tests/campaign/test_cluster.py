@@ -12,7 +12,7 @@ from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.planner import Campaign
 from qedeploy.latency.table import Part
-from tests.campaign.test_campaign import REQUEST
+from tests.campaign.test_planner import REQUEST
 
 
 def process_id():

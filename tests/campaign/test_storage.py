@@ -13,7 +13,7 @@ from qedeploy.campaign.storage import Keeping
 from qedeploy.errors import UserError
 from qedeploy.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
 from qedeploy.network.structure_file import from_document, to_document
-from tests.campaign.test_campaign import REQUEST
+from tests.campaign.test_planner import REQUEST
 from tests.latency.laws import points, table
 from tests.latency.test_predictor import structure
 

@@ -23,7 +23,7 @@ from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.space.membership import outside
-from tests.campaign.test_campaign import REQUEST, Device
+from tests.campaign.test_planner import REQUEST, Device
 from tests.latency.laws import table
 
 MODEL = LatencyModel(table(bottleneck_multiple=16, reference_seconds=1e-4), REQUEST.profile)
