@@ -1,1 +1,0 @@
-"""Measuring latency tables, and how well estimates order what networks really take."""

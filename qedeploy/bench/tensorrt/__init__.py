@@ -1,1 +1,0 @@
-"""Measuring TensorRT plans: the timed process is a child, the samples and their reading are here."""

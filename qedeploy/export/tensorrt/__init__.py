@@ -1,1 +1,0 @@
-"""Engines: TensorRT in child processes, because its builder and its loader can crash and qedeploy must not."""
