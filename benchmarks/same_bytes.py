@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def compare_exports(old: Installation, new: Installation, count: int) -> list[st
 
 
 def _differing(
-    what: str, codes: list[object], files: list[str], folder: str, both: tuple[Installation, Installation]
+    what: str, codes: Sequence[object], files: list[str], folder: str, both: tuple[Installation, Installation]
 ) -> list[str]:
     wrong = [f"{what}: exit codes {codes[0]} and {codes[1]}"] if codes[0] != codes[1] else []
     for file in files:
