@@ -1,0 +1,197 @@
+"""The whole way of `quantize`: calibrate, measure every layer, assign, measure the best once more, keep the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qedeploy.campaign.quantization.contest import Contest, hold_contest
+from qedeploy.campaign.quantization.measurement import (
+    Bed,
+    LayerMeasurement,
+    SetMeasurement,
+    make_bed,
+    measure_layers,
+    measure_sets,
+)
+from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
+from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions, kept_layers
+from qedeploy.errors import RequestError, UserError
+from qedeploy.export.onnx_networks.data import Sample
+from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
+from qedeploy.export.onnx_networks.output_error import require_live
+from qedeploy.export.onnx_networks.preparation import PreparedModel
+from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
+from qedeploy.runtimes.onnxruntime.session import open_session, saturates
+from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Limits, Problem
+from qedeploy.search.assign.solver import Assignment, Objective, assign
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+_STRICTER = (1.0, 0.6, 0.3, 0.1)
+"""Neighbours on the front: the same problem with these shares of the error that is allowed."""
+
+_CHECKED_SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Quantization:
+    """What was found. `assignment` is None where float32 throughout won; `model` are the bytes of the winner's file."""
+
+    prepared: PreparedModel
+    quantizer: Quantizer
+    precisions: tuple[str, ...]
+    float_seconds: float
+    layers: tuple[LayerMeasurement, ...]
+    sets: tuple[SetMeasurement, ...]
+    savings: Savings
+    problem: Problem
+    contest: Contest
+    assignment: Assignment | None
+    check: PlanCheck | None
+    model: bytes
+
+
+def integer_precisions() -> tuple[str, ...]:
+    """Return the integer precisions that this processor computes right: 8-bit weights saturate without VNNI."""
+    return ("W7A8",) if saturates() else ("W8A8",)
+
+
+def quantize_network(
+    prepared: PreparedModel, samples: Sequence[Sample], options: QuantizationOptions, progress: Progress
+) -> Quantization:
+    """Return the fastest form of `prepared` within the budgets, by measurement on `samples`.
+
+    Raises UserError for layers in --fix or --keep that there are not; RequestError where no assignment is within the
+    budgets, or an output would be constant.
+    """
+    feeds = [sample.feed for sample in samples]
+    quantizer = make_quantizer(
+        prepared.model, feeds, options.method, lambda done, total: progress("calibrating", done, total)
+    )
+    precisions = integer_precisions()
+    allowed = _allowed(quantizer, options, precisions)
+    bed = make_bed(quantizer, feeds, duration=options.duration, threads=options.threads)
+    wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
+    float_seconds, layers = measure_layers(
+        bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
+    )
+    neighbours = find_neighbours(quantizer)
+    alone = {(item.layer, item.precision): item.seconds for item in layers}
+    sets = measure_sets(
+        bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
+    )
+    savings = fit_savings(neighbours, alone, sets, float_seconds)
+    problem = Problem(
+        float_seconds=float_seconds,
+        layers=_choices(quantizer, allowed, layers),
+        pairs=pairs(neighbours, savings),
+    )
+    progress("assigning precisions", 0, 1)
+    assignments = _front(problem, options)
+    contest = hold_contest(
+        bed, prepared, assignments, options, lambda done, total: progress("measuring the best once more", done, total)
+    )
+    winner = contest.winner
+    if winner is None:
+        return Quantization(
+            prepared=prepared, quantizer=quantizer, precisions=precisions, float_seconds=float_seconds, layers=layers,
+            sets=sets, savings=savings, problem=problem, contest=contest, assignment=None, check=None,
+            model=prepared.model.SerializeToString(),
+        )  # fmt: skip
+    written = quantizer.write(winner.assignment.precisions)
+    check = require_planned(
+        written, [quantizer.layers[name] for name in winner.assignment.quantized], feeds[:_CHECKED_SAMPLES]
+    )
+    _require_live_outputs(bed, prepared, written.model.SerializeToString())
+    return Quantization(
+        prepared=prepared, quantizer=quantizer, precisions=precisions, float_seconds=float_seconds, layers=layers,
+        sets=sets, savings=savings, problem=problem, contest=contest, assignment=winner.assignment, check=check,
+        model=written.model.SerializeToString(),
+    )  # fmt: skip
+
+
+def _allowed(
+    quantizer: Quantizer, options: QuantizationOptions, precisions: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    names = list(quantizer.layers)
+    unknown = [name for name in options.fixed if name not in quantizer.layers]
+    if unknown:
+        raise UserError(f"--fix {unknown[0]}=...: no such layer that could be in integers: `bench` lists the layers")
+    kept = kept_layers(options.kept, names) | quantizer.refused.keys()
+    held = [name for name, precision in options.fixed.items() if precision != FLOAT and name in kept]
+    if held:
+        why = quantizer.refused.get(held[0], "--keep holds it in float32")
+        raise RequestError(f"--fix {held[0]}={options.fixed[held[0]]}: {why}")
+    return {
+        name: (options.fixed[name],) if name in options.fixed else (FLOAT,) if name in kept else (FLOAT, *precisions)
+        for name in names
+    }
+
+
+def _choices(
+    quantizer: Quantizer, allowed: Mapping[str, Sequence[str]], layers: Sequence[LayerMeasurement]
+) -> tuple[LayerChoices, ...]:
+    measured = {(item.layer, item.precision): item for item in layers}
+
+    def choice(name: str, precision: str) -> Choice:
+        layer = quantizer.layers[name]
+        width = 4 if precision == FLOAT else 1
+        bitops = layer.macs * (32 * 32 if precision == FLOAT else 8 * 8)
+        if precision == FLOAT:
+            return Choice(precision=FLOAT, size=layer.weight.size * width, bitops=bitops)
+        found = measured[name, precision]
+        return Choice(
+            precision=precision,
+            seconds=found.seconds,
+            error=max(0.0, found.error),
+            size=layer.weight.size * width,
+            bitops=bitops,
+        )
+
+    return tuple(
+        LayerChoices(name=name, choices=tuple(choice(name, item) for item in items)) for name, items in allowed.items()
+    )
+
+
+def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str]]:
+    """Return sets to fit the neighbours' savings to: all layers, the faster half, and halves of the network."""
+    names = list(alone)
+    fastest = sorted(names, key=lambda key: alone[key])[: max(1, len(names) // 2)]
+    half = len(names) // 2
+    sets = [names, fastest, names[:half], names[half:]]
+    unique = {tuple(sorted(item)): item for item in sets if len(item) > 1}
+    return [dict(item) for item in unique.values()]
+
+
+def _front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
+    """Return the best assignment and its neighbours on the front, the best first; those of all float32 left out."""
+    budgets = options.budgets
+    found: list[Assignment] = []
+    if budgets.limits_time:
+        seconds = budgets.seconds if budgets.seconds is not None else (budgets.share or 1.0) * problem.float_seconds
+        for share in (1.0, 0.97, 0.94):
+            limits = Limits(seconds=seconds * share, error=budgets.error, size=budgets.size)
+            try:
+                found.append(assign(problem, limits, Objective.ERROR))
+            except RequestError:
+                if not found:
+                    raise
+                break
+    else:
+        error = budgets.error or DEFAULT_ERROR
+        found = [assign(problem, Limits(error=error * share, size=budgets.size)) for share in _STRICTER]
+    unique: dict[tuple[str, ...], Assignment] = {}
+    for item in found:
+        if item.quantized:
+            unique.setdefault(item.quantized, item)
+    return list(unique.values())
+
+
+def _require_live_outputs(bed: Bed, prepared: PreparedModel, model: bytes) -> None:
+    runs = []
+    for content in (prepared.model.SerializeToString(), model):
+        session = open_session(content)
+        runs.append([session.run(None, dict(feed)) for feed in bed.feeds])
+    require_live(bed.outputs, *runs)
