@@ -78,7 +78,7 @@ def turned_pages(count: int, seed: int, size: int = 224) -> list[Picture]:
     generator = np.random.default_rng(seed)
     found = []
     for number in range(count):
-        image = text_page(generator, size).rotate(90 * (number % 4))
+        image = text_page(generator, size).rotate(-90 * (number % 4))
         found.append(Picture(pixels=_as_imagenet(image), label=str(number % 4)))
     return found
 

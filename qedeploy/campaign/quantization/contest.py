@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from qedeploy.bench.measure.interleave import Ratio, interleave, ratio
-from qedeploy.campaign.quantization.measurement import Bed, measure_sets
+from qedeploy.bench.measure.interleave import ROUNDS, Ratio, interleave, ratio
+from qedeploy.campaign.quantization.measurement import Bed, SetMeasurement
 from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
-from qedeploy.files import write_bytes
-from qedeploy.runtimes.runner import Runner, RunnerOptions
-from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.onnxruntime.alternation import TimedSession
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 from qedeploy.search.assign.solver import Assignment
 
@@ -26,16 +21,29 @@ CONTESTANTS = 3
 WORTH = 0.98
 """Share of the float network's time under which integers are worth their error."""
 
-_QUERIES_SECONDS = 1.5
+_DURATION = 1.5
+"""Seconds that each is run in all rounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An assignment, and what measuring it found so far."""
+
+    assignment: Assignment
+    measured: SetMeasurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """An assignment as it was measured: `error` on the data, `time` as a ratio to the prepared float network's."""
+    """An assignment as it was measured: `error` on the data, `time` as a ratio to the prepared float network's.
+
+    `over_original` is the ratio to the file as it was given.
+    """
 
     assignment: Assignment
     error: float
     time: Ratio
+    over_original: Ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,42 +62,35 @@ class Contest:
 def hold_contest(
     bed: Bed,
     prepared: PreparedModel,
-    assignments: Sequence[Assignment],
+    candidates: Sequence[Candidate],
     options: QuantizationOptions,
     progress: Callable[[int, int], None],
 ) -> Contest:
-    """Return how `assignments` do against the float network.
+    """Return how `candidates` do against the float network.
 
     Raises RequestError where a time was asked for and none of them keeps it.
     """
-    sets = measure_sets(bed, [item.precisions for item in assignments])
-    errors = {index: item.error for index, item in enumerate(sets)}
     allowed = options.budgets.error or (None if options.budgets.limits_time else DEFAULT_ERROR)
-    within = [index for index in errors if allowed is None or errors[index] <= allowed]
-    chosen = sorted(within, key=lambda index: sets[index].seconds)[:CONTESTANTS]
-    with tempfile.TemporaryDirectory(prefix="qedeploy-contest-") as folder, ExitStack() as stack:
-        models = {
-            ORIGINAL: prepared.original.SerializeToString(),
-            PREPARED: prepared.model.SerializeToString(),
-            **{str(i): bed.quantizer.write(assignments[i].precisions).model.SerializeToString() for i in chosen},
-        }
-        runners: dict[str, Runner] = {
-            name: stack.enter_context(
-                open_runner(write_bytes(Path(folder) / f"{name}.onnx", model), RunnerOptions(threads=options.threads))
-            )
-            for name, model in models.items()
-        }
-        rounds = interleave(
-            runners,
-            TimingProtocol(duration=max(_QUERIES_SECONDS, options.duration)),
-            progress=lambda done: progress(done, 15),
-        )
+    within = [item for item in candidates if allowed is None or item.measured.error <= allowed]
+    chosen = sorted(within, key=lambda item: item.measured.seconds)[:CONTESTANTS]
+    models = {ORIGINAL: prepared.original, PREPARED: prepared.model} | {
+        str(index): bed.quantizer.write(item.assignment.precisions).model for index, item in enumerate(chosen)
+    }
+    sessions = {
+        name: TimedSession(model.SerializeToString(), bed.feeds[0], options.threads) for name, model in models.items()
+    }
+    rounds = interleave(sessions, TimingProtocol(duration=_DURATION), progress=lambda done: progress(done, ROUNDS))
     contestants = tuple(
-        Contestant(assignment=assignments[i], error=errors[i], time=ratio(rounds[str(i)], rounds[PREPARED]))
-        for i in chosen
+        Contestant(
+            assignment=item.assignment,
+            error=item.measured.error,
+            time=ratio(rounds[str(index)], rounds[PREPARED]),
+            over_original=ratio(rounds[str(index)], rounds[ORIGINAL]),
+        )
+        for index, item in enumerate(chosen)
     )
     preparation = ratio(rounds[PREPARED], rounds[ORIGINAL])
-    winner, reason = _judge(contestants, len(assignments), _share(options, rounds), allowed)
+    winner, reason = _judge(contestants, len(candidates), _share(options, rounds), allowed)
     return Contest(contestants=contestants, preparation=preparation, winner=winner, reason=reason)
 
 

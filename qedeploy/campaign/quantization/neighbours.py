@@ -1,7 +1,8 @@
 """What layers in integers save beside each other: conversions that vanish between them, fitted to measured sets.
 
-Three kinds of neighbours: one reads what the other makes; there is floating-point arithmetic between them (the layout
-still stays); both read the same value. Each kind saves so much for every number of the value, everywhere alike.
+Four kinds of neighbours: one reads what the other makes; there are operators between them that can be in integers too;
+there is floating-point arithmetic between them (the layout still stays); both read the same value. Each kind saves so
+much for every number of the value, everywhere alike.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from qedeploy.campaign.quantization.measurement import SetMeasurement
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer, grid_roots
+from qedeploy.export.onnx_networks.quantized_graph import can_carry
 from qedeploy.export.onnx_networks.quantizer import Quantizer
 from qedeploy.search.assign.problem import FLOAT, Pair
 
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     """How two layers are neighbours."""
 
     DIRECT = "direct"
+    CARRIED = "through integer operators"
     THROUGH_FLOAT = "through float operators"
     SAME_INPUT = "same input"
 
@@ -66,9 +69,9 @@ def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
             found[key] = Neighbours(first=first.name, second=second.name, kind=kind, numbers=numbers)
 
     for layer in layers.values():
-        for other in _reached(quantizer, layer):
+        for other, carried in _reached(quantizer, layer):
             direct = roots.get(other.source, other.source) == roots.get(layer.result, layer.result)
-            add(layer, other, Kind.DIRECT if direct else Kind.THROUGH_FLOAT)
+            add(layer, other, Kind.DIRECT if direct else Kind.CARRIED if carried else Kind.THROUGH_FLOAT)
     readers: dict[str, list[IntegerLayer]] = {}
     for layer in layers.values():
         readers.setdefault(roots.get(layer.source, layer.source), []).append(layer)
@@ -121,20 +124,21 @@ def pairs(neighbours: Sequence[Neighbours], savings: Savings) -> tuple[Pair, ...
     return tuple(pair for pair in found if pair.seconds > 0)
 
 
-def _reached(quantizer: Quantizer, layer: IntegerLayer) -> list[IntegerLayer]:
-    """Return the layers that read what `layer` makes, directly or behind operators without weights."""
+def _reached(quantizer: Quantizer, layer: IntegerLayer) -> list[tuple[IntegerLayer, bool]]:
+    """Return the layers that read what `layer` makes, with whether all between could be in integers."""
     editor, layers = quantizer.editor, quantizer.layers
-    found: list[IntegerLayer] = []
-    seen, front = {layer.result}, [layer.result]
+    found: dict[str, bool] = {}
+    seen, front = {layer.result: True}, [layer.result]
     for _ in range(_FARTHEST):
         following: list[str] = []
         for value in front:
             for node in editor.consumers(value):
                 if node.name in layers:
                     if layers[node.name].source == value:
-                        found.append(layers[node.name])
+                        found[node.name] = found.get(node.name, False) or seen[value]
                 elif node.op_type != "ConvTranspose":
+                    carried = seen[value] and can_carry(editor, node, quantizer.grids, quantizer.readings)
                     following.extend(output for output in node.output if output not in seen)
-                    seen.update(node.output)
+                    seen.update({output: seen.get(output, carried) and carried for output in node.output})
         front = following
-    return found
+    return [(layers[name], carried) for name, carried in found.items()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qedeploy.campaign.quantization.contest import Contest, hold_contest
+from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest
+from qedeploy.campaign.quantization.front import front, overestimate
 from qedeploy.campaign.quantization.measurement import (
     Bed,
     LayerMeasurement,
@@ -15,7 +16,7 @@ from qedeploy.campaign.quantization.measurement import (
     measure_sets,
 )
 from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
-from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions, kept_layers
+from qedeploy.campaign.quantization.request import QuantizationOptions, kept_layers
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
@@ -23,14 +24,14 @@ from qedeploy.export.onnx_networks.output_error import require_live
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
 from qedeploy.runtimes.onnxruntime.session import open_session, saturates
-from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Limits, Problem
-from qedeploy.search.assign.solver import Assignment, Objective, assign
+from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
+from qedeploy.search.assign.solver import Assignment
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-_STRICTER = (1.0, 0.6, 0.3, 0.1)
-"""Neighbours on the front: the same problem with these shares of the error that is allowed."""
+_ROUNDS = 2
+"""Times that assignments are made and measured; what the first finds corrects the second."""
 
 _CHECKED_SAMPLES = 2
 
@@ -82,16 +83,21 @@ def quantize_network(
     sets = measure_sets(
         bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
     )
-    savings = fit_savings(neighbours, alone, sets, float_seconds)
-    problem = Problem(
-        float_seconds=float_seconds,
-        layers=_choices(quantizer, allowed, layers),
-        pairs=pairs(neighbours, savings),
-    )
-    progress("assigning precisions", 0, 1)
-    assignments = _front(problem, options)
+    choices = _choices(quantizer, allowed, layers)
+    for round_number in range(_ROUNDS):
+        savings = fit_savings(neighbours, alone, sets, float_seconds)
+        problem = Problem(float_seconds=float_seconds, layers=choices, pairs=pairs(neighbours, savings))
+        known = {tuple(sorted(item.precisions.items())) for item in sets}
+        assignments = front(problem, options, overestimate(layers, sets))
+        fresh = [_quantized(item) for item in assignments if tuple(sorted(_quantized(item).items())) not in known]
+        sets = (*sets, *measure_sets(bed, fresh))
+        progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
     contest = hold_contest(
-        bed, prepared, assignments, options, lambda done, total: progress("measuring the best once more", done, total)
+        bed,
+        prepared,
+        [Candidate(assignment=item, measured=_measured(item, sets)) for item in assignments],
+        options,
+        lambda done, total: progress("measuring the best once more", done, total),
     )
     winner = contest.winner
     if winner is None:
@@ -165,28 +171,13 @@ def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str
     return [dict(item) for item in unique.values()]
 
 
-def _front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
-    """Return the best assignment and its neighbours on the front, the best first; those of all float32 left out."""
-    budgets = options.budgets
-    found: list[Assignment] = []
-    if budgets.limits_time:
-        seconds = budgets.seconds if budgets.seconds is not None else (budgets.share or 1.0) * problem.float_seconds
-        for share in (1.0, 0.97, 0.94):
-            limits = Limits(seconds=seconds * share, error=budgets.error, size=budgets.size)
-            try:
-                found.append(assign(problem, limits, Objective.ERROR))
-            except RequestError:
-                if not found:
-                    raise
-                break
-    else:
-        error = budgets.error or DEFAULT_ERROR
-        found = [assign(problem, Limits(error=error * share, size=budgets.size)) for share in _STRICTER]
-    unique: dict[tuple[str, ...], Assignment] = {}
-    for item in found:
-        if item.quantized:
-            unique.setdefault(item.quantized, item)
-    return list(unique.values())
+def _quantized(assignment: Assignment) -> dict[str, str]:
+    return {name: assignment.precisions[name] for name in assignment.quantized}
+
+
+def _measured(assignment: Assignment, sets: Sequence[SetMeasurement]) -> SetMeasurement:
+    wanted = _quantized(assignment)
+    return next(item for item in sets if item.precisions == wanted)
 
 
 def _require_live_outputs(bed: Bed, prepared: PreparedModel, model: bytes) -> None:

@@ -11,8 +11,8 @@ from qedeploy.export.onnx_networks.calibration import Method
 from qedeploy.search.assign.problem import FLOAT
 from qedeploy.units import Quantity, parse_quantity
 
-DEFAULT_ERROR = 0.01
-"""Error of the outputs that is allowed where no budget says otherwise: noise of a hundredth of the signal's power."""
+DEFAULT_ERROR = 0.02
+"""Error of the outputs that is allowed where no budget says otherwise: noise of a fiftieth of the signal's power."""
 
 _SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
 

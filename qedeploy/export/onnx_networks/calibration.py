@@ -23,6 +23,9 @@ from qedeploy.runtimes.onnxruntime.session import open_session
 Feed = Mapping[str, NDArray[Any]]
 
 _BINS = 4096
+_NUMBERS = 50_000
+"""Numbers of one array that histograms are made of: the extremes are those of all."""
+
 _PERCENTILE = 99.99
 _SHARES = np.geomspace(0.2, 1.0, 40)
 """Candidates of the least squared error: these shares of the range, cut from its longer side or from both."""
@@ -81,7 +84,7 @@ def observe(
     counts = {name: np.zeros(_BINS, np.int64) for name in lows}
     for name, array in passes(len(feeds)):
         if highs[name] > lows[name]:
-            counts[name] += np.histogram(array, bins=_BINS, range=(lows[name], highs[name]))[0]
+            counts[name] += _histogram(array, lows[name], highs[name])
     return {name: ValueStatistics(low=lows[name], high=highs[name], counts=counts[name]) for name in lows}
 
 
@@ -102,6 +105,13 @@ def exposing(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
     known = {item.name for item in copy.graph.output}
     copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in values if name not in known)
     return copy
+
+
+def _histogram(array: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
+    """Return how many numbers fall into each of _BINS bins, of a part of the array where it is large."""
+    flat = array.reshape(-1)[:: -(-array.size // _NUMBERS)]
+    bins = ((flat.astype(np.float64) - low) * (_BINS / (high - low))).astype(np.int64)
+    return np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
 
 
 def _percentile(seen: ValueStatistics) -> tuple[float, float]:

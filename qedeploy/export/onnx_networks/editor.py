@@ -94,7 +94,7 @@ class GraphEditor:
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         graph = model.graph
-        read = {name for node in self.nodes for name in _all_inputs(node)} | self._outputs
+        read = {name for node in self.nodes for name in all_inputs(node)} | self._outputs
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
         graph.initializer.extend(
@@ -106,7 +106,7 @@ class GraphEditor:
         self._producers = {value: node for node in self.nodes for value in node.output if value}
         self._consumers = {}
         for node in self.nodes:
-            for value in dict.fromkeys(_all_inputs(node)):
+            for value in dict.fromkeys(all_inputs(node)):
                 self._consumers.setdefault(value, []).append(node)
 
 
@@ -136,11 +136,11 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     return default if found is None else helper.get_attribute_value(found)
 
 
-def _all_inputs(node: NodeProto) -> list[str]:
+def all_inputs(node: NodeProto) -> list[str]:
     """Return what `node` reads, with what the graphs inside it read from outside."""
     names = [name for name in node.input if name]
     for item in node.attribute:
         for graph in (*((item.g,) if item.HasField("g") else ()), *item.graphs):
-            names.extend(name for inner in graph.node for name in _all_inputs(inner))
+            names.extend(name for inner in graph.node for name in all_inputs(inner))
             names.extend(output.name for output in graph.output)
     return names

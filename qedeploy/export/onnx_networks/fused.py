@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from qedeploy.errors import UserError
 from qedeploy.export.onnx_networks.calibration import Feed, exposing
@@ -81,7 +82,11 @@ def _cut(quantized: QuantizedModel, layer: IntegerLayer) -> bytes:
     from onnx import utils
 
     extractor = utils.Extractor(exposing(quantized.model, (_source(quantized, layer), _result(quantized, layer))))
-    cut: onnx.ModelProto = extractor.extract_model([_source(quantized, layer)], [_result(quantized, layer)])
+    source, result = _source(quantized, layer), _result(quantized, layer)
+    cut: onnx.ModelProto = extractor.extract_model([source], [result])
+    kept = layer.result in quantized.integers
+    cut.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    cut.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8 if kept else TensorProto.FLOAT
     return bytes(cut.SerializeToString())
 
 

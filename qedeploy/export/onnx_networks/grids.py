@@ -31,6 +31,20 @@ class ValueGrid:
         scale = float(np.float32(span / LEVELS))
         return cls(scale=scale, zero_point=int(np.clip(np.rint(-low / scale), 0, LEVELS)))
 
+    @classmethod
+    def through(cls, low: float, high: float, point: float) -> ValueGrid:
+        """Return the grid from `low` to `high` with zero and `point` on it, exactly where `point` is a step or more.
+
+        The grid is made wider to reach `point`, and its step longer by what the remainder takes.
+        """
+        plain = cls.covering(min(low, point), max(high, point))
+        steps = int(abs(point) / plain.scale + 1e-6)
+        if steps == 0:
+            return plain
+        scale = abs(point) / steps
+        zero_point = int(np.clip(np.rint(-min(low, point, 0.0) / scale), 0, LEVELS))
+        return cls(scale=float(np.float32(scale)), zero_point=zero_point)
+
     @property
     def low(self) -> float:
         """Smallest number."""

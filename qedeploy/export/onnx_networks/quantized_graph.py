@@ -2,7 +2,8 @@
 
 A layer in integers reads `DequantizeLinear(QuantizeLinear(value))` and dequantized weights, and a convolution's result
 is quantized again: that is what becomes QLinearConv, QGemm or QLinearMatMul. Between such layers, operators that ONNX
-Runtime has in integers too (an addition, a concatenation, a pooling) stay in integers.
+Runtime has in integers too (an addition, a product, a pooling, a sigmoid) stay in integers, and what only reads
+integers on another grid (regridding) costs nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +16,23 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
-from qedeploy.export.onnx_networks.editor import GraphEditor
+from qedeploy.export.onnx_networks.editor import GraphEditor, all_inputs
 from qedeploy.export.onnx_networks.grids import ValueGrid, weight_scales
 from qedeploy.export.onnx_networks.integer_layers import SAME_GRID, IntegerLayer
+from qedeploy.export.onnx_networks.regridding import Reading
 
-CARRIED = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool", "Resize"}) | SAME_GRID
-"""Operators that stay in integers between integer layers."""
+_OF_TWO = frozenset({"Add", "Mul"})
+CARRIED = (
+    frozenset(
+        {"Concat", "AveragePool", "GlobalAveragePool", "Resize", "Sigmoid", "LeakyRelu", "HardSigmoid",
+         "BatchNormalization"}
+    )
+    | _OF_TWO
+    | SAME_GRID
+)  # fmt: skip
+"""Operators that can stay in integers between integer layers; the last two only where regridding serves."""
 
-_OWN_GRID = frozenset({"Add", "Concat", "AveragePool", "GlobalAveragePool"})
+_REGRIDDED = frozenset({"HardSigmoid", "BatchNormalization"})
 _INT32_ROOM = 2**30
 """Largest bias in steps of its products; sums of products add to it in 32 bits."""
 
@@ -50,23 +60,41 @@ def quantize_graph(
     chosen: Mapping[str, IntegerLayer],
     weight_limits: Mapping[str, int],
     grids: Mapping[str, ValueGrid],
+    readings: Mapping[str, Reading],
 ) -> QuantizedModel:
     """Return `model`, which `editor` shows, with the layers of `chosen` in integers.
 
     `weight_limits` is the largest weight of each, 127 or 63. `grids` holds a grid for the source and the result of each
-    of them and for every value that CARRIED operators make between them.
+    of them and for every value that CARRIED operators make between them, `readings` how some are others' integers.
     """
-    placement = _place(editor, chosen, grids)
-    writer = _Writer(editor, grids, placement)
+    placement = _place(editor, chosen, grids, readings)
+    writer = _Writer(editor, grids, readings, placement)
     for node in editor.nodes:
         writer.add(node, chosen.get(node.name), weight_limits.get(node.name, 0))
     return QuantizedModel(model=writer.model(model), layers=tuple(chosen), integers=writer.integers)
 
 
-def _place(editor: GraphEditor, chosen: Mapping[str, IntegerLayer], grids: Mapping[str, ValueGrid]) -> _Placement:
+def can_carry(
+    editor: GraphEditor, node: NodeProto, grids: Mapping[str, ValueGrid], readings: Mapping[str, Reading]
+) -> bool:
+    """Return whether `node` can be in integers where all that it reads is."""
+    inputs = editor.computed_inputs(node)
+    if node.op_type not in CARRIED or not inputs or not all(value in grids for value in (*inputs, *node.output)):
+        return False
+    if node.op_type in _REGRIDDED:
+        return node.output[0] in readings
+    return len(inputs) == 2 or node.op_type not in _OF_TWO
+
+
+def _place(
+    editor: GraphEditor,
+    chosen: Mapping[str, IntegerLayer],
+    grids: Mapping[str, ValueGrid],
+    readings: Mapping[str, Reading],
+) -> _Placement:
     wanted = {layer.source for layer in chosen.values()}
     made = {layer.result for layer in chosen.values() if not layer.is_linear}
-    carried = _carried(editor, chosen, wanted, made, grids)
+    carried = _carried(editor, chosen, wanted, made, grids, readings)
     made |= {value for node in carried for value in node.output}
     wanted |= {value for node in carried for value in editor.computed_inputs(node)}
     made |= {layer.result for layer in chosen.values() if layer.is_linear and layer.result in wanted}
@@ -79,14 +107,14 @@ def _carried(
     wanted: Collection[str],
     made: Collection[str],
     grids: Mapping[str, ValueGrid],
+    readings: Mapping[str, Reading],
 ) -> list[NodeProto]:
     """Return operators whose inputs are all quantized and whose result an integer layer reads, maybe through others."""
     available = set(made) | {layer.result for layer in chosen.values()}
     candidates = []
     for node in editor.nodes:
         inputs = editor.computed_inputs(node)
-        known = node.op_type in CARRIED and all(value in grids for value in (*inputs, *node.output))
-        if known and inputs and all(value in available for value in inputs):
+        if can_carry(editor, node, grids, readings) and all(value in available for value in inputs):
             candidates.append(node)
             available |= set(node.output)
     kept: list[NodeProto] = []
@@ -99,9 +127,16 @@ def _carried(
 
 
 class _Writer:
-    def __init__(self, editor: GraphEditor, grids: Mapping[str, ValueGrid], placement: _Placement) -> None:
+    def __init__(
+        self,
+        editor: GraphEditor,
+        grids: Mapping[str, ValueGrid],
+        readings: Mapping[str, Reading],
+        placement: _Placement,
+    ) -> None:
         self._editor = editor
         self._grids = grids
+        self._readings = readings
         self._placement = placement
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, NDArray[np.generic]] = {}
@@ -110,6 +145,9 @@ class _Writer:
 
     def add(self, node: NodeProto, layer: IntegerLayer | None, limit: int) -> None:
         """Add `node`, in integers where `layer` is the one it computes."""
+        if node.output[0] in self._readings and node.output[0] in self._placement.made:
+            self._read(node.output[0], self._readings[node.output[0]])
+            return
         copy = NodeProto()
         copy.CopyFrom(node)
         if layer is not None:
@@ -131,13 +169,23 @@ class _Writer:
         """Return what was added as a model with the inputs and outputs of `original`."""
         model = onnx.ModelProto()
         model.CopyFrom(original)
-        read = {name for node in self._nodes for name in node.input}
+        nodes = self._live({item.name for item in original.graph.output})
+        read = {name for node in nodes for name in all_inputs(node)}
         kept = [item for item in original.graph.initializer if item.name in read]
         del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
-        model.graph.node.extend(self._nodes)
+        model.graph.node.extend(nodes)
         model.graph.initializer.extend(kept)
         model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in self._constants.items())
         return model
+
+    def _live(self, outputs: Collection[str]) -> list[NodeProto]:
+        """Return the nodes that something reads: ONNX Runtime runs the others too."""
+        needed, kept = set(outputs), []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                kept.append(node)
+                needed.update(all_inputs(node))
+        return kept[::-1]
 
     def _dequantized(self, value: str) -> str:
         """Return the name under which an integer layer reads `value`, quantizing it for such layers if need be."""
@@ -148,10 +196,26 @@ class _Writer:
             self._pair(value, value, name)
         return name
 
+    def _read(self, value: str, reading: Reading) -> None:
+        """Make `value` of the integers of another."""
+        integers = self.integers[reading.source]
+        if reading.bounds is not None:
+            bounds = [self._constant(f"level.{level}", np.uint8(level)) for level in reading.bounds]
+            clipped = self._name(f"{value}.quantized")
+            self._nodes.append(helper.make_node("Clip", [integers, *bounds], [clipped], name=f"{value}.clip"))
+            integers = clipped
+        inputs = [integers, *self._grid_constants(value, reading.grid)]
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [value], name=f"{value}.dequantize"))
+        self.integers[value] = integers
+
+    def _grid_constants(self, value: str, grid: ValueGrid) -> tuple[str, str]:
+        return (
+            self._constant(f"{value}.scale", np.float32(grid.scale)),
+            self._constant(f"{value}.zero_point", np.uint8(grid.zero_point)),
+        )
+
     def _pair(self, value: str, source: str, result: str) -> None:
-        grid = self._grids[value]
-        scale = self._constant(f"{value}.scale", np.float32(grid.scale))
-        zero = self._constant(f"{value}.zero_point", np.uint8(grid.zero_point))
+        scale, zero = self._grid_constants(value, self._grids[value])
         integers = self._name(f"{value}.quantized")
         self._nodes.append(
             helper.make_node("QuantizeLinear", [source, scale, zero], [integers], name=f"{value}.quantize")

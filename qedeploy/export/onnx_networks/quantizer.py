@@ -13,6 +13,7 @@ from qedeploy.export.onnx_networks.editor import GraphEditor
 from qedeploy.export.onnx_networks.grids import ValueGrid
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer, grid_roots, integer_layers
 from qedeploy.export.onnx_networks.quantized_graph import CARRIED, QuantizedModel, quantize_graph
+from qedeploy.export.onnx_networks.regridding import Reading, regrid
 
 WEIGHT_LIMITS = {"W8A8": 127, "W7A8": 63}
 """Largest weight of each integer precision; both have activations of 8 bits."""
@@ -44,13 +45,15 @@ class Quantizer:
     editor: GraphEditor
     layers: Mapping[str, IntegerLayer]
     grids: Mapping[str, ValueGrid]
+    readings: Mapping[str, Reading]
     tied: tuple[TiedRange, ...]
     refused: Mapping[str, str]
 
     def write(self, precisions: Mapping[str, str]) -> QuantizedModel:
         """Return the network with the layers in `precisions` that have an integer precision in integers."""
         limits = {name: WEIGHT_LIMITS[item] for name, item in precisions.items() if item in WEIGHT_LIMITS}
-        return quantize_graph(self.model, self.editor, {name: self.layers[name] for name in limits}, limits, self.grids)
+        chosen = {name: self.layers[name] for name in limits}
+        return quantize_graph(self.model, self.editor, chosen, limits, self.grids, self.readings)
 
 
 def make_quantizer(
@@ -76,11 +79,14 @@ def make_quantizer(
     ceilings = {layer.result: layer.ceiling for layer in layers.values()}
     chosen = {root: choose_grid(statistics, method, ceilings.get(root)) for root, statistics in seen.items()}
     tied = _tied_ranges(editor, roots, seen)
+    adjusted, readings = regrid(editor, {root: grid for root, grid in chosen.items() if root in values})
+    chosen |= adjusted
     return Quantizer(
         model=model,
         editor=editor,
         layers=layers,
         grids={value: chosen[roots.get(value, value)] for value in values},
+        readings=readings,
         tied=tied,
         refused=_refused(layers, roots, tied),
     )

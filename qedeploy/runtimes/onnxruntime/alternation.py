@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.runtimes.timing import Samples, TimingProtocol, collect
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -102,15 +104,33 @@ def added_seconds(reference: NodeTimes, changed: NodeTimes) -> float:
     return second / pace - first
 
 
-def _session(model: bytes, prefix: Path, threads: int) -> InferenceSession:
+class TimedSession:
+    """One model in memory, measured on one feed as a user's own session runs it.
+
+    With one thread the clock is that thread's, which stands still while other processes have the core; with more it is
+    the wall's.
+    """
+
+    def __init__(self, model: bytes, feed: Feed, threads: int) -> None:
+        self._session = _session(model, None, threads)
+        self._feed = dict(feed)
+        self._clock = time.thread_time if threads == 1 else time.perf_counter
+
+    def measure(self, protocol: TimingProtocol) -> Samples:
+        """Return the time of each query under `protocol` (seconds)."""
+        return collect(lambda: self._session.run(None, self._feed), protocol, self._clock)
+
+
+def _session(model: bytes, prefix: Path | None, threads: int) -> InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_profiling = True
-    options.profile_file_prefix = str(prefix)
+    if prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(prefix)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
