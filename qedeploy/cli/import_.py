@@ -24,19 +24,14 @@ def import_(
     """Turn a LightNAS structure and its training checkpoint into model.pth."""
     from rich.console import Console
 
-    from qedeploy.errors import UserError
-    from qedeploy.model.checkpoint import save_checkpoint
-    from qedeploy.model.importing import import_model, import_record
-    from qedeploy.model.summary import model_lines
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy import api
+    from qedeploy.cli.model_lines import model_lines
 
     target = out or structure.with_suffix(".pth")
-    if target.resolve() in {structure.resolve(), checkpoint.resolve() if checkpoint else None}:
-        raise UserError(f"{target}: is a file to read; choose another --out")
-    device = load_profile(profile)
-    network = import_model(structure, checkpoint, profile=device, resolution=resolution, classes=classes, seed=seed)
-    save_checkpoint(target, network, profile=profile, recipe=import_record(structure, checkpoint))
+    network = api.import_model(
+        structure, checkpoint, profile=profile, resolution=resolution, classes=classes, seed=seed, out=target
+    )
     weights = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
     console = Console(highlight=False)
-    for line in model_lines(network, weights, target, device):
+    for line in model_lines(network, weights, target, api.profile(profile)):
         console.print(line, soft_wrap=True)

@@ -27,14 +27,14 @@ from qedeploy.errors import UserError
 
 
 class Commands(typer.core.TyperGroup):
-    """The commands; an interruption is said in a word, where Typer would leave in silence."""
+    """The commands; an interruption is said in a word, and what it left, where Typer would leave in silence."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
 

@@ -71,6 +71,21 @@ def parse_overrides(texts: Iterable[str]) -> dict[BudgetKind, float]:
     return overrides
 
 
+def limits_of(budgets: Mapping[str, float | str] | Iterable[str]) -> dict[BudgetKind, float]:
+    """Return limits by kind: of texts such as `bitops=7.0G`, or of a mapping from kinds to `7.0G` or to numbers.
+
+    Numbers count operations, bytes, layers or seconds. Raises UserError for a kind or a text that cannot be read.
+    """
+    if not isinstance(budgets, Mapping):
+        return parse_overrides(budgets)
+    units = {BudgetKind.LATENCY.value: "s"}
+    texts = {
+        kind: limit if isinstance(limit, str) else f"{float(limit)!r}{units.get(kind, '')}"
+        for kind, limit in budgets.items()
+    }
+    return parse_overrides(f"{kind}={text}" for kind, text in texts.items())
+
+
 def make_request(
     profile_name: str,
     recipe_name: str | None = None,

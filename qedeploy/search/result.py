@@ -27,6 +27,8 @@ FORMAT = "qedeploy-search/1"
 STRUCTURE_FILE = "structure.json"
 LIGHTNAS_FILE = "best_structure.txt"
 SEARCH_FILE = "search.json"
+MODEL_FILE = "model.pth"
+FRONT_FILE = "front.json"
 
 _BLIND_BELOW = 0.005
 """Nats between the best and the worst pair of a layer below which the score does not tell them apart."""

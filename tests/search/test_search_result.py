@@ -22,7 +22,7 @@ from qedeploy.search.result import (
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
 from qedeploy.search.space.space import BudgetKind
-from qedeploy.search.terminal import warnings
+from qedeploy.search.warnings import warnings
 
 
 def made_by(structure):

@@ -23,6 +23,7 @@ from qedeploy.search.audit.enumeration import Enumeration, TooManyError, relax
 from qedeploy.search.audit.folder_checks import ReadModel, folder_checks
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.methods import EVOLUTION, EXACT
 from qedeploy.search.request import TABLE_FILE
 from qedeploy.search.result import FORMAT, SEARCH_FILE, budget_costs
 from qedeploy.search.score.score import qe_score
@@ -33,7 +34,7 @@ from qedeploy.search.space.recipe_loader import load_recipe, recipe_names
 from qedeploy.search.space.space import BudgetKind, SearchSpace
 from qedeploy.search.space.space_builder import build_space
 
-_METHODS = ("exact", "evolution")
+_METHODS = (EXACT, EVOLUTION)
 
 _COSTS = {
     "flops": BudgetKind.FLOPS,
@@ -193,7 +194,7 @@ def _figures(claims: Claims) -> list[Check]:
 
 
 def _bound(claims: Claims) -> list[Check]:
-    if claims.method != "exact" and "certificate" not in claims.evidence:
+    if claims.method != EXACT and "certificate" not in claims.evidence:
         return [Check(claim="no bound is claimed", holds=True, detail=f"{claims.method} searches without a proof")]
     certificate = _certificate(claims)
     problem = Problem.of(claims.space, claims.budgets)

@@ -12,11 +12,11 @@ from qedeploy.network.structure import Structure
 from qedeploy.search.costs.lower_bounds import require_feasible
 from qedeploy.search.evolution.evolution import CHUNKS_PER_GENERATION, Evolution, EvolutionSettings, State
 from qedeploy.search.evolution.state_file import Checkpoint
+from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.result import SearchResult, budget_costs, keeps
 from qedeploy.search.space.budgets import format_budget
 from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
 
-METHOD = "evolution"
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -29,6 +29,10 @@ class Progress:
     total: int
     score: float
     use: dict[BudgetKind, float]
+
+    def __str__(self) -> str:
+        use = ", ".join(f"{kind} {share:.1%}" for kind, share in self.use.items())
+        return f"best score {self.score:.3f}" + (f"; used of {use}" if use else "")
 
 
 Watch = Callable[[Progress], None]
@@ -63,7 +67,7 @@ def solve(
     with open_workers(processes, cluster) as opened:
         state = _run(evolution, state, opened, checkpoint, watch)
     return SearchResult(
-        method=METHOD,
+        method=EVOLUTION,
         settings=asdict(settings),
         structure=_best(evolution, state),
         evaluations=state.evaluations,
