@@ -27,7 +27,7 @@ from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import Dialect
-from qedeploy.qdq.images import Normalisation, load_images, random_images
+from qedeploy.qdq.images import Normalisation, list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
@@ -250,7 +250,8 @@ def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
     """Return what makes a folder of images a poor thing to calibrate on."""
     if settings.calibration is None:
         return []
-    warnings, count = [], images.shape[0]
+    skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
+    warnings = [f"{settings.calibration}: {skipped}"] if skipped else []
     if settings.images is not None and count < settings.images:
         warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:
