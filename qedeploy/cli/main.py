@@ -83,6 +83,13 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        from qedeploy.packages import missing_package
+
+        if (missing := missing_package(error)) is None:
+            raise
+        print(f"error: {missing}", file=sys.stderr)
+        sys.exit(missing.exit_code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what Python would print about it helps nobody.
         sys.stderr.close()
