@@ -6,7 +6,7 @@ import pytest
 
 from qedeploy.bench.attribution.attribution import Overhead, attribute
 from qedeploy.errors import UserError
-from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.tensorrt.inspector import data_type, read_description
 from qedeploy.runtimes.tensorrt.join import join, node_times
 from qedeploy.runtimes.tensorrt.messages import layers_of, node_names, node_without_kernel, speaks_of_memory
