@@ -198,7 +198,7 @@ def _alternatives(structure: Structure) -> str:
         profile = load_profile(name)
         if profile.runtime not in DIALECTS:
             continue
-        if all(profile.precision(layer.kind, layer.bits) is not None for layer in expand_layers(structure)):
+        if all(profile.precision(layer.category, layer.bits) is not None for layer in expand_layers(structure)):
             carrying.append(name)
     if not carrying:
         return "no shipped profile that can be exported to runs all its layers"
