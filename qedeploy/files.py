@@ -25,6 +25,9 @@ _OPEN_PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """Pipes that the shell has opened for us, `<(command)` for instance: their other end is there."""
 
 
+_RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def require_file(path: Path, limit: int = LARGEST_FILE) -> None:
     """Raise UserError where `path` is no file that can be read, or larger than `limit` bytes."""
     try:
@@ -116,7 +119,11 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
 
 def json_text(document: object) -> str:
     """Return what a JSON file of `document` holds; raises ValueError for numbers that JSON does not have (NaN)."""
-    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    # What JSON leaves as it is and a terminal obeys, or UTF-8 does not have, only ever stands inside of its strings.
+    return _RAW.sub(
+        lambda found: f"\\u{ord(found.group()):04x}",
+        json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+    )
 
 
 def write_json(path: Path, document: object) -> Path:
