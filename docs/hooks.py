@@ -1,6 +1,6 @@
 """Pages of the documentation site that are made when it is built, of what the program and its docstrings already say.
 
-The commands come from the command line's own help, a page for each room of the package from its docstrings, the changelog
+Commands come from the command line's own help, a page for each room of the package from its docstrings; the changelog
 and the guide for contributors from the top of the repository.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import typer.core
 import typer.main
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -65,6 +66,7 @@ def _reference(room: str) -> str:
 def _commands() -> str:
     group = typer.main.get_command(app)
     context = typer.Context(group, info_name="qedeploy")
+    assert isinstance(group, typer.core.TyperGroup)
     pages = [
         get_docs_for_click(obj=command, ctx=context, indent=1, call_prefix="qedeploy")
         for command in group.commands.values()
@@ -81,8 +83,10 @@ def _section(entries: list[Any], title: str) -> list[Any]:
     """Return the list that a navigation has under a title, at any depth."""
     for entry in entries:
         for name, below in entry.items() if isinstance(entry, dict) else ():
+            if not isinstance(below, list):
+                continue
             if name == title:
                 return below
-            if isinstance(below, list) and (found := _section(below, title)):
+            if found := _section(below, title):
                 return found
     return []
