@@ -23,6 +23,11 @@ ROOT = Path(__file__).parents[1]
 # The rooms as data flows through them. The command line has a page of its own.
 ROOMS = ("network", "profiles", "latency", "search", "model", "train", "qdq", "runtimes", "export", "bench", "campaign")
 REFERENCE = "Python"
+ROOMS_INTRODUCTION = """\
+Each page is made from the docstrings of one room of the package. Imports go one way: a room may use those above it in
+this table and none below, and import-linter holds the code to that. `import qedeploy` imports nothing else; each module
+imports PyTorch, ONNX or a runtime where it uses them.
+"""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -38,6 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "commands.md": _commands(),
         "changelog.md": _from_the_top("CHANGELOG.md"),
         "contributing.md": _from_the_top("CONTRIBUTING.md"),
+        "api/index.md": _rooms_page(),
     }
     pages |= {f"api/{room}.md": _reference(room) for room in _rooms()}
     for path, content in pages.items():
@@ -51,16 +57,24 @@ def _rooms() -> list[str]:
     return [room for room in ROOMS if room in found] + sorted(found.difference(ROOMS))
 
 
+def _rooms_page() -> str:
+    rows = [f"| [{room}]({room}.md) | {_described(room)} |" for room in _rooms()]
+    return "\n".join(["# Python\n", ROOMS_INTRODUCTION, "\n| room | what it has |", "|---|---|", *rows])
+
+
+def _described(room: str) -> str:
+    text = (ROOT / "qedeploy" / room / "__init__.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
+
+
 def _reference(room: str) -> str:
     """Return a page with the docstring of a room, then every module of it in the order of their names."""
-    folder = ROOT / "qedeploy" / room
-    described = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in sorted(folder.rglob("*.py"))
+        for path in sorted((ROOT / "qedeploy" / room).rglob("*.py"))
         if path.name != "__init__.py"
     ]
-    return "\n\n".join([f"# {room}", described or "", *(f"::: {module}" for module in modules)])
+    return "\n\n".join([f"# {room}", _described(room), *(f"::: {module}" for module in modules)])
 
 
 def _commands() -> str:
