@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
+from qedeploy.packages import require_package
 
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
@@ -100,6 +101,7 @@ class ModelWriter:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
+        require_package("torch", otherwise="--no-model leaves model.pth out")
         if "torch" not in sys.modules:
             # A program of its own and no fork, nor a copy of the caller's script, which might search once more. In a
             # group of its own, which Ctrl-C does not reach: what has been found so far is still to be written.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.inputs import require_inputs
 from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError
 from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
@@ -135,15 +135,16 @@ class TensorRTRunner:
         profile, self._rows = profile_of(found, description, self.metadata)
         return profile
 
-    def infer(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the engine's first output for `values`, its first input, of the shape that it was loaded for."""
-        inputs = self.description.inputs
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "input.npy"
-            np.save(path, values.astype(np.float32).reshape(inputs[0].shape))
-            written = self._ask("infer", doing="running one query", inputs={inputs[0].name: str(path)}, folder=folder)
-            output: NDArray[Any] = np.load(next(iter(written.values())), allow_pickle=False)
-        return output
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the outputs of one query, of the batch that the engine was opened for."""
+        require_inputs(self._path, {item.name: item.shape for item in self.description.inputs}, inputs)
+        with tempfile.TemporaryDirectory(prefix="qedeploy-query-") as folder:
+            # Tensors may have names that no file can have.
+            files = {name: str(Path(folder) / f"input{index}.npy") for index, name in enumerate(inputs)}
+            for name, file in files.items():
+                np.save(file, inputs[name], allow_pickle=False)
+            written = self._ask("infer", doing="running one query", inputs=files, folder=folder)
+            return {name: np.load(file, allow_pickle=False) for name, file in written.items()}
 
     def report(self) -> EngineReport:
         """Return the engine's report; after `measure` and `profile`."""
@@ -203,7 +204,7 @@ def profile_of(
     kept = np.argsort(whole, kind="stable")[quarter : len(whole) - quarter]
     names = dict.fromkeys(name for layers in found["layers"] for name in layers)
     seconds = {name: float(np.mean([found["layers"][index].get(name, 0.0) for index in kept])) * 1e-3 for name in names}
-    layers = expand_layers(metadata.structure) if metadata is not None else ()
+    layers = metadata.graph.layers if metadata is not None else ()
     rows = join(description, seconds, [layer.name for layer in layers])
     nodes = node_times(rows, {layer.name: layer.macs for layer in layers})
     inside, usual = (float(np.mean(np.asarray(found[name])[kept])) * 1e-3 for name in ("inside", "whole"))
