@@ -7,6 +7,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from qedeploy.runtimes.base import Evaluator
+
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits, which 8-bit weights saturate.
 
@@ -35,6 +37,13 @@ def open_session(
         options.intra_op_num_threads = threads
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def evaluator(model: bytes, *, optimize: bool) -> Evaluator:
+    """Return what runs `model` on inputs by name, its integer products exact."""
+    session = open_session(model, optimize=optimize)
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
 def saturates() -> bool:
