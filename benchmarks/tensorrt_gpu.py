@@ -17,7 +17,7 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import numpy as np
 from qedeploy.bench.benchmark import BenchOptions, benchmark
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.errors import UserError
-from qedeploy.export.baselines import uniform
+from qedeploy.export.baselines import uniform_structure
 from qedeploy.export.compile import BuildChoice, BuildOutcome, build_artefact
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
 from qedeploy.model.build import build
@@ -64,7 +64,7 @@ def weight_only(structure: Structure) -> Structure:
     """Return `structure` with W4A16 pointwise layers, head and classifier, W8A8 depthwise layers and stem."""
     block = Block(expand=W4A16, depthwise=W8A8, project=W4A16)
     return dataclasses.replace(
-        uniform(structure, 8),
+        uniform_structure(structure, 8),
         stages=tuple(dataclasses.replace(stage, blocks=(block,) * len(stage.blocks)) for stage in structure.stages),
         head=dataclasses.replace(structure.head, bits=W4A16),
         classifier=dataclasses.replace(structure.classifier, bits=W4A16),
@@ -72,8 +72,8 @@ def weight_only(structure: Structure) -> Structure:
 
 
 CASES = (
-    Case("float16", "t4-int8", lambda structure: uniform(structure, 8), half=True),
-    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform(structure, 8)),
+    Case("float16", "t4-int8", lambda structure: uniform_structure(structure, 8), half=True),
+    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform_structure(structure, 8)),
     Case("INT8, searched widths carried", "t4-int8", lambda structure: structure),
     Case("INT4, pointwise W4A16", "t4-int4", weight_only),
 )

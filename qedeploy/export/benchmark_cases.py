@@ -9,7 +9,8 @@ from pathlib import Path
 
 from qedeploy.export.baselines import random_network
 from qedeploy.files import write_bytes
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.profile import Profile
@@ -127,12 +128,12 @@ def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
 
 def neutral_bits(profile: Profile) -> Bits:
     """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
-    return profile.native_pairs(LayerKind.POINTWISE)[0]
+    return profile.native_pairs(LayerCategory.POINTWISE)[0]
 
 
 def _random_network(subject: Subject, profile: Profile) -> tuple[LoweredNetwork, Dialect]:
     dialect = dialect_for(profile.runtime, profile.dialect)
-    return dialect.arrange(random_network(subject.structure, dialect)), dialect
+    return dialect.arrange(random_network(structure_graph(subject.structure), dialect)), dialect
 
 
 def _write(subject: Subject, network: LoweredNetwork, dialect: Dialect, folder: Path) -> Path:

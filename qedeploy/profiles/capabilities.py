@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.plugins import RUNTIMES
 from qedeploy.profiles.profile import NO_RUNTIME, Lowering
 
@@ -14,7 +14,7 @@ from qedeploy.profiles.profile import NO_RUNTIME, Lowering
 class Restriction:
     """The layer kinds that a lowering is for, and in words what these have in common."""
 
-    kinds: tuple[LayerKind, ...]
+    kinds: tuple[LayerCategory, ...]
     what: str
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.profiles.capabilities import Capabilities, Restriction
 from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, ignore
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from qedeploy.runtimes.tensorrt.settings import EngineSettings
 
 _MATRIX_PRODUCTS = Restriction(
-    kinds=(LayerKind.POINTWISE, LayerKind.HEAD, LayerKind.CLASSIFIER), what="layers written as MatMul"
+    kinds=(LayerCategory.POINTWISE, LayerCategory.HEAD, LayerCategory.CLASSIFIER, LayerCategory.LINEAR),
+    what="layers written as MatMul",
 )
 """1x1 convolutions and the linear layer."""
 
