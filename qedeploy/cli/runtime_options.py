@@ -31,8 +31,7 @@ class RuntimeCommand(typer.core.TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; what the runtimes contributed is none of its function's arguments."""
-        names = set(ctx.params) & set(self.contributed())
-        ctx.meta[_SETTINGS] = {name: ctx.params.pop(name) for name in names}
+        ctx.meta[_SETTINGS] = {name: ctx.params.pop(name) for name in self.contributed() if name in ctx.params}
         return super().invoke(ctx)
 
     def contributed(self) -> Mapping[str, tuple[Any, typer.models.OptionInfo]]:

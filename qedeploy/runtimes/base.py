@@ -74,12 +74,16 @@ class Artefact:
 class Reference:
     """A runtime that executes ONNX files literally, and so says what an exported file computes.
 
-    `version` returns its name and version; `evaluator` opens a serialised model for as many queries as are wanted, its
-    products exact on every processor, with the graph optimised or as it is.
+    `label` is the runtime's. `version` returns its name and version; `evaluator` opens a serialised model for as many
+    queries as are wanted, its products exact on every processor, with the graph optimised or as it is; `simplify`
+    returns a serialised model with its constants folded and what is redundant gone, its operators still ONNX's. The
+    last two raise whatever the runtime raises.
     """
 
+    label: str
     version: Callable[[], str]
     evaluator: Callable[[bytes, bool], Evaluator]
+    simplify: Callable[[bytes], bytes]
 
 
 class Runtime:

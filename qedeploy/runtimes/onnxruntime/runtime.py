@@ -29,11 +29,20 @@ def _evaluator(model: bytes, optimize: bool) -> Evaluator:
     return evaluator(model, optimize=optimize)
 
 
+def _simplify(model: bytes) -> bytes:
+    from qedeploy.runtimes.onnxruntime.session import simplify
+
+    return simplify(model)
+
+
+_LABEL = "ONNX Runtime"
+
+
 class OnnxRuntime(Runtime):
     """ONNX Runtime's CPU kernels."""
 
     name = "onnxruntime"
-    label = "ONNX Runtime"
+    label = _LABEL
     # It has a true uint8.
     capabilities = Capabilities(lowerings=(Lowering.INT8, Lowering.FLOAT32), unsigned_activation_bits=8)
     suffixes = (".onnx",)
@@ -41,7 +50,7 @@ class OnnxRuntime(Runtime):
     packages = (_PACKAGE,)
     on_cpu = True
     baselines = True
-    reference = Reference(version=_version, evaluator=_evaluator)
+    reference = Reference(label=_LABEL, version=_version, evaluator=_evaluator, simplify=_simplify)
 
     def dialect(self, name: str) -> Dialect:
         """Return the one dialect."""

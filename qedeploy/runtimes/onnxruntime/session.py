@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from pathlib import Path
 
 import onnxruntime
@@ -15,6 +16,7 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 This option keeps to exact kernels. With VNNI all kernels are exact, and the option would only double the time.
 """
 
+_SILENT = 4
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -44,6 +46,18 @@ def evaluator(model: bytes, *, optimize: bool) -> Evaluator:
     session = open_session(model, optimize=optimize)
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def simplify(model: bytes) -> bytes:
+    """Return `model` as the basic level of graph optimisations leaves it: constants folded, what is redundant gone."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = _SILENT
+    with tempfile.TemporaryDirectory(prefix="qedeploy-simplify-") as folder:
+        target = Path(folder) / "simple.onnx"
+        options.optimized_model_filepath = str(target)
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return target.read_bytes()
 
 
 def saturates() -> bool:
