@@ -20,7 +20,7 @@ from torch import Tensor
 from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import require_file
-from qedeploy.network.structure import Structure
+from qedeploy.network.layers import Dimensions
 from qedeploy.qdq.pixels import UnsupportedPixelsError, rgb_pixels
 from qedeploy.words import counted
 
@@ -128,10 +128,11 @@ def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
         raise UserError(f"{name}: not a readable image ({_reason(source, error)}); mend or remove it") from error
 
 
-def centre_crop(pixels: NDArray[np.uint8], size: int, channels: int = 3) -> NDArray[np.uint8]:
-    """Return the middle of an RGB image as (size, size, channels): what networks are evaluated on.
+def centre_crop(pixels: NDArray[np.uint8], size: int | tuple[int, int], channels: int = 3) -> NDArray[np.uint8]:
+    """Return the middle of an RGB image as (height, width, channels): what networks are evaluated on.
 
-    The shorter side is resized to size / 0.875 (bilinear), then the centre is cut out. One channel is ITU-R 601 luma.
+    `size` is both sides, or height and width. The image is resized (bilinear) until it covers size / 0.875, then the
+    centre is cut out. One channel is ITU-R 601 luma.
     """
     from PIL import Image
 
@@ -142,32 +143,33 @@ def centre_crop(pixels: NDArray[np.uint8], size: int, channels: int = 3) -> NDAr
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     if channels == 1:
         picture = picture.convert("L")
-    shorter = max(size, round(size / _CROP_SHARE))
-    scale = shorter / min(picture.size)
+    rows, columns = (size, size) if isinstance(size, int) else size
+    covered = [max(side, round(side / _CROP_SHARE)) for side in (columns, rows)]
+    scale = max(side / found for side, found in zip(covered, picture.size, strict=True))
     picture = picture.resize(
-        (max(size, round(picture.width * scale)), max(size, round(picture.height * scale))), Image.Resampling.BILINEAR
+        (max(columns, round(picture.width * scale)), max(rows, round(picture.height * scale))),
+        Image.Resampling.BILINEAR,
     )
-    left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, channels)
+    left, top = (picture.width - columns) // 2, (picture.height - rows) // 2
+    return np.asarray(picture.crop((left, top, left + columns, top + rows))).reshape(rows, columns, channels)
 
 
-def load_images(folder: Path, structure: Structure, limit: int, normalisation: Normalisation) -> Tensor:
-    """Return up to `limit` images of `folder` as (count, channels, resolution, resolution), normalised.
+def load_images(folder: Path, sizes: Dimensions, limit: int, normalisation: Normalisation) -> Tensor:
+    """Return up to `limit` images of `folder` as (count, *sizes), normalised; `sizes` are channels, height, width.
 
     Raises UserError naming the first file that cannot be read as an image.
     """
-    if structure.input_channels not in {1, 3}:
+    channels = sizes[0]
+    if channels not in {1, 3}:
         raise UserError(
-            f"{folder}: images have 1 or 3 channels and the network takes {structure.input_channels}: "
-            "use --calibrate random"
+            f"{folder}: images have 1 or 3 channels and the network takes {channels}: use --calibrate random"
         )
-    return torch.stack([_load(path, structure, normalisation) for path in find_images(folder, limit)])
+    return torch.stack([_load(path, sizes, normalisation) for path in find_images(folder, limit)])
 
 
-def random_images(structure: Structure, count: int, seed: int) -> Tensor:
-    """Return `count` images of unit normal noise, the same for the same seed."""
-    shape = (count, structure.input_channels, structure.resolution, structure.resolution)
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
+def random_images(sizes: Dimensions, count: int, seed: int) -> Tensor:
+    """Return `count` images of unit normal noise, each of `sizes`: the same for the same seed."""
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, *sizes), np.float32))
 
 
 def _three(option: str, text: str, least: float) -> tuple[float, float, float]:
@@ -237,11 +239,11 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _load(path: Path, structure: Structure, normalisation: Normalisation) -> Tensor:
-    pixels = centre_crop(decode_image(path), structure.resolution, structure.input_channels)
+def _load(path: Path, sizes: Dimensions, normalisation: Normalisation) -> Tensor:
+    channels, height, width = sizes
+    pixels = centre_crop(decode_image(path), (height, width), channels)
     mean, deviation = (
-        np.asarray(values[: structure.input_channels], np.float32)
-        for values in (normalisation.mean, normalisation.deviation)
+        np.asarray(values[:channels], np.float32) for values in (normalisation.mean, normalisation.deviation)
     )
     scaled = pixels.astype(np.float32) / 255
     return torch.from_numpy(np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1)))
