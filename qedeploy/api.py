@@ -299,15 +299,19 @@ def import_model(
     resolution: int | None = None,
     classes: int | None = None,
     seed: int = 0,
+    weights: Literal["auto", "last", "ema"] = "auto",
     out: Path | str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> QuantizedNetwork:
     """Return the PyTorch network of a structure file, with the weights of a LightNAS checkpoint where one is named.
 
     Without one the weights are initialised by `seed`. `resolution` (pixels) and `classes` replace what the files say;
-    `out` is a file such as model.pth to write it to.
+    `weights` takes a checkpoint's last ones or their average, and `say` gets sentences on which they were; `out` is a
+    file such as model.pth to write the network to.
     """
     from qedeploy.errors import UserError
     from qedeploy.model.checkpoint import save_checkpoint
+    from qedeploy.model.foreign_state import Weights
     from qedeploy.model.importing import import_model as read_model
     from qedeploy.model.importing import import_record
     from qedeploy.profiles.loader import load_profile
@@ -316,7 +320,16 @@ def import_model(
     if out is not None and out.resolve() in {file.resolve() for file in (structure, checkpoint) if file is not None}:
         raise UserError(f"{out}: is a file to read; choose another --out")
     device = load_profile(profile)
-    network = read_model(structure, checkpoint, profile=device, resolution=resolution, classes=classes, seed=seed)
+    network = read_model(
+        structure,
+        checkpoint,
+        profile=device,
+        resolution=resolution,
+        classes=classes,
+        seed=seed,
+        weights=Weights(weights),
+        say=say or _say_nothing,
+    )
     if out is not None:
         save_checkpoint(out, network, profile=profile, recipe=import_record(structure, checkpoint))
     return network

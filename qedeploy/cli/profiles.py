@@ -59,7 +59,6 @@ def show(
     from rich.console import Console
 
     from qedeploy.cli.profile_tables import facts_table, lowering_table
-    from qedeploy.profiles.profile import Runtime
 
     console = Console()
     console.print(found.name, style="bold", highlight=False)
@@ -68,7 +67,7 @@ def show(
     console.print(lowering_table(found))
     for table in tables:
         console.print(f"latency table: {_kept(table)}", highlight=False)
-    if not tables and found.runtime is not Runtime.NONE:
+    if not tables and not found.search_only:
         console.print(f"latency table: none; qedeploy measure --profile {profile} makes one", highlight=False)
 
 

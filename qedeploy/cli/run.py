@@ -19,6 +19,7 @@ from qedeploy.cli.options import (
 
 
 def run(
+    context: typer.Context,
     profile: ProfileOption,
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
@@ -56,9 +57,9 @@ def run(
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
     _title("export")
-    exported = export.export(found.model, calibrate=calibrate, seed=seed)
+    exported = export.export(context, found.model, calibrate=calibrate, seed=seed)
     _title("bench")
-    bench.bench(exported, threads=threads, duration=duration, seed=seed)
+    bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
 
 
 def _title(step: str) -> None:
