@@ -141,7 +141,8 @@ def logit_error(outcome: EngineOutcome, batch: int) -> float:
     images = prepared.images[:1].repeat(batch, 1, 1, 1)
     expected = simulation.logits(prepared.network, images[:1]).numpy()
     with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=batch)) as runner:
-        found = runner.infer(images.numpy())[:1]
+        (outputs,) = runner.infer({runner.description.inputs[0].name: images.numpy()}).values()
+        found = outputs[:1]
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 

@@ -1,17 +1,25 @@
-"""What models are fed while they are timed: random values, the same ones for every runtime and the same seed."""
+"""What models are fed: random values while they are timed, and what a caller hands over, checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qedeploy.errors import UserError
+
+OpenShape = tuple[int | None, ...]
+"""A shape whose None dimensions take any size."""
+
 
 def random_values(shape: tuple[int, ...], dtype: DTypeLike, generator: np.random.Generator) -> NDArray[Any]:
-    """Return random values, none of them zero: zeros run faster and draw less power than what a network really meets.
+    """Return random values, the same ones for every runtime and the same seed.
 
-    Floating point values are 0.05 to 2 of either sign, whole numbers 1 to 100 and booleans true.
+    None of them is zero: zeros run faster and draw less power than what a network really meets. Floating
+    point values are 0.05 to 2 of either sign, whole numbers 1 to 100 and booleans true.
     """
     kind = np.dtype(dtype).kind
     if kind == "f":
@@ -20,3 +28,24 @@ def random_values(shape: tuple[int, ...], dtype: DTypeLike, generator: np.random
     if kind == "b":
         return np.ones(shape, dtype)
     return np.asarray(generator.integers(1, 101, shape), dtype)
+
+
+def require_inputs(path: Path, shapes: Mapping[str, OpenShape], inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raise UserError naming the model's `path` and the input, where `inputs` are not one array of each of `shapes`."""
+    if set(inputs) != set(shapes):
+        expected, found = ", ".join(sorted(shapes)), ", ".join(sorted(inputs)) or "none"
+        raise UserError(f"{path}: expected values for its inputs {expected}, found values for {found}")
+    for name, shape in shapes.items():
+        given = np.shape(inputs[name])
+        if not _fits(given, shape):
+            raise UserError(
+                f"{path}: input {name!r}: expected values of shape {_shape_text(shape)}, found {_shape_text(given)}"
+            )
+
+
+def _fits(given: tuple[int, ...], shape: OpenShape) -> bool:
+    return len(given) == len(shape) and all(size in (None, count) for size, count in zip(shape, given, strict=True))
+
+
+def _shape_text(shape: OpenShape) -> str:
+    return "x".join("any" if size is None else str(size) for size in shape) or "a scalar"

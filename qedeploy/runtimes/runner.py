@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
+
+from numpy.typing import NDArray
 
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
@@ -107,4 +109,13 @@ class Runner(Protocol):
 
     def profile(self, protocol: TimingProtocol) -> ProfiledRun:
         """Run queries under `protocol` with the runtime's profiler on; never for headline figures, since it slows."""
+        ...
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run one query of the very artefact that is timed; returns its outputs by name.
+
+        `inputs` has an array for each input by name, converted to the input's type; shapes are those of `description`,
+        except that a model whose batch is open takes any. Later measurements feed random values as before. Raises
+        UserError for other names or shapes.
+        """
         ...

@@ -65,7 +65,7 @@ def test_an_engine_computes_what_its_plan_says(name, tmp_path):
     images = outcome.export.prepared.images
     expected = simulation.logits(outcome.export.prepared.network, images).numpy()
     with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=4)) as runner:
-        found = runner.infer(images.numpy())
+        (found,) = runner.infer({runner.description.inputs[0].name: images.numpy()}).values()
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.75
 

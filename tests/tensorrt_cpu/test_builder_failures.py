@@ -143,7 +143,7 @@ def _weights_on_the_left() -> onnx.ModelProto:
 LOAD = """
 import sys, json
 import tensorrt
-from qedeploy.export.tensorrt.messages import Messages, logger
+from qedeploy.runtimes.tensorrt.messages import Messages, logger
 for path in sys.argv[1:]:
     messages = Messages(lambda event: None)
     log = logger(tensorrt, messages)

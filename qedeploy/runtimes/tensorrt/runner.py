@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.inputs import require_inputs
 from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError
 from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
@@ -135,15 +136,16 @@ class TensorRTRunner:
         profile, self._rows = profile_of(found, description, self.metadata)
         return profile
 
-    def infer(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the engine's first output for `values`, its first input, of the shape that it was loaded for."""
-        inputs = self.description.inputs
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "input.npy"
-            np.save(path, values.astype(np.float32).reshape(inputs[0].shape))
-            written = self._ask("infer", doing="running one query", inputs={inputs[0].name: str(path)}, folder=folder)
-            output: NDArray[Any] = np.load(next(iter(written.values())), allow_pickle=False)
-        return output
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the outputs of one query, of the batch that the engine was opened for."""
+        require_inputs(self._path, {item.name: item.shape for item in self.description.inputs}, inputs)
+        with tempfile.TemporaryDirectory(prefix="qedeploy-query-") as folder:
+            # Tensors may have names that no file can have.
+            files = {name: str(Path(folder) / f"input{index}.npy") for index, name in enumerate(inputs)}
+            for name, file in files.items():
+                np.save(file, inputs[name], allow_pickle=False)
+            written = self._ask("infer", doing="running one query", inputs=files, folder=folder)
+            return {name: np.load(file, allow_pickle=False) for name, file in written.items()}
 
     def report(self) -> EngineReport:
         """Return the engine's report; after `measure` and `profile`."""

@@ -96,17 +96,17 @@ def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
     bottleneck = _least_bottlenecks(space)
     kernel, size = min(space.kernels), float(space.resolution)
     tables = [space_pair_terms(space, kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(space), strict=True)]
-    stem = convolution_terms(3, stems, space.stem_kernel, space.stem_stride, size)
+    stem = convolution_terms(3, stems, space.stem_kernel, space.stem_stride, size, space.score)
     least = cost(stem, space_pair_terms(space, LayerKind.STEM, (space.stem_bits,)))[:, 0]
     before, size = stems, size / space.stem_stride
     for stride, depths in zip(space.strides, space.depths, strict=True):
-        first = block_terms(before[:, None], bottleneck, channels, kernel, stride, size)
-        rest = block_terms(channels, bottleneck, channels, kernel, 1, size / stride)
+        first = block_terms(before[:, None], bottleneck, channels, kernel, stride, size, space.score)
+        rest = block_terms(channels, bottleneck, channels, kernel, 1, size / stride, space.score)
         total = least[:, None] + _least_block(space, cost, first, tables)
         least = np.where(before[:, None] <= channels, total, np.inf).min(axis=0)
         least = least + (min(depths) - 1) * _least_block(space, cost, rest, tables)
         before, size = channels, size / stride
-    head = convolution_terms(before, space.head_channels, 1, 1, size)
+    head = convolution_terms(before, space.head_channels, 1, 1, size, space.score)
     pairs = space_pair_terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
     return float((least + cost(head, pairs).min(axis=-1)).min())
 

@@ -68,7 +68,7 @@ def convolution_terms(
     kernel: Array | int,
     stride: int,
     size: float,
-    settings: ScoreSettings = ScoreSettings(),
+    settings: ScoreSettings,
 ) -> LayerTerms:
     """Return the terms of a full convolution with normalisation and ReLU; `size` is its square input in pixels."""
     taps = np.multiply(in_channels, np.square(kernel))
@@ -90,7 +90,7 @@ def block_terms(
     kernel: Array | int,
     stride: int,
     size: float,
-    settings: ScoreSettings = ScoreSettings(),
+    settings: ScoreSettings,
 ) -> tuple[LayerTerms, LayerTerms, LayerTerms]:
     """Return the terms of an inverted bottleneck's three layers; `size` is the block's square input in pixels.
 

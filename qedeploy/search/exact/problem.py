@@ -17,7 +17,7 @@ from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
 from qedeploy.search.costs.terms import Array, block_terms, convolution_terms, space_pair_terms
 from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
 from qedeploy.search.result import keeps
-from qedeploy.search.score.score import score_weights
+from qedeploy.search.score.score import ScoreSettings, score_weights
 from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
 
 
@@ -179,7 +179,7 @@ class Problem:
         stride = self.space.strides[step] if first else 1
         size = self.sizes[step] if first else self.sizes[step + 1]
         bottleneck = _bottlenecks(out_channels, ratio)
-        terms = block_terms(in_channels, bottleneck, out_channels, kernel, stride, size)
+        terms = block_terms(in_channels, bottleneck, out_channels, kernel, stride, size, self.space.score)
         one, no = np.array(1), np.array(False)
         rows = (
             (in_channels, bottleneck, one, no),
@@ -196,12 +196,12 @@ class Problem:
         """Return stems of these widths."""
         space = self.space
         place = Place(Role.STEM, space.stem_stride, float(space.resolution))
-        return _convolution(np.array(3), channels, space.stem_kernel, place)
+        return _convolution(np.array(3), channels, space.stem_kernel, place, space.score)
 
     def head(self, channels: Array) -> LayerShapes:
         """Return heads that read these channels."""
         place = Place(Role.HEAD, 1, self.sizes[-1])
-        return _convolution(channels, np.array(self.space.head_channels), 1, place)
+        return _convolution(channels, np.array(self.space.head_channels), 1, place, self.space.score)
 
     def satisfied(self, structure: Structure) -> bool:
         """Say whether a structure keeps every limit, judged layer by layer."""
@@ -241,8 +241,10 @@ class Problem:
         return Pairs(bits=bits, terms=space_pair_terms(self.space, kind, bits))
 
 
-def _convolution(in_channels: Array, out_channels: Array, kernel: int, place: Place) -> LayerShapes:
-    terms = convolution_terms(in_channels, out_channels, kernel, place.stride, place.size)
+def _convolution(
+    in_channels: Array, out_channels: Array, kernel: int, place: Place, settings: ScoreSettings
+) -> LayerShapes:
+    terms = convolution_terms(in_channels, out_channels, kernel, place.stride, place.size, settings)
     return LayerShapes(
         in_channels=in_channels,
         out_channels=out_channels,

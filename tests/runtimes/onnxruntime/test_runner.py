@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -85,6 +86,35 @@ def test_an_interruption_is_counted_for_no_node():
     assert profile.nodes[0].seconds == pytest.approx(100.25e-6)
     assert profile.interrupted == pytest.approx(500e-6, rel=0.01)
     assert profile.whole == pytest.approx(whole.mean())
+
+
+def test_a_query_is_answered_by_the_session_that_is_timed(tmp_path):
+    exported(tmp_path / "model.onnx")
+    images = np.random.default_rng(1).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    alone = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    name = alone.get_inputs()[0].name
+    with open_runner(tmp_path / "model.onnx", RunnerOptions()) as runner:
+        found = runner.infer({name: images})
+        assert len(runner.measure(BRIEF).latency) >= BRIEF.iterations
+        again = runner.infer({name: images[:1].astype(np.float64)})
+    expected = alone.run(None, {name: images})
+    assert list(found) == [output.name for output in alone.get_outputs()]
+    np.testing.assert_array_equal(next(iter(found.values())), expected[0])
+    np.testing.assert_allclose(next(iter(again.values())), expected[0][:1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({}, r"expected values for its inputs x, found values for none"),
+        ({"x": np.ones((2, 3, 16, 8), np.float32)}, r"input 'x': expected values of shape anyx3x16x16, found 2x3x16x8"),
+        ({"x": np.float32(1)}, r"found a scalar"),
+    ],
+)
+def test_a_query_of_another_name_or_shape_is_refused(inputs, expected, tmp_path):
+    path = convolution(tmp_path / "model.onnx")
+    with open_runner(path, RunnerOptions()) as runner, pytest.raises(UserError, match=expected):
+        runner.infer(inputs)
 
 
 def text(path: Path) -> Path:
@@ -172,8 +202,6 @@ def test_other_files_are_refused_with_what_is_expected(name):
 
 def test_a_trace_is_plain_json_of_the_runtime(tmp_path):
     """The profiler's form is ONNX Runtime's own: a change of it must fail here and not in a report."""
-    import onnxruntime
-
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
     options.profile_file_prefix = str(tmp_path / "trace")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.report.document import read_result
+from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.machine import Gpu
@@ -46,9 +47,8 @@ def driver(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _pretended(driver, monkeypatch):
-    given = [os.environ["LD_LIBRARY_PATH"]] if os.environ.get("LD_LIBRARY_PATH") else []
-    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([str(driver), *given]))
-    monkeypatch.setenv("PYTHONPATH", str(PRETENDED))
+    for name, folder in (("LD_LIBRARY_PATH", driver), ("PYTHONPATH", PRETENDED)):
+        monkeypatch.setenv(name, str(folder), prepend=os.pathsep)
 
 
 def make_plan(folder: Path, *, record: bool = True, batch=(1, 1, 1), **changes: object) -> Path:
@@ -123,8 +123,27 @@ def test_a_range_of_batches(batch, code, tmp_path):
 
 def test_a_query_goes_in_and_its_answer_comes_out(tmp_path):
     plan = make_plan(tmp_path, batch=(1, 2, 2))
+    images = np.random.default_rng(0).normal(size=(2, 3, 16, 16))
     with TensorRTRunner(plan, RunnerOptions(batch=2)) as runner:
-        assert runner.infer(np.ones((2, 3, 16, 16))).shape == (2, 10)
+        found = runner.infer({"image": images})
+        again = runner.infer({"image": 2 * images})
+    assert list(found) == ["logits"]
+    assert found["logits"].dtype == np.float32
+    expected = images.mean(axis=(1, 2, 3))[:, None] * np.arange(1, 11)
+    np.testing.assert_allclose(found["logits"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(again["logits"], 2 * found["logits"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"picture": np.ones((1, 3, 16, 16))}, "expected values for its inputs image, found values for picture"),
+        ({"image": np.ones((2, 3, 16, 16))}, "input 'image': expected values of shape 1x3x16x16, found 2x3x16x16"),
+    ],
+)
+def test_a_query_of_another_name_or_shape_is_refused(inputs, expected, tmp_path):
+    with TensorRTRunner(make_plan(tmp_path), RunnerOptions()) as runner, pytest.raises(UserError, match=expected):
+        runner.infer(inputs)
 
 
 def test_two_plans_are_compared_in_alternation(tmp_path):

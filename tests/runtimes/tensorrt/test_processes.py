@@ -20,7 +20,7 @@ without_gpu = pytest.mark.skipif(probe().gpu is not None, reason="this machine h
 CHILD = """
 import os, sys, time
 from qedeploy.errors import RequestError
-from qedeploy.export.tensorrt.child import serve
+from qedeploy.runtimes.tensorrt.child import serve
 def answer(request, emit):
     os.write(1, b"native code prints where it likes\\n")
     emit({"event": "seen", "request": request})

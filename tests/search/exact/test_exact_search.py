@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
+from qedeploy.network.layers import LayerKind, expand_layers
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import shape_of, solve
+from qedeploy.search.score.score import ScoreKind, ScoreSettings, layer_entropy
 from qedeploy.search.space.space import BudgetKind, SearchSpace
-from tests.search.exact.small_spaces import Measured, measured, random_space
+from tests.search.exact.small_spaces import Measured, measured, random_space, structures
 
 SPACES = 50
 REQUESTS = 7
@@ -82,3 +86,28 @@ def best_of_shapes(space: SearchSpace, fits: list[Measured]) -> list[float]:
         shape = shape_of(item.structure)
         best[shape] = max(best.get(shape, item.score), item.score)
     return sorted(best.values(), reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_solver_takes_the_shape_term_of_the_spaces_own_score(seed: int) -> None:
+    alphas = ScoreSettings(kind=ScoreKind.DEEPMAD, alpha1=1.7, alpha2=0.4)
+    space = replace(random_space(seed), score=alphas)
+    problem = Problem.of(space, {})
+    structure = next(iter(structures(space)))
+    stem, *stage, head = (layer for layer in expand_layers(structure) if layer.kind is not LayerKind.CLASSIFIER)
+    block = structure.stages[0]
+    blocks = problem.blocks(
+        0,
+        first=True,
+        in_channels=np.array(stem.out_channels),
+        out_channels=np.array(block.out_channels),
+        kernel=np.array(block.kernel),
+        ratio=np.array(block.bottleneck_channels / block.out_channels),
+    )
+    found = [
+        problem.stem(np.array(stem.out_channels)),
+        *blocks.layers,
+        problem.head(np.array(head.in_channels)),
+    ]
+    for layers, layer in zip(found, (stem, *stage[:3], head), strict=True):
+        assert float(layers.terms.entropy) == pytest.approx(layer_entropy(layer, alphas), rel=1e-12)

@@ -1,10 +1,13 @@
-"""Stands in for TensorRT where a plan is run: the calls that are made, as documented. It computes nothing.
+"""Stands in for TensorRT where a plan is run: the calls that are made, as documented.
+
+Logits are the image's mean times 1 to 10: enough to tell that values go in and come out.
 
 A pretended plan is JSON: {"pretended plan": {layer name: milliseconds}, "inspector": {...}, "batch": [min, opt, max]}.
 """
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import json
 import os
@@ -123,8 +126,16 @@ class Context:
             self.compute()
         return True
 
+    def view(self, name):
+        shape = self.get_tensor_shape(name)
+        return np.ctypeslib.as_array((ctypes.c_float * int(np.prod(shape))).from_address(self.addresses[name])).reshape(
+            shape
+        )
+
     def compute(self):
         end = time.perf_counter() + sum(self.engine.times.values()) * 1e-3
+        image, logits = (self.view(name) for name in ("image", "logits"))
+        logits[:] = image.mean(axis=(1, 2, 3), keepdims=True)[:, 0, 0] * np.arange(1, 11)
         while time.perf_counter() < end:
             pass
 
