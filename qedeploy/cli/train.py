@@ -28,9 +28,7 @@ def train(
             help="Begin with the float network, with quantizers on, or with the weights of a checkpoint.",
         ),
     ] = None,
-    epochs: Annotated[
-        float | None, typer.Option(min=0, help="Epochs of the quantized network; 0 only calibrates.")
-    ] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="Epochs with quantizers; 0 calibrates.")] = None,
     float_epochs: Annotated[float | None, typer.Option(min=0, help="Epochs of the float network before it.")] = None,
     profile: Annotated[str | None, typer.Option(help="Train for another device than the model was made for.")] = None,
     distill: Annotated[
@@ -40,9 +38,7 @@ def train(
     rate: Annotated[float | None, typer.Option(help="Highest learning rate of the quantized network.")] = None,
     float_rate: Annotated[float | None, typer.Option(help="Highest learning rate of the float network.")] = None,
     optimizer: Annotated[str | None, typer.Option(metavar="sgd|adamw", help="What takes the steps.")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay, which spares normalisation and steps.")
-    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay, of weights only.")] = None,
     warm_up: Annotated[float | None, typer.Option(help="Epochs in which the rate grows.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of the loss on all classes.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 for none.")] = None,
@@ -71,6 +67,7 @@ def train(
     from rich.console import Console
 
     from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
     from qedeploy.train.recipe import Start, choose_recipe, with_changes
     from qedeploy.train.terminal import print_plan, print_trained, training_shown
@@ -83,7 +80,7 @@ def train(
         torch.set_num_threads(threads)
     words = {"float": Start.FLOAT, "scratch": Start.SCRATCH}
     chosen = with_changes(
-        choose_recipe(recipe, data),
+        choose_recipe(recipe, lambda: len(open_data(data).train.labels)),
         {
             "start": words.get(start or ""),
             "epochs": epochs,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from qedeploy.files import write_bytes
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, expand_layers
 from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import MAX_BITS, Bits, Block, Structure
 from qedeploy.profiles.profile import Lowering
@@ -133,10 +133,7 @@ def _step(bits: int, signed: bool) -> float:
 
 def _random_layer(layer: Layer, grid: Grid | None, dialect: Dialect, generator: np.random.Generator) -> FoldedLayer:
     inputs = layer.weight_count // layer.out_channels
-    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
-    if layer.kind is LayerKind.CLASSIFIER:
-        shape = shape[:2]
-    weight = generator.standard_normal(shape) * np.sqrt(2 / inputs)
+    weight = generator.standard_normal(layer.weight_shape) * np.sqrt(2 / inputs)
     ones = np.ones(layer.out_channels)
     shift = generator.standard_normal(layer.out_channels) * 0.1
     if layer.bits.weight == MAX_BITS:
@@ -153,7 +150,7 @@ def _layer_plan(layer: Layer, grid: Grid | None, folded: FoldedLayer) -> LayerPl
     lowering = Lowering.INT8 if folded.scale is not None and grid is not None else Lowering.FLOAT32
     return LayerPlan(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.category,
         bits=layer.bits,
         lowering=lowering,
         executed=lowering.executed(layer.bits),

@@ -27,7 +27,7 @@ from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import Dialect
-from qedeploy.qdq.images import Normalisation, load_images, random_images
+from qedeploy.qdq.images import Normalisation, list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
@@ -198,7 +198,7 @@ def _alternatives(structure: Structure) -> str:
         profile = load_profile(name)
         if profile.runtime not in DIALECTS:
             continue
-        if all(profile.precision(layer.kind, layer.bits) is not None for layer in expand_layers(structure)):
+        if all(profile.precision(layer.category, layer.bits) is not None for layer in expand_layers(structure)):
             carrying.append(name)
     if not carrying:
         return "no shipped profile that can be exported to runs all its layers"
@@ -250,7 +250,8 @@ def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
     """Return what makes a folder of images a poor thing to calibrate on."""
     if settings.calibration is None:
         return []
-    warnings, count = [], images.shape[0]
+    skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
+    warnings = [f"{settings.calibration}: {skipped}"] if skipped else []
     if settings.images is not None and count < settings.images:
         warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:

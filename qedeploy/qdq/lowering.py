@@ -99,7 +99,7 @@ def _layer_plan(layer: Layer, precision: Precision, grid: Grid | None, folded: F
     low, high = weight_range(folded)
     return LayerPlan(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.category,
         bits=layer.bits,
         lowering=precision.lowering,
         executed=precision.lowering.executed(layer.bits),

@@ -112,7 +112,7 @@ def constants(layer: FoldedLayer) -> Mapping[str, Tensor]:
 
 def _weighted(layer: Layer, value: Reading, folded: FoldedLayer) -> Tensor:
     held = constants(folded)
-    if layer.kind is LayerKind.CLASSIFIER:
+    if layer.kind is LayerKind.LINEAR:
         return (
             value.numbers.to(torch.float64).flatten(1) @ held["weight"].T * (held["scale"] * value.step) + held["bias"]
         )

@@ -13,7 +13,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import write_bytes, write_json, write_text
 from qedeploy.latency.table import write_table
 from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
@@ -51,9 +51,9 @@ def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, f
     """Return every cost of `structure` that a budget can limit, by `network.costs` and the space's latency model."""
     costs = structure_costs(structure)
     executed = {
-        layer.name: space.executed[layer.kind, layer.bits]
+        layer.name: space.executed[layer.category, layer.bits]
         for layer in expand_layers(structure)
-        if layer.kind is not LayerKind.CLASSIFIER
+        if layer.position is not Position.CLASSIFIER
     }
     found = {
         BudgetKind.BITOPS: costs.bitops,

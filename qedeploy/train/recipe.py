@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -132,10 +132,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "crop_share": (0.1, 1),
     "holdout": (1e-4, 0.5),
 }
-_AUGMENTATION_LARGE = 200_000
-"""Pictures from which on the recipe for ImageNet is the usual one."""
-
-_BOUNDS: Mapping[str, tuple[float, float]] = {
+_AUGMENTATION_BOUNDS: Mapping[str, tuple[float, float]] = {
     "crop_padding": (0, 1024),
     "flip": (0, 1),
     "randaugment": (0, 14),
@@ -168,9 +165,9 @@ def load_recipe(name_or_path: str) -> Recipe:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
 
 
-def choose_recipe(name_or_path: str | None, pictures: int) -> Recipe:
+def choose_recipe(name_or_path: str | None, count_pictures: Callable[[], int]) -> Recipe:
     """Return the recipe that is named, or for None the one for so many pictures."""
-    return load_recipe(name_or_path or ("imagenet-240" if pictures >= _LARGE else "quick"))
+    return load_recipe(name_or_path or ("imagenet-240" if count_pictures() >= _LARGE else "quick"))
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qedeploy.train.execution import Progress, Watch
+from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from qedeploy.train.estimate import TrainingPlan
     from qedeploy.train.training import TrainResult
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -83,3 +85,23 @@ def _lines(console: Console) -> Watch:
             console.print(describe(progress), highlight=False)
 
     return watch
+
+
+def print_plan(console: Console, plan: TrainingPlan) -> None:
+    """Print what a training will take, by stage."""
+    from rich.table import Table
+
+    table = Table(title=f"{plan.pictures:,} pictures on {plan.device}", title_justify="left")
+    for heading in ("stage", "epochs", "time per epoch", "images/s", "peak memory", "waiting for pictures"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for stage in plan.stages:
+        table.add_row(
+            stage.name,
+            f"{stage.epochs:g}",
+            f"{stage.seconds_per_epoch:,.1f} s",
+            f"{stage.images_per_second:,.0f}",
+            format_bytes(stage.peak_bytes),
+            f"{stage.waiting_share:.0%}",
+        )
+    console.print(table)
+    console.print(f"about {plan.seconds / 60:,.1f} minutes in all, measured on {plan.steps} steps of each stage")

@@ -82,7 +82,7 @@ class TrainResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Job:
+class Job:
     """Everything that the stages of one training share."""
 
     checkpoint: Checkpoint
@@ -111,7 +111,7 @@ def train(
     after Ctrl-C.
     """
     with joined() as group:
-        job = _prepared(model, data, options, out, group)
+        job = prepared(model, data, options, out, group)
         named = {"model": sha256(model), **_named_settings(job)}
         keeper = Keeper(out, named, options.checkpoint_every)
         if options.restart and group.writes:
@@ -136,7 +136,8 @@ def train(
         return result
 
 
-def _prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: Group) -> _Job:
+def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: Group) -> Job:
+    """Return everything that the stages of a training share, its network on the group's device; raises as `train`."""
     checkpoint = load_checkpoint(model)
     profile = load_profile(options.profile or checkpoint.profile)
     network = retargeted(checkpoint.network, profile)
@@ -169,7 +170,7 @@ def _prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: 
     preparation = dataclasses.replace(preparation, crop_share=settings.crop_share)
     normaliser = Normaliser.of(preparation.channels, settings.mean, settings.deviation, group.device)
     network.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _Job(
+    return Job(
         checkpoint=dataclasses.replace(checkpoint, network=network, profile=options.profile or checkpoint.profile),
         network=network,
         data=labelled,
@@ -224,7 +225,7 @@ def _pixel_statistics(source: ImageSource, preparation: Preparation) -> tuple[tu
     return tuple(round(value, 4) for value in mean), tuple(round(value, 4) for value in deviation)
 
 
-def _named_settings(job: _Job) -> dict[str, object]:
+def _named_settings(job: Job) -> dict[str, object]:
     """Return what names a training: one with other settings is another, and is not gone on with."""
     options = job.options
     recipe = dataclasses.asdict(options.recipe)
@@ -247,17 +248,17 @@ def _plain(value: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _beginning(job: _Job) -> Standing:
+def _beginning(job: Job) -> Standing:
     floats_first = job.start is Start.FLOAT and job.options.recipe.float_epochs > 0
     standing = Standing(stage=FLOAT if floats_first else QUANTIZED)
     if not floats_first:
-        _set_quantizers(job)
+        set_quantizers(job)
     fill(standing, job.network)
     return standing
 
 
 def _train_float(
-    job: _Job,
+    job: Job,
     standing: Standing,
     keeper: Keeper,
     watch: Watch,
@@ -281,7 +282,7 @@ def _train_float(
         dataclasses.replace(job.checkpoint, network=float_twin(_on_cpu(job.network)), images=job.settings).save(
             job.out / FLOAT_FILE
         )
-    _set_quantizers(job)
+    set_quantizers(job)
     standing.stage, standing.step, standing.best, standing.sums = QUANTIZED, 0, None, {}
     standing.optimizer = standing.average = None
     standing.updates = 0
@@ -291,7 +292,7 @@ def _train_float(
 
 
 def _train_quantized(
-    job: _Job,
+    job: Job,
     standing: Standing,
     keeper: Keeper,
     watch: Watch,
@@ -315,7 +316,7 @@ def _train_quantized(
     job.network.load_state_dict(standing.best.weights)
 
 
-def _finished(job: _Job, standing: Standing, skipped: dict[str, int], say: Callable[[str], None]) -> TrainResult:
+def _finished(job: Job, standing: Standing, skipped: dict[str, int], say: Callable[[str], None]) -> TrainResult:
     """Choose between the statistics of training and new ones by the held-out images, and write the checkpoint."""
     say("statistics of the final weights")
     network, pictures = job.network, job.pictures
@@ -354,7 +355,7 @@ def _finished(job: _Job, standing: Standing, skipped: dict[str, int], say: Calla
     )
 
 
-def _set_quantizers(job: _Job) -> None:
+def set_quantizers(job: Job) -> None:
     """Give every quantizer that has none a step: the paper's first ones from scratch, else those of least error."""
     network = job.network
     images = torch.cat(list(_images(job, _STEP_IMAGES)))
@@ -365,12 +366,12 @@ def _set_quantizers(job: _Job) -> None:
         estimate_statistics(network, list(_images(job, _STATISTICS_IMAGES)))
 
 
-def _images(job: _Job, count: int) -> list[Tensor]:
+def _images(job: Job, count: int) -> list[Tensor]:
     pictures = job.pictures
     return list(sample_images(pictures.train, pictures.preparation, pictures.normaliser, count))
 
 
-def _teacher(job: _Job, standing: Standing) -> QuantizedNetwork | None:
+def _teacher(job: Job, standing: Standing) -> QuantizedNetwork | None:
     distill = job.options.distill
     if distill is None:
         return None

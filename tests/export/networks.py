@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, expand_layers
 from qedeploy.network.operations import Operation, consumers, operations
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.qdq.fold import LayerWeights
@@ -69,9 +69,7 @@ def random_grid(made: Operation | None, layer: Layer, signed: bool) -> Grid | No
 
 def random_weights(layer: Layer, generator: np.random.Generator) -> LayerWeights:
     inputs = layer.weight_count // layer.out_channels
-    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
-    if layer.kind is LayerKind.CLASSIFIER:
-        shape = shape[:2]
+    shape = layer.weight_shape
     signs = generator.choice([-1.0, 1.0], layer.out_channels)
     gain = signs * generator.uniform(0.5, 1.5, layer.out_channels)
     shift = generator.normal(0.3, 0.4, layer.out_channels)

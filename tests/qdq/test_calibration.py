@@ -107,7 +107,7 @@ def test_what_cannot_be_calibrated_on(tmp_path, photographs):
     with pytest.raises(UserError, match=r"broken\.jpg: not a readable image"):
         load_images(photographs, structure, 10, Normalisation())
     broken.write_text("not an image")
-    with pytest.raises(UserError, match=r"broken\.jpg: not a readable image \(cannot identify"):
+    with pytest.raises(UserError, match=r"broken\.jpg: not a readable image \(found text"):
         load_images(photographs, structure, 10, Normalisation())
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.layers import Layer, Position
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering, Runtime
@@ -62,7 +62,7 @@ class OnnxRuntimeDialect:
         for step in by_name.values():
             if step.kind is OperationKind.ADD:
                 found.extend(_add_points(step, by_name, quantized))
-            is_head = step.layer is not None and step.layer.kind is LayerKind.HEAD
+            is_head = step.layer is not None and step.layer.position is Position.HEAD
             if is_head and _is_integer(step, quantized) and "pool" in quantized:
                 found.append(_point(step, "QLinearConv puts out a quantized value"))
         return tuple(found)
@@ -135,7 +135,7 @@ class OnnxRuntimeDialect:
     ) -> str:
         folded = packed_layer(folded) if _is_packed(layer) else folded
         operands = [_weight(graph, layer.name, folded), _bias(graph, layer.name, folded, grid)]
-        if layer.kind is LayerKind.CLASSIFIER:
+        if layer.position is Position.CLASSIFIER:
             # DequantizeLinear is propagated over Squeeze and not over Flatten; Gemm becomes QGemm only behind it.
             axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
             value = graph.node("Squeeze", [value, axes], f"{layer.name}.squeeze")
@@ -146,7 +146,7 @@ class OnnxRuntimeDialect:
 
 
 def _is_packed(layer: Layer) -> bool:
-    return layer.kind is LayerKind.STEM and layer.bits.activation < MAX_BITS and packs(layer)
+    return layer.position is Position.STEM and layer.bits.activation < MAX_BITS and packs(layer)
 
 
 def _average_by_convolution(graph: GraphBuilder, operation: Operation, value: str) -> str:

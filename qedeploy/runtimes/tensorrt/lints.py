@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerKind, Position, expand_layers
 from qedeploy.network.operations import consumers, operations
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import ModelMetadata
@@ -50,10 +50,11 @@ def why_not_int8(layer: Layer, plan: LayerPlan, rows: Sequence[EngineRow], dropp
 
 
 def _suspicion(layer: Layer) -> str:
-    if layer.kind is LayerKind.DEPTHWISE and layer.kernel > _SMALL_KERNEL:
+    if layer.kind is LayerKind.DEPTHWISE and max(layer.window.kernel) > _SMALL_KERNEL:
+        size = "x".join(map(str, layer.window.kernel))
         return (
-            f"likely for want of a kernel: of {layer.kernel}x{layer.kernel} depthwise INT8 kernels none was found in "
-            "TensorRT 11.4, only 1x1 and 3x3"
+            f"likely for want of a kernel: of {size} depthwise INT8 kernels none was found in TensorRT 11.4, only 1x1 "
+            "and 3x3"
         )
     if layer.kind is LayerKind.DEPTHWISE and layer.in_channels % 4:
         return f"likely for its {layer.in_channels} channels: INT8 depthwise kernels take 4 at a time"
@@ -95,12 +96,13 @@ def _no_tensor_cores(computed: _Computed) -> list[str]:
 
 def _narrow(computed: _Computed) -> list[str]:
     # Three channels of an image and the classes of a task are nobody's to choose, and depthwise kernels take any four.
-    fixed = {LayerKind.STEM, LayerKind.CLASSIFIER, LayerKind.DEPTHWISE}
+    fixed = {Position.STEM, Position.CLASSIFIER}
     names = [
         f"{layer.name} ({layer.in_channels} to {layer.out_channels})"
         for layer, row in computed
         if row.int8
-        and layer.kind not in fixed
+        and layer.position not in fixed
+        and layer.kind is not LayerKind.DEPTHWISE
         and (layer.in_channels % _WHOLE_CHANNELS or layer.out_channels % _WHOLE_CHANNELS)
     ]
     return (

@@ -16,7 +16,7 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import Role
 from qedeploy.network.costs import BITOPS_PER_FLOP
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.search.costs.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.costs.peak_memory import block_memory, head_memory, stem_memory
 from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
@@ -52,7 +52,7 @@ def require_times(space: SearchSpace) -> None:
         for place, pairs in zip(places, block_bits(space) * 2, strict=False):
             times.table(place, pairs)
         size /= stride
-    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerKind.HEAD])
+    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerCategory.HEAD])
 
 
 def format_minimum(kind: BudgetKind, least: float) -> str:
@@ -97,7 +97,7 @@ def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
     kernel, size = min(space.kernels), float(space.resolution)
     tables = [space_pair_terms(space, kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(space), strict=True)]
     stem = convolution_terms(3, stems, space.stem_kernel, space.stem_stride, size, space.score)
-    least = cost(stem, space_pair_terms(space, LayerKind.STEM, (space.stem_bits,)))[:, 0]
+    least = cost(stem, space_pair_terms(space, LayerCategory.STEM, (space.stem_bits,)))[:, 0]
     before, size = stems, size / space.stem_stride
     for stride, depths in zip(space.strides, space.depths, strict=True):
         first = block_terms(before[:, None], bottleneck, channels, kernel, stride, size, space.score)
@@ -107,7 +107,7 @@ def _least_sum(space: SearchSpace, cost: LayerCost) -> float:
         least = least + (min(depths) - 1) * _least_block(space, cost, rest, tables)
         before, size = channels, size / stride
     head = convolution_terms(before, space.head_channels, 1, 1, size, space.score)
-    pairs = space_pair_terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
+    pairs = space_pair_terms(space, LayerCategory.HEAD, space.pairs[LayerCategory.HEAD])
     return float((least + cost(head, pairs).min(axis=-1)).min())
 
 
@@ -133,7 +133,7 @@ def _least_seconds(space: SearchSpace) -> float:
         total = least[:, None] + first.min(axis=(2, 3))
         least = np.where(before[:, None] <= channels, total, np.inf).min(axis=0)
         before, size = channels, size / stride
-    pairs, index = space.pairs[LayerKind.HEAD], times.index(Role.HEAD, before, space.head_channels)
+    pairs, index = space.pairs[LayerCategory.HEAD], times.index(Role.HEAD, before, space.head_channels)
     return float((least + times.every_pair(Place(Role.HEAD, 1, size), pairs, index).min(axis=0)).min())
 
 
@@ -162,7 +162,7 @@ def _least_peak_memory(space: SearchSpace) -> float:
     """
     channels, stems = np.array(space.channels), np.array(space.stem_channels)
     triples = _least_activations(space)
-    head_bits = min(bits.activation for bits in space.pairs[LayerKind.HEAD])
+    head_bits = min(bits.activation for bits in space.pairs[LayerCategory.HEAD])
     entries = sorted({triple[0] for triple in triples} | {head_bits})
     begins = [entries.index(triple[0]) for triple in triples]
     # least[i, e]: the least peak so far with channels i, when the next layer reads activations of width e.

@@ -12,7 +12,7 @@ import numpy as np
 
 from qedeploy.latency.predictor import Role
 from qedeploy.network.costs import BITOPS_PER_FLOP
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.costs.layer_times import Place, block_places, constant_seconds, layer_times
 from qedeploy.search.costs.peak_memory import block_memory, head_memory, stem_memory
@@ -20,7 +20,7 @@ from qedeploy.search.costs.terms import Array, LayerTerms, PairTerms, block_term
 from qedeploy.search.score.score import ScoreKind, feature_sizes, score_weights
 from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace
 
-BLOCK_KINDS = (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)
+BLOCK_KINDS = (LayerCategory.POINTWISE, LayerCategory.DEPTHWISE, LayerCategory.POINTWISE)
 """Kinds of a block's layers, in the order in which data meets them."""
 
 _FLOPS = frozenset({BudgetKind.FLOPS, BudgetKind.BITOPS})
@@ -63,8 +63,8 @@ class Meter:
             _padded(space_pair_terms(space, kind, bits))
             for kind, bits in zip(BLOCK_KINDS, self.block_bits, strict=True)
         ]
-        self._stem_pair = space_pair_terms(space, LayerKind.STEM, (space.stem_bits,))
-        self._head_pairs = space_pair_terms(space, LayerKind.HEAD, space.pairs[LayerKind.HEAD])
+        self._stem_pair = space_pair_terms(space, LayerCategory.STEM, (space.stem_bits,))
+        self._head_pairs = space_pair_terms(space, LayerCategory.HEAD, space.pairs[LayerCategory.HEAD])
         self._entropy_weights, self._channel_weights = score_weights(
             (space.stem_stride, *space.strides, 1), space.score.stage_ratios
         )
@@ -156,7 +156,7 @@ class Meter:
                         index = times.index(role, out if role is Role.EXPAND else middle, behind, kernel, True)
                     total += times.table(rest[position], pairs)[(live[1:], *index)].sum(axis=0)
             before, size = out, size / stride
-        heads = times.table(Place(Role.HEAD, 1, size), space.pairs[LayerKind.HEAD])
+        heads = times.table(Place(Role.HEAD, 1, size), space.pairs[LayerCategory.HEAD])
         return np.asarray(total + heads[(shapes.head, *times.index(Role.HEAD, before, space.head_channels))])
 
     def _peak_memory(self, shapes: Shapes) -> Array:
@@ -188,7 +188,7 @@ class Meter:
 def block_bits(space: SearchSpace) -> tuple[tuple[Bits, ...], tuple[Bits, ...], tuple[Bits, ...]]:
     """Return the pairs that a gene of widths stands for, in a block's expand, depthwise and project layer."""
     if space.bits_per is BitsPer.LAYER:
-        pointwise, depthwise = space.pairs[LayerKind.POINTWISE], space.pairs[LayerKind.DEPTHWISE]
+        pointwise, depthwise = space.pairs[LayerCategory.POINTWISE], space.pairs[LayerCategory.DEPTHWISE]
         return pointwise, depthwise, pointwise
     choices = space.block_choices
     return (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.score.score import ScoreKind, ScoreSettings, bit_entropy
 from qedeploy.search.space.space import SearchSpace
@@ -118,6 +118,6 @@ def _shape_entropy(in_channels: Array | int, kernel: Array | int, settings: Scor
     return np.asarray(0.5 * np.log(np.multiply(in_channels, np.square(kernel))))
 
 
-def space_pair_terms(space: SearchSpace, kind: LayerKind, bits: tuple[Bits, ...]) -> PairTerms:
+def space_pair_terms(space: SearchSpace, kind: LayerCategory, bits: tuple[Bits, ...]) -> PairTerms:
     """Return the terms of `bits` in layers of `kind`, as the device of `space` executes them."""
     return pair_terms(bits, tuple(space.executed.get((kind, pair), pair) for pair in bits), space.score)

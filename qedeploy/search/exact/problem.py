@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from qedeploy.latency.predictor import Role
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.search.costs.layer_times import Place, block_places
 from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
@@ -125,12 +125,12 @@ class Problem:
     @cached_property
     def head_pairs(self) -> Pairs:
         """The pairs of the head."""
-        return self._pairs(LayerKind.HEAD, self.space.pairs[LayerKind.HEAD])
+        return self._pairs(LayerCategory.HEAD, self.space.pairs[LayerCategory.HEAD])
 
     @cached_property
     def stem_pairs(self) -> Pairs:
         """The one pair of the stem."""
-        return self._pairs(LayerKind.STEM, (self.space.stem_bits,))
+        return self._pairs(LayerCategory.STEM, (self.space.stem_bits,))
 
     @cached_property
     def entries(self) -> tuple[int, ...]:
@@ -237,7 +237,7 @@ class Problem:
         parts = [factor for cost in self.costs for _, factor in cost.parts(layers, pairs)]
         return np.array(parts).reshape(len(parts), len(pairs.bits))
 
-    def _pairs(self, kind: LayerKind, bits: tuple[Bits, ...]) -> Pairs:
+    def _pairs(self, kind: LayerCategory, bits: tuple[Bits, ...]) -> Pairs:
         return Pairs(bits=bits, terms=space_pair_terms(self.space, kind, bits))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import Bits, Convolution, Stage, Structure
 from qedeploy.search.score.entropy import quantized_deviation
 
@@ -100,7 +100,7 @@ def stage_scores(structure: Structure, settings: ScoreSettings = ScoreSettings()
         )
     entropies = [0.0] * len(blocks)
     for layer in expand_layers(structure):
-        if layer.kind is not LayerKind.CLASSIFIER:
+        if layer.position is not Position.CLASSIFIER:
             entropies[_block_index(layer, len(blocks))] += layer_entropy(layer, settings)
     sizes = feature_sizes(structure.resolution, tuple(block.stride for block in blocks))
     return tuple(
@@ -145,8 +145,8 @@ def require_additive(settings: ScoreSettings, method: str) -> None:
 
 
 def _block_index(layer: Layer, blocks: int) -> int:
-    if layer.kind is LayerKind.STEM:
+    if layer.position is Position.STEM:
         return 0
-    if layer.kind is LayerKind.HEAD:
+    if layer.position is Position.HEAD:
         return blocks - 1
     return int(layer.name.split(".")[0].removeprefix("stage"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import Position, expand_layers
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import shape_of, solve
 from qedeploy.search.score.score import ScoreKind, ScoreSettings, layer_entropy
@@ -94,7 +94,7 @@ def test_the_solver_takes_the_shape_term_of_the_spaces_own_score(seed: int) -> N
     space = replace(random_space(seed), score=alphas)
     problem = Problem.of(space, {})
     structure = next(iter(structures(space)))
-    stem, *stage, head = (layer for layer in expand_layers(structure) if layer.kind is not LayerKind.CLASSIFIER)
+    stem, *stage, head = (layer for layer in expand_layers(structure) if layer.position is not Position.CLASSIFIER)
     block = structure.stages[0]
     blocks = problem.blocks(
         0,
