@@ -18,6 +18,7 @@ from qedeploy.cli import (
     bench,
     correlate,
     doctor,
+    evaluate,
     export,
     import_,
     measure,
@@ -94,6 +95,7 @@ def qedeploy(
 app.command("bench")(bench.bench)
 app.command("correlate")(correlate.correlate)
 app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.command("measure")(measure.measure)

@@ -20,6 +20,7 @@ from torch import Tensor
 from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import require_file
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.network.structure import Structure
 from qedeploy.qdq.pixels import UnsupportedPixelsError, rgb_pixels
 from qedeploy.words import counted
@@ -32,19 +33,8 @@ MAX_PIXELS = 100_000_000
 """Pixels of one image that are decoded at the most: about 700 MB of memory."""
 
 _PLUG_INS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".avif": "pillow-avif-plugin"}
-_CROP_SHARE = 0.875
-"""Share of the shorter side that the centre crop keeps: 224 of 256, the usual evaluation of ImageNet models."""
-
 _LONGEST = 8
 """A longer side is cut to so many shorter ones before it is resized: the rest is not in the crop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalisation:
-    """What is subtracted from and divided by, per RGB channel, after scaling to 0..1; ImageNet's by default."""
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +53,18 @@ class FoundImages:
         return f"{counts} skipped: Pillow reads them after `pip install {packages}`"
 
 
-def parse_normalisation(mean: str, deviation: str) -> Normalisation:
-    """Return the normalisation of two texts of three numbers each; raises UserError where they are none."""
-    return Normalisation(mean=_three("mean", mean, -1e6), deviation=_three("deviation", deviation, 1e-6))
+def parse_normalisation(mean: str | None, deviation: str | None) -> ImageSettings | None:
+    """Return image settings with mean and deviation from texts of three numbers each; None where both are None.
+
+    Raises UserError where a text is no three numbers.
+    """
+    if mean is None and deviation is None:
+        return None
+    usual = ImageSettings()
+    return ImageSettings(
+        mean=usual.mean if mean is None else _three("mean", mean, -1e6),
+        deviation=usual.deviation if deviation is None else _three("deviation", deviation, 1e-6),
+    )
 
 
 def list_images(folder: Path) -> FoundImages:
@@ -128,30 +127,35 @@ def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
         raise UserError(f"{name}: not a readable image ({_reason(source, error)}); mend or remove it") from error
 
 
-def centre_crop(pixels: NDArray[np.uint8], size: int, channels: int = 3) -> NDArray[np.uint8]:
+def centre_crop(
+    pixels: NDArray[np.uint8], size: int, channels: int = 3, crop_share: float = ImageSettings().crop_share
+) -> NDArray[np.uint8]:
     """Return the middle of an RGB image as (size, size, channels): what networks are evaluated on.
 
-    The shorter side is resized to size / 0.875 (bilinear), then the centre is cut out. One channel is ITU-R 601 luma.
+    The shorter side is resized to size / `crop_share` (bilinear), then the centre is cut out. One channel is ITU-R 601
+    luma. A gray image, (height, width, 1), stays one.
     """
     from PIL import Image
 
-    height, width = pixels.shape[:2]
+    height, width, found = pixels.shape
+    if (height, width) == (size, size) and crop_share == 1 and found == channels:
+        return pixels
     longest = _LONGEST * min(height, width)
     top, left = (max(0, side - longest) // 2 for side in (height, width))
     pixels = pixels[top : top + longest, left : left + longest]
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if found == 1 else pixels))
     if channels == 1:
         picture = picture.convert("L")
-    shorter = max(size, round(size / _CROP_SHARE))
+    shorter = max(size, round(size / crop_share))
     scale = shorter / min(picture.size)
     picture = picture.resize(
         (max(size, round(picture.width * scale)), max(size, round(picture.height * scale))), Image.Resampling.BILINEAR
     )
     left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, channels)
+    return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, min(found, channels))
 
 
-def load_images(folder: Path, structure: Structure, limit: int, normalisation: Normalisation) -> Tensor:
+def load_images(folder: Path, structure: Structure, limit: int, settings: ImageSettings) -> Tensor:
     """Return up to `limit` images of `folder` as (count, channels, resolution, resolution), normalised.
 
     Raises UserError naming the first file that cannot be read as an image.
@@ -161,7 +165,7 @@ def load_images(folder: Path, structure: Structure, limit: int, normalisation: N
             f"{folder}: images have 1 or 3 channels and the network takes {structure.input_channels}: "
             "use --calibrate random"
         )
-    return torch.stack([_load(path, structure, normalisation) for path in find_images(folder, limit)])
+    return torch.stack([_load(path, structure, settings) for path in find_images(folder, limit)])
 
 
 def random_images(structure: Structure, count: int, seed: int) -> Tensor:
@@ -237,11 +241,9 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _load(path: Path, structure: Structure, normalisation: Normalisation) -> Tensor:
-    pixels = centre_crop(decode_image(path), structure.resolution, structure.input_channels)
-    mean, deviation = (
-        np.asarray(values[: structure.input_channels], np.float32)
-        for values in (normalisation.mean, normalisation.deviation)
-    )
+def _load(path: Path, structure: Structure, settings: ImageSettings) -> Tensor:
+    channels = structure.input_channels
+    pixels = centre_crop(decode_image(path), structure.resolution, channels, settings.crop_share)
+    mean, deviation = (np.asarray(values, np.float32) for values in settings.per_channel(channels))
     scaled = pixels.astype(np.float32) / 255
     return torch.from_numpy(np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1)))

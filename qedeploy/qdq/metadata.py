@@ -10,12 +10,16 @@ import onnx
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
+from qedeploy.model import image_settings
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.network import structure_file
 from qedeploy.network.structure import Structure
 from qedeploy.qdq import plan as plans
 from qedeploy.qdq.plan import LoweringPlan
 
 FORMAT = "qedeploy-onnx/1"
+
+_IMAGES = "qedeploy.images"
 
 
 class DamagedMetadataError(UserError):
@@ -24,11 +28,15 @@ class DamagedMetadataError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
+    """What read_metadata finds: `profile` is the name of the profile that the plan was made for.
+
+    `images` says how pictures were prepared in training, None where the file does not say.
+    """
 
     structure: Structure
     profile: str
     plan: LoweringPlan
+    images: ImageSettings | None = None
 
 
 def to_properties(metadata: ModelMetadata) -> dict[str, str]:
@@ -38,6 +46,7 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
         "qedeploy.structure": json.dumps(structure_file.to_document(metadata.structure)),
         "qedeploy.profile": metadata.profile,
         "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
+        **({} if metadata.images is None else {_IMAGES: json.dumps(image_settings.to_document(metadata.images))}),
     }
 
 
@@ -59,6 +68,7 @@ def read_metadata(path: Path) -> ModelMetadata | None:
             structure=structure_file.from_document(_json(properties, "qedeploy.structure", path), path),
             profile=properties.get("qedeploy.profile", ""),
             plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
+            images=_image_settings(properties, path),
         )
     except UserError as error:
         raise DamagedMetadataError(str(error)) from error
@@ -76,6 +86,12 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise UserError(f"{path}: not an ONNX model: it holds no graph")
     return model
+
+
+def _image_settings(properties: dict[str, str], path: Path) -> ImageSettings | None:
+    if _IMAGES not in properties:
+        return None
+    return image_settings.from_document(_json(properties, _IMAGES, path), f"{path}: {_IMAGES}")
 
 
 def _json(properties: dict[str, str], key: str, path: Path) -> object:

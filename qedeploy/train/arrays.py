@@ -34,9 +34,8 @@ class ImageArrays:
         """Return the file and the place of a picture in it."""
         return f"{self.location}[{index}]"
 
-    def picture(self, index: int, channels: int) -> NDArray[np.uint8]:
-        """Return a picture as (height, width, 1 or 3), whatever `channels` the network has."""
-        del channels
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Return a picture as (height, width, 1 or 3)."""
         picture: NDArray[np.uint8] = self.images[index]
         return picture
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from qedeploy.errors import RequestError
 from qedeploy.train.data import Subset
-from qedeploy.train.pictures import centre_crop
+from qedeploy.train.preparation import Preparation
 from qedeploy.train.recipe import Augmentation
 from qedeploy.train.source import CorruptImageError
-from qedeploy.train.transforms import draws_needed, training_picture
+from qedeploy.train.transforms import draws_needed, plain_picture, training_picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,17 +31,6 @@ class Batch:
     labels: Tensor
     skipped: tuple[str, ...]
     share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """What every picture goes through: `channels` and `size` of the network, and the centre crop's share."""
-
-    channels: int
-    size: int
-    crop_share: float
-    class_places: NDArray[np.int64] = field(repr=False)
-    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,7 +98,7 @@ class TrainingPictures(Dataset[Batch]):
         settings = self._preparation
 
         def prepare(pixels: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
-            return training_picture(pixels, settings.size, self._augmentation, settings.crop_share, draws[row])
+            return training_picture(pixels, settings, self._augmentation, draws[row])
 
         return _made(self._subset, request.places, settings, prepare, share)
 
@@ -128,7 +117,10 @@ class TestPictures(Dataset[Batch]):
         """Return pictures by their number in the subset."""
         settings = self._preparation
         return _made(
-            self._subset, places, settings, lambda pixels, _: centre_crop(pixels, settings.size, settings.crop_share)
+            self._subset,
+            places,
+            settings,
+            lambda pixels, _: plain_picture(pixels, settings),
         )
 
 
@@ -176,7 +168,7 @@ def _made(
     for row, number in enumerate(numbers.tolist()):
         place = int(subset.places[number])
         try:
-            picture = source.picture(place, settings.channels)
+            picture = source.picture(place)
         except CorruptImageError as error:
             if settings.strict:
                 raise

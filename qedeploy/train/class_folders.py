@@ -27,9 +27,9 @@ class ClassFolders:
         """Return the path of a picture."""
         return str(self.files[index])
 
-    def picture(self, index: int, channels: int) -> NDArray[np.uint8]:
+    def picture(self, index: int) -> NDArray[np.uint8]:
         """Return a picture as (height, width, 1 or 3); raises CorruptImageError."""
-        return decode_picture(self.files[index], self.files[index], channels)
+        return decode_picture(self.files[index], self.name(index))
 
 
 def open_class_folders(folder: Path) -> ClassFolders:

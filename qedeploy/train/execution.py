@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from qedeploy.train.batches import Preparation
 from qedeploy.train.data import Subset
 from qedeploy.train.group import Group
+from qedeploy.train.preparation import Preparation
 from qedeploy.train.transforms import Normaliser
 
 

@@ -32,7 +32,7 @@ class Log:
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write all rows so far, and the last of them to TensorBoard."""
@@ -40,12 +40,12 @@ class Log:
         if self._board is not None and rows:
             row = rows[-1]
             for name in ("loss", "top1", "held_out_top1", "rate"):
-                self._board.add_scalar(f"{row['stage']}/{name}", row[name], round(row["epoch"] * 100))  # type: ignore[no-untyped-call]
+                self._board.add_scalar(f"{row['stage']}/{name}", row[name], round(row["epoch"] * 100))
 
     def finish(self, rows: Sequence[Row], result: Mapping[str, object]) -> None:
         """Write train.json and the curves."""
         if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+            self._board.close()
         document = {"format": FORMAT, **self._settings, "versions": versions(), "epochs": list(rows), **result}
         write_json(self.folder / "train.json", document)
         if rows:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qedeploy.train.batches import Preparation, TestPictures, all_places, loaded
+from qedeploy.train.batches import TestPictures, all_places, loaded
 from qedeploy.train.data import Subset
 from qedeploy.train.execution import Execution
+from qedeploy.train.preparation import Preparation
 from qedeploy.train.transforms import Normaliser
 
 BATCH = 100

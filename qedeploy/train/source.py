@@ -38,8 +38,8 @@ class ImageSource(Protocol):
         """Return what a message calls a picture."""
         ...
 
-    def picture(self, index: int, channels: int) -> NDArray[np.uint8]:
-        """Return a picture as (height, width, 1 or 3), for a network of `channels`; raises CorruptImageError."""
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Return a picture as (height, width, 1 or 3); raises CorruptImageError."""
         ...
 
 

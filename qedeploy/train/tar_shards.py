@@ -46,7 +46,7 @@ class TarShards:
         member = self.members[index]
         return f"{self.shards[member.shard]}:{member.name}"
 
-    def picture(self, index: int, channels: int) -> NDArray[np.uint8]:
+    def picture(self, index: int) -> NDArray[np.uint8]:
         """Return a picture as (height, width, 1 or 3); raises CorruptImageError."""
         member = self.members[index]
         try:
@@ -57,7 +57,7 @@ class TarShards:
                 os.close(handle)
         except OSError as error:
             raise CorruptImageError(f"{self.name(index)}: cannot be read: {error.strerror or error}") from error
-        return decode_picture(content, self.name(index), channels)
+        return decode_picture(content, self.name(index))
 
 
 def open_tar_shards(location: Path, shards: Sequence[Path]) -> TarShards:

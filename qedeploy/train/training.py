@@ -17,7 +17,6 @@ from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork, initialize_steps
 from qedeploy.profiles.loader import load_profile
-from qedeploy.train.batches import Preparation
 from qedeploy.train.checkpoints import Keeper, Standing
 from qedeploy.train.data import LabelledData, class_places, open_data, split, whole
 from qedeploy.train.execution import Execution, Pictures, Stage, Watch
@@ -25,6 +24,7 @@ from qedeploy.train.group import Group, joined, on_its_own
 from qedeploy.train.log import Log
 from qedeploy.train.loop import StageTraining, fill, mark_set
 from qedeploy.train.predictions import sample_images, share_right
+from qedeploy.train.preparation import Preparation
 from qedeploy.train.quantization import bypass, choose_steps, estimate_statistics, round_as_device
 from qedeploy.train.recipe import Pixels, Recipe, Start
 from qedeploy.train.source import ImageSource, fingerprint

@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qedeploy.train.pictures import centre_crop, resized
+from qedeploy.qdq.images import centre_crop
+from qedeploy.train.pictures import resized
+from qedeploy.train.preparation import Preparation
 from qedeploy.train.randaugment import rand_augment
 from qedeploy.train.recipe import Augmentation, Crop
 
@@ -31,21 +33,31 @@ def draws_needed(augmentation: Augmentation) -> int:
 
 
 def training_picture(
-    pixels: NDArray[np.uint8], size: int, augmentation: Augmentation, crop_share: float, draws: NDArray[np.float64]
+    pixels: NDArray[np.uint8], prepared: Preparation, augmentation: Augmentation, draws: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
     """Return a picture as training sees it, (size, size, 1 or 3); `draws` are as many as `draws_needed` says."""
+    size = prepared.size
     match augmentation.crop:
         case Crop.RESIZED:
             pixels = _resized_crop(pixels, size, augmentation.crop_scale, draws)
+            if prepared.channels == 1 and pixels.shape[2] == 3:
+                pixels = centre_crop(pixels, size, 1, 1.0)
         case Crop.PADDED:
-            pixels = _padded_crop(centre_crop(pixels, size, crop_share), augmentation.crop_padding, draws)
+            pixels = _padded_crop(
+                centre_crop(pixels, size, prepared.channels, prepared.crop_share), augmentation.crop_padding, draws
+            )
         case Crop.NONE:
-            pixels = centre_crop(pixels, size, crop_share)
+            pixels = plain_picture(pixels, prepared)
     if draws[5] < augmentation.flip:
         pixels = pixels[:, ::-1]
     if augmentation.randaugment:
         pixels = rand_augment(pixels, augmentation.randaugment, augmentation.magnitude, draws[_OWN_DRAWS:])
     return pixels
+
+
+def plain_picture(pixels: NDArray[np.uint8], prepared: Preparation) -> NDArray[np.uint8]:
+    """Return a picture as evaluation sees it, (size, size, 1 or 3)."""
+    return centre_crop(pixels, prepared.size, prepared.channels, prepared.crop_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

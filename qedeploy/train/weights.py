@@ -117,11 +117,11 @@ def with_bits(structure: Structure, pairs: Mapping[str, Bits]) -> Structure:
 
 
 def _nearest(layer: Layer, profile: Profile) -> Bits:
-    offered = profile.pairs(layer.kind)
+    offered = profile.pairs(layer.category)
     if layer.bits in offered:
         return layer.bits
     if not offered:
-        raise RequestError(f"{layer.name}: profile {profile.name} runs no {layer.kind} layers")
+        raise RequestError(f"{layer.name}: profile {profile.name} runs no {layer.category} layers")
     wide = [pair for pair in offered if pair.weight >= layer.bits.weight and pair.activation >= layer.bits.activation]
     if wide:
         return min(wide, key=lambda pair: (pair.weight * pair.activation, pair.weight))
