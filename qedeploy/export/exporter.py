@@ -22,8 +22,7 @@ from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork
-from qedeploy.network.layers import expand_layers
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq import simulation
@@ -111,13 +110,14 @@ def export_checkpoint(
     started = time.monotonic()
     checkpoint = load_checkpoint(path)
     profile = load_profile(settings.profile or checkpoint.profile)
-    dialect = _dialect(profile, checkpoint.structure)
+    graph = structure_graph(checkpoint.structure)
+    dialect = _dialect(profile, graph)
     target = out or path.with_suffix(".onnx")
     if target.suffix.lower() != ".onnx":
         raise UserError(f"--out {target}: expected a file that ends in .onnx, which bench and other tools know it by")
     with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
-        images, source = _images(checkpoint, settings)
+        images, source = _images(checkpoint, graph, settings)
         network = lower(
             trained,
             profile,
@@ -185,42 +185,41 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _dialect(profile: Profile, structure: Structure) -> Dialect:
+def _dialect(profile: Profile, graph: Graph) -> Dialect:
     try:
         profile.require_runtime()
-        for layer in expand_layers(structure):
+        for layer in graph.layers:
             profile.lower(layer)
     except RequestError as error:
-        raise RequestError(f"{error}; {_alternatives(structure)}") from error
+        raise RequestError(f"{error}; {_alternatives(graph)}") from error
     return dialect_for(profile.runtime)
 
 
-def _alternatives(structure: Structure) -> str:
+def _alternatives(graph: Graph) -> str:
     carrying = []
     for name in profile_names():
         profile = load_profile(name)
         if profile.runtime not in DIALECTS:
             continue
-        if all(profile.precision(layer.category, layer.bits) is not None for layer in expand_layers(structure)):
+        if all(profile.precision(layer.category, layer.bits) is not None for layer in graph.layers):
             carrying.append(name)
     if not carrying:
         return "no shipped profile that can be exported to runs all its layers"
     return f"export with --profile {' or '.join(carrying)}"
 
 
-def _images(checkpoint: Checkpoint, settings: ExportSettings) -> tuple[Tensor, StepSource]:
-    structure = checkpoint.structure
+def _images(checkpoint: Checkpoint, graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
     if isinstance(settings.calibration, Path):
         count = settings.images or _FOLDER_IMAGES
         wanted = settings.normalisation or checkpoint.images or ImageSettings()
-        return load_images(settings.calibration, structure, count, wanted), StepSource.IMAGES
-    return random_images(structure, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
+        return load_images(settings.calibration, graph.input, count, wanted), StepSource.IMAGES
+    return random_images(graph.input, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
 
 
 def _write(prepared: Prepared) -> WrittenModel:
     network = prepared.network
     metadata = ModelMetadata(
-        structure=network.structure, profile=network.plan.profile, plan=network.plan, images=prepared.prepared_as
+        graph=network.graph, profile=network.plan.profile, plan=network.plan, images=prepared.prepared_as
     )
     written = write_model(network, prepared.dialect, batch=prepared.settings.batch, metadata=to_properties(metadata))
     try:

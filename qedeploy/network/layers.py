@@ -150,11 +150,10 @@ def expand_layers(structure: Structure) -> tuple[Layer, ...]:
 
     Stages and blocks count from 1; the layers of a block are `expand`, `depthwise` and `project`.
     """
-    square = (structure.resolution, structure.resolution)
     stem = _edge_layer(
         Position.STEM,
         structure.stem,
-        (structure.input_channels, *square),
+        structure.image_sizes,
         float(structure.resolution),
         structure.activation,
     )

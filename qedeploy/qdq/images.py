@@ -21,7 +21,7 @@ from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import require_file
 from qedeploy.model.image_settings import ImageSettings
-from qedeploy.network.structure import Structure
+from qedeploy.network.layers import Dimensions
 from qedeploy.qdq.pixels import UnsupportedPixelsError, rgb_pixels
 from qedeploy.words import counted
 
@@ -128,50 +128,55 @@ def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
 
 
 def centre_crop(
-    pixels: NDArray[np.uint8], size: int, channels: int = 3, crop_share: float = ImageSettings().crop_share
+    pixels: NDArray[np.uint8],
+    size: int | tuple[int, int],
+    channels: int = 3,
+    crop_share: float = ImageSettings().crop_share,
 ) -> NDArray[np.uint8]:
-    """Return the middle of an RGB image as (size, size, channels): what networks are evaluated on.
+    """Return the middle of an RGB image as (height, width, channels): what networks are evaluated on.
 
-    The shorter side is resized to size / `crop_share` (bilinear), then the centre is cut out. One channel is ITU-R 601
-    luma. A gray image, (height, width, 1), stays one.
+    `size` is both sides, or height and width. The image is resized (bilinear) until it covers size / `crop_share`, then
+    the centre is cut out. One channel is ITU-R 601 luma. A gray image, (height, width, 1), stays one.
     """
     from PIL import Image
 
-    height, width, found = pixels.shape
-    if (height, width) == (size, size) and crop_share == 1 and found == channels:
+    height, width, depth = pixels.shape
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if (height, width) == (rows, columns) and crop_share == 1 and depth == channels:
         return pixels
     longest = _LONGEST * min(height, width)
     top, left = (max(0, side - longest) // 2 for side in (height, width))
     pixels = pixels[top : top + longest, left : left + longest]
-    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if found == 1 else pixels))
+    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if depth == 1 else pixels))
     if channels == 1:
         picture = picture.convert("L")
-    shorter = max(size, round(size / crop_share))
-    scale = shorter / min(picture.size)
+    covered = [max(side, round(side / crop_share)) for side in (columns, rows)]
+    scale = max(side / found for side, found in zip(covered, picture.size, strict=True))
     picture = picture.resize(
-        (max(size, round(picture.width * scale)), max(size, round(picture.height * scale))), Image.Resampling.BILINEAR
+        (max(columns, round(picture.width * scale)), max(rows, round(picture.height * scale))),
+        Image.Resampling.BILINEAR,
     )
-    left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, min(found, channels))
+    left, top = (picture.width - columns) // 2, (picture.height - rows) // 2
+    cut = np.asarray(picture.crop((left, top, left + columns, top + rows)))
+    return cut.reshape(rows, columns, min(depth, channels))
 
 
-def load_images(folder: Path, structure: Structure, limit: int, settings: ImageSettings) -> Tensor:
-    """Return up to `limit` images of `folder` as (count, channels, resolution, resolution), normalised.
+def load_images(folder: Path, sizes: Dimensions, limit: int, settings: ImageSettings) -> Tensor:
+    """Return up to `limit` images of `folder` as (count, *sizes), normalised; `sizes` are channels, height, width.
 
     Raises UserError naming the first file that cannot be read as an image.
     """
-    if structure.input_channels not in {1, 3}:
+    channels = sizes[0]
+    if channels not in {1, 3}:
         raise UserError(
-            f"{folder}: images have 1 or 3 channels and the network takes {structure.input_channels}: "
-            "use --calibrate random"
+            f"{folder}: images have 1 or 3 channels and the network takes {channels}: use --calibrate random"
         )
-    return torch.stack([_load(path, structure, settings) for path in find_images(folder, limit)])
+    return torch.stack([_load(path, sizes, settings) for path in find_images(folder, limit)])
 
 
-def random_images(structure: Structure, count: int, seed: int) -> Tensor:
-    """Return `count` images of unit normal noise, the same for the same seed."""
-    shape = (count, structure.input_channels, structure.resolution, structure.resolution)
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
+def random_images(sizes: Dimensions, count: int, seed: int) -> Tensor:
+    """Return `count` images of unit normal noise, each of `sizes`: the same for the same seed."""
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, *sizes), np.float32))
 
 
 def _three(option: str, text: str, least: float) -> tuple[float, float, float]:
@@ -241,9 +246,9 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _load(path: Path, structure: Structure, settings: ImageSettings) -> Tensor:
-    channels = structure.input_channels
-    pixels = centre_crop(decode_image(path), structure.resolution, channels, settings.crop_share)
+def _load(path: Path, sizes: Dimensions, settings: ImageSettings) -> Tensor:
+    channels, height, width = sizes
+    pixels = centre_crop(decode_image(path), (height, width), channels, settings.crop_share)
     mean, deviation = (np.asarray(values, np.float32) for values in settings.per_channel(channels))
     scaled = pixels.astype(np.float32) / 255
     return torch.from_numpy(np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1)))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from qedeploy.model.network import DevicePoint, QuantizedNetwork, layer_modules, quantizers, use_device_grids
 from qedeploy.model.quantizer import SMALLEST_STEP, LsqQuantizer
-from qedeploy.network.operations import consumers, operations
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq.calibration import Wanted, best_step
 from qedeploy.runtimes.registry import DIALECTS
@@ -23,7 +24,7 @@ def round_as_device(network: QuantizedNetwork, profile: Profile) -> None:
     dialect = DIALECTS.get(profile.runtime)
     if dialect is None:
         return
-    steps = operations(network.structure)
+    steps = structure_graph(network.structure).operations
     modules = layer_modules(network)
     read = {value: modules[reader].activation_quantizer for value, reader in consumers(steps).items()}
     quantized = [value for value, quantizer in read.items() if quantizer.quantized]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
-from qedeploy.network.layers import Layer, LayerCategory, LayerKind, expand_layers
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.graph import Graph
+from qedeploy.network.layers import Layer, LayerCategory, LayerKind
+from qedeploy.network.structure import Bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,9 @@ class LayerEstimate:
     bytes_moved: float
 
 
-def estimate(structure: Structure, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:
-    """Return the estimate of every layer of `structure`; `executed` maps layer names to the widths computed in."""
-    return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in expand_layers(structure))
+def estimate(graph: Graph, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:
+    """Return the estimate of every layer of `graph`; `executed` maps layer names to the widths computed in."""
+    return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in graph.layers)
 
 
 def layer_bitops(layer: Layer, bits: Bits) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from qedeploy.network.layers import Layer, LayerKind, Position, expand_layers
-from qedeploy.network.operations import consumers, operations
+from qedeploy.network.layers import Layer, LayerKind, Position
+from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LayerPlan
@@ -26,7 +26,7 @@ def lint(rows: Sequence[EngineRow], metadata: ModelMetadata | None) -> tuple[str
     found = [*_float32(rows), *_quantizers(rows), *_reformats(rows)]
     if metadata is None:
         return tuple(found)
-    layers = {layer.name: layer for layer in expand_layers(metadata.structure)}
+    layers = {layer.name: layer for layer in metadata.graph.layers}
     computed = [(layers[name], row) for row in rows for name in row.layers]
     found += [*_float_outputs(computed, _quantized_readers(metadata)), *_no_tensor_cores(computed), *_narrow(computed)]
     found += _lone_adds(rows)
@@ -137,7 +137,7 @@ def _lone_adds(rows: Sequence[EngineRow]) -> list[str]:
 def _quantized_readers(metadata: ModelMetadata) -> Mapping[str, str]:
     """Return the values that a layer reads through a quantizer, with that layer, by the layer that makes them."""
     quantized = {value.name for value in metadata.plan.values}
-    steps = operations(metadata.structure)
+    steps = metadata.graph.operations
     readers = {name: reader for name, reader in consumers(steps).items() if name in quantized}
     # A convolution that ends in an add writes what the add's reader wants.
     for step in steps:

@@ -10,6 +10,7 @@ from scipy import stats
 from qedeploy.bench.attribution.correlation import correlate, fit_time_model
 from qedeploy.bench.attribution.estimates import estimate
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Structure
 from tests.export.networks import small_structure
@@ -19,7 +20,7 @@ EIGHT = Bits(weight=8, activation=8)
 
 
 def estimates_of(structure: Structure):
-    return estimate(structure, {})
+    return estimate(structure_graph(structure), {})
 
 
 @settings(max_examples=50)
@@ -35,7 +36,10 @@ def test_layer_bitops_sum_to_the_networks(structure):
 
 def test_executed_widths_and_batches():
     structure = small_structure(Bits(weight=4, activation=4))
-    nominal, executed = estimate(structure, {}), estimate(structure, {"head": EIGHT}, batch=3)
+    nominal, executed = (
+        estimate(structure_graph(structure), {}),
+        estimate(structure_graph(structure), {"head": EIGHT}, batch=3),
+    )
     by_name = {item.name: item for item in executed}
     assert by_name["head"].executed == EIGHT
     assert by_name["head"].nominal_bitops == 3 * next(i.nominal_bitops for i in nominal if i.name == "head")
