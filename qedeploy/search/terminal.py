@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.search.evolution.solver import Progress, Watch
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
@@ -71,7 +70,7 @@ def _prediction(table: LatencyTable) -> str:
 
 
 def _next(request: Request, written: Path) -> str:
-    if written.suffix == ".pth" and request.profile.runtime is not Runtime.NONE:
+    if written.suffix == ".pth" and not request.profile.search_only:
         return f"qedeploy export {written}"
     return f"qedeploy score {written.parent / STRUCTURE_FILE}"
 

@@ -16,7 +16,7 @@ from qedeploy.files import sha256
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import quantizers
-from qedeploy.qdq.metadata import read_metadata
+from qedeploy.runtimes.registry import runtime_of
 from qedeploy.runtimes.runner import InputTensor, Runner, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.words import listed
@@ -133,10 +133,6 @@ def _logits(path: Path, runner: Runner, tensor: InputTensor, images: np.ndarray)
 
 
 def _image_settings(path: Path) -> ImageSettings | None:
-    """Return the settings that an ONNX file, or for an engine the one that it was built from, carries."""
-    for candidate in (path, path.with_suffix(".onnx"), path.parent / "model.onnx"):
-        if candidate.suffix.lower() == ".onnx" and candidate.is_file():
-            metadata = read_metadata(candidate)
-            if metadata is not None and metadata.images is not None:
-                return metadata.images
-    return None
+    """Return the settings that an artefact says it was trained with."""
+    metadata = runtime_of(path).metadata(path)
+    return None if metadata is None else metadata.images

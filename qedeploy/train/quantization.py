@@ -14,16 +14,16 @@ from qedeploy.network.graph import structure_graph
 from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq.calibration import Wanted, best_step
-from qedeploy.runtimes.registry import DIALECTS
+from qedeploy.runtimes.registry import dialect_for
 
 _COARSE, _FINE, _SMALLEST_SHARE = 32, 16, 0.02
 
 
 def round_as_device(network: QuantizedNetwork, profile: Profile) -> None:
     """Make `network` round where the runtime of `profile` does; nothing changes for a profile without a runtime."""
-    dialect = DIALECTS.get(profile.runtime)
-    if dialect is None:
+    if profile.search_only:
         return
+    dialect = dialect_for(profile.runtime, profile.dialect)
     steps = structure_graph(network.structure).operations
     modules = layer_modules(network)
     read = {value: modules[reader].activation_quantizer for value, reader in consumers(steps).items()}
