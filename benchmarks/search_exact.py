@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
@@ -48,7 +48,7 @@ def reference() -> None:
     table = table_of("head fixed at W5A5", "recipe", "score", "flops", "gap", "labels", "best of 3, s")
     for recipe in RECIPES:
         request = make_request("any-bits", recipe)
-        fixed = {**request.space.pairs, LayerKind.HEAD: (Bits(weight=5, activation=5),)}
+        fixed = {**request.space.pairs, LayerCategory.HEAD: (Bits(weight=5, activation=5),)}
         solution, seconds = timed(replace(request.space, pairs=fixed), request.budgets)
         used = budget_costs(solution.found[0].structure, request.space)[FLOPS]
         certificate = solution.certificate
@@ -159,7 +159,7 @@ def growth() -> None:
             request.space,
             block_choices=tuple(map(Block.uniform, pairs)),
             pairs=dict.fromkeys(request.space.pairs, pairs),
-            executed={**request.space.executed, **{(kind, pair): pair for kind in LayerKind for pair in pairs}},
+            executed={**request.space.executed, **{(kind, pair): pair for kind in LayerCategory for pair in pairs}},
         )
         row(table, space, request.budgets)
     CONSOLE.print(table)

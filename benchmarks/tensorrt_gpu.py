@@ -26,7 +26,7 @@ import numpy as np
 from qedeploy.bench.benchmark import BenchOptions, benchmark
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.errors import UserError
-from qedeploy.export.baselines import uniform
+from qedeploy.export.baselines import uniform_structure
 from qedeploy.export.compile import EngineChoice, EngineOutcome, export_engine
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
 from qedeploy.model.build import build
@@ -61,7 +61,7 @@ def weight_only(structure: Structure) -> Structure:
     """Return `structure` with W4A16 pointwise layers, head and classifier, W8A8 depthwise layers and stem."""
     block = Block(expand=W4A16, depthwise=W8A8, project=W4A16)
     return dataclasses.replace(
-        uniform(structure, 8),
+        uniform_structure(structure, 8),
         stages=tuple(dataclasses.replace(stage, blocks=(block,) * len(stage.blocks)) for stage in structure.stages),
         head=dataclasses.replace(structure.head, bits=W4A16),
         classifier=dataclasses.replace(structure.classifier, bits=W4A16),
@@ -69,8 +69,8 @@ def weight_only(structure: Structure) -> Structure:
 
 
 CASES = (
-    Case("float16", "t4-int8", lambda structure: uniform(structure, 8), half=True),
-    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform(structure, 8)),
+    Case("float16", "t4-int8", lambda structure: uniform_structure(structure, 8), half=True),
+    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform_structure(structure, 8)),
     Case("INT8, searched widths carried", "t4-int8", lambda structure: structure),
     Case("INT4, pointwise W4A16", "t4-int4", weight_only),
 )

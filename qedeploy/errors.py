@@ -1,7 +1,8 @@
 """What a user can do wrong, as exceptions that carry their exit code.
 
 Each message is one line that names the file, field or layer, says what was expected, and how to mend it.
-The command line prints it and leaves with the code; anything else that escapes is a fault of qedeploy itself.
+The command line prints it and leaves with the code; anything else that escapes is a fault of qedeploy itself, which
+says so and leaves with 70.
 """
 
 from __future__ import annotations

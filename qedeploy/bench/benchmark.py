@@ -255,13 +255,13 @@ def _alternate(
 
 
 def _estimates(metadata: ModelMetadata | None, batch: int) -> tuple[LayerEstimate, ...]:
-    return estimate(metadata.structure, metadata.plan.executed_bits(), batch) if metadata else ()
+    return estimate(metadata.graph, metadata.plan.executed_bits(), batch) if metadata else ()
 
 
 def _uniform_estimates(metadata: ModelMetadata, batch: int) -> tuple[LayerEstimate, ...]:
     from qedeploy.export.baselines import uniform
 
-    return estimate(uniform(metadata.structure, 8), {}, batch)
+    return estimate(uniform(metadata.graph, 8), {}, batch)
 
 
 def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:

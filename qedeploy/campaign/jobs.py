@@ -135,9 +135,9 @@ def _beside(number: int) -> str:
 
 def neutral_bits(profile: Profile) -> Bits:
     """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
-    from qedeploy.network.layers import LayerKind
+    from qedeploy.network.layers import LayerCategory
 
-    return profile.native_pairs(LayerKind.POINTWISE)[0]
+    return profile.native_pairs(LayerCategory.POINTWISE)[0]
 
 
 def _parts(

@@ -12,7 +12,7 @@ import numpy as np
 from qedeploy.export.benchmark_cases import BlockShape, Subject, block_subject, stem_subject, tail_subject
 from qedeploy.latency.predictor import arithmetic
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS
@@ -44,7 +44,7 @@ def stems(space: SearchSpace, around: Bits) -> list[Subject]:
 def tails(space: SearchSpace, profile: Profile, around: Bits) -> list[Subject]:
     """Return heads with the pooling and the classifier behind them, for input channels over the whole range."""
     size = sizes(space)[-1]
-    pairs = {arithmetic(profile, LayerKind.HEAD, bits): bits for bits in reversed(space.pairs[LayerKind.HEAD])}
+    pairs = {arithmetic(profile, LayerCategory.HEAD, bits): bits for bits in reversed(space.pairs[LayerCategory.HEAD])}
     return [
         tail_subject(channels, space.head(bits), space.classifier, size, around)
         for channels in _spread(space.channels)
@@ -151,7 +151,7 @@ def _random_structure(space: SearchSpace, widths: Sequence[Block], random: np.ra
             )
         )
         before = out
-    pairs = space.pairs[LayerKind.HEAD]
+    pairs = space.pairs[LayerCategory.HEAD]
     return Structure(
         stem=space.stem(stem),
         stages=tuple(stages),

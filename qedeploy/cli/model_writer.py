@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from qedeploy.errors import UserError
 from qedeploy.network.structure import Structure
+from qedeploy.packages import require_package
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class ModelWriter:
     """A process that is ready to write a model: leave the block and it is gone."""
 
     def __enter__(self) -> Self:
+        require_package("torch", otherwise="--no-model leaves model.pth out")
         # Spawned, not forked: a fork of a process with threads may hang, and other systems have no fork.
         context = get_context("spawn")
         self._orders, inbox = context.Pipe()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qedeploy.export.baselines import random_network
 from qedeploy.files import write_bytes
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.profile import Profile, Runtime
@@ -113,7 +114,7 @@ def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
 def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
     """Write a subject with random weights as an ONNX file in the profile's dialect, batch 1; returns the file."""
     dialect = dialect_for(profile.runtime)
-    network = dialect.arrange(random_network(subject.structure, dialect))
+    network = dialect.arrange(random_network(structure_graph(subject.structure), dialect))
     if subject.blocks is None:
         model = write_model(network, dialect, batch=1).model
     else:

@@ -15,7 +15,8 @@ from qedeploy.errors import UserError
 from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear
 from qedeploy.model.network import QuantizedNetwork, layer_modules
 from qedeploy.model.quantizer import LsqQuantizer
-from qedeploy.network.operations import Operation, consumers, operations
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.operations import Operation, consumers
 from qedeploy.qdq.calibration import Wanted
 from qedeploy.qdq.fold import LayerWeights, normalisation
 from qedeploy.qdq.plan import Grid
@@ -27,11 +28,10 @@ _CHUNK = 4
 def read_network(network: QuantizedNetwork, source: Path | str) -> TrainedNetwork:
     """Return what `network` holds; raises UserError, naming `source` and the layer, for values that are not finite."""
     modules = layer_modules(network)
-    steps = operations(network.structure)
-    made = {step.name: step for step in steps}
-    readers = consumers(steps)
+    graph = structure_graph(network.structure)
+    made, readers = graph.makers(), consumers(graph.operations)
     return TrainedNetwork(
-        structure=network.structure,
+        graph=graph,
         layers={name: _layer_weights(module, f"{source}: {name}") for name, module in modules.items()},
         grids={
             value: _grid(modules[reader].activation_quantizer, made.get(value), f"{source}: {reader}")
@@ -47,7 +47,7 @@ def training_logits(network: QuantizedNetwork, grids: Mapping[str, Grid], images
     """
     calibrated = copy.deepcopy(network).eval()
     modules = layer_modules(calibrated)
-    for value, reader in consumers(operations(network.structure)).items():
+    for value, reader in consumers(structure_graph(network.structure).operations).items():
         module = modules[reader]
         if not module.activation_quantizer.initialized:
             module.activation_quantizer.set_step(grids[value].step)

@@ -101,4 +101,4 @@ def engine_path(model: Path) -> Path:
 
 def _metadata(result: ExportResult) -> ModelMetadata:
     network = result.prepared.network
-    return ModelMetadata(structure=network.structure, profile=network.plan.profile, plan=network.plan)
+    return ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)

@@ -21,13 +21,12 @@ from qedeploy.export.verification import CHECKED_IMAGES, Verification, Verificat
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.network import QuantizedNetwork
-from qedeploy.network.layers import expand_layers
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import Dialect
-from qedeploy.qdq.images import Normalisation, load_images, random_images
+from qedeploy.qdq.images import Normalisation, list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
@@ -109,13 +108,14 @@ def export_checkpoint(
     started = time.monotonic()
     checkpoint = load_checkpoint(path)
     profile = load_profile(settings.profile or checkpoint.profile)
-    dialect = _dialect(profile, checkpoint.structure)
+    graph = structure_graph(checkpoint.structure)
+    dialect = _dialect(profile, graph)
     target = out or path.with_suffix(".onnx")
     if target.suffix.lower() != ".onnx":
         raise UserError(f"--out {target}: expected a file that ends in .onnx, which bench and other tools know it by")
     with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
-        images, source = _images(checkpoint.structure, settings)
+        images, source = _images(graph, settings)
         network = lower(
             trained,
             profile,
@@ -182,38 +182,38 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _dialect(profile: Profile, structure: Structure) -> Dialect:
+def _dialect(profile: Profile, graph: Graph) -> Dialect:
     try:
         profile.require_runtime()
-        for layer in expand_layers(structure):
+        for layer in graph.layers:
             profile.lower(layer)
     except RequestError as error:
-        raise RequestError(f"{error}; {_alternatives(structure)}") from error
+        raise RequestError(f"{error}; {_alternatives(graph)}") from error
     return dialect_for(profile.runtime)
 
 
-def _alternatives(structure: Structure) -> str:
+def _alternatives(graph: Graph) -> str:
     carrying = []
     for name in profile_names():
         profile = load_profile(name)
         if profile.runtime not in DIALECTS:
             continue
-        if all(profile.precision(layer.kind, layer.bits) is not None for layer in expand_layers(structure)):
+        if all(profile.precision(layer.category, layer.bits) is not None for layer in graph.layers):
             carrying.append(name)
     if not carrying:
         return "no shipped profile that can be exported to runs all its layers"
     return f"export with --profile {' or '.join(carrying)}"
 
 
-def _images(structure: Structure, settings: ExportSettings) -> tuple[Tensor, StepSource]:
+def _images(graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
     if isinstance(settings.calibration, Path):
         count = settings.images or _FOLDER_IMAGES
-        return load_images(settings.calibration, structure, count, settings.normalisation), StepSource.IMAGES
-    return random_images(structure, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
+        return load_images(settings.calibration, graph.input, count, settings.normalisation), StepSource.IMAGES
+    return random_images(graph.input, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
 
 
 def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> WrittenModel:
-    metadata = ModelMetadata(structure=network.structure, profile=network.plan.profile, plan=network.plan)
+    metadata = ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
     written = write_model(network, dialect, batch=batch, metadata=to_properties(metadata))
     try:
         onnx.checker.check_model(written.model, full_check=True)
@@ -250,7 +250,8 @@ def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
     """Return what makes a folder of images a poor thing to calibrate on."""
     if settings.calibration is None:
         return []
-    warnings, count = [], images.shape[0]
+    skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
+    warnings = [f"{settings.calibration}: {skipped}"] if skipped else []
     if settings.images is not None and count < settings.images:
         warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:

@@ -186,7 +186,7 @@ def _exposed(network: LoweredNetwork, written: WrittenModel) -> onnx.ModelProto:
 def _tensors(network: LoweredNetwork, written: WrittenModel) -> Mapping[str, str]:
     """Return the graph's tensor for each value: its integers where it is quantized, else the value itself."""
     found = {}
-    for name in (IMAGE, *(step.name for step in network.operations)):
+    for name in (IMAGE, *(step.name for step in network.graph.operations)):
         quantized = written.quantized.get(name)
         integers = quantized.integers if quantized is not None else None
         found[name] = integers if integers is not None else written.values[name]
@@ -215,7 +215,7 @@ def _check_chunk(
     checks = []
     if IMAGE in grids:
         checks.append(_compare(IMAGE, images.to(torch.float64), reading(IMAGE), grids[IMAGE], float_tolerance))
-    for step in network.operations:
+    for step in network.graph.operations:
         value = simulation.execute(step, [reading(name) for name in step.inputs], network.layers.get(step.name))
         checks.append(_compare(step.name, value, reading(step.name), grids.get(step.name), float_tolerance))
     return checks

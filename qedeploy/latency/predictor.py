@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from qedeploy.errors import RequestError
 from qedeploy.latency.curve import Curve, CurveError
 from qedeploy.latency.table import LatencyTable, Part, Point, Shape
-from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
+from qedeploy.network.layers import Layer, LayerCategory, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.profile import Lowering, Profile
 
@@ -39,12 +39,12 @@ _PARTS = {
     Role.HEAD: Part.HEAD,
 }
 _KINDS = {
-    Part.STEM: LayerKind.STEM,
-    Part.POINTWISE: LayerKind.POINTWISE,
-    Part.DEPTHWISE: LayerKind.DEPTHWISE,
-    Part.SHORTCUT: LayerKind.POINTWISE,
-    Part.HEAD: LayerKind.HEAD,
-    Part.CLASSIFIER: LayerKind.CLASSIFIER,
+    Part.STEM: LayerCategory.STEM,
+    Part.POINTWISE: LayerCategory.POINTWISE,
+    Part.DEPTHWISE: LayerCategory.DEPTHWISE,
+    Part.SHORTCUT: LayerCategory.POINTWISE,
+    Part.HEAD: LayerCategory.HEAD,
+    Part.CLASSIFIER: LayerCategory.CLASSIFIER,
 }
 
 Arithmetic = tuple[Lowering, bool]
@@ -67,7 +67,7 @@ class LatencyModel:
             )
         self._curves = {key: Curve(key[0], points) for key, points in grouped.items()}
 
-    def require(self, kind: LayerKind, bits: Bits) -> None:
+    def require(self, kind: LayerCategory, bits: Bits) -> None:
         """Raise RequestError where the table has no points for layers of `kind` at `bits`."""
         wanted = arithmetic(self.profile, kind, bits)
         if not any(_KINDS[key[0]] is kind and key[3] == wanted for key in self._curves):
@@ -208,12 +208,12 @@ def _ticks(seconds: ArrayLike) -> NDArray[np.float64]:
 
 def role_of(layer: Layer) -> Role:
     """Return where `layer`, which is not the classifier, stands in its network."""
-    if layer.kind in {LayerKind.STEM, LayerKind.HEAD, LayerKind.DEPTHWISE}:
-        return Role(layer.kind.value)
+    if layer.category is not LayerCategory.POINTWISE:
+        return Role(layer.category.value)
     return Role.EXPAND if layer.name.endswith(".expand") else Role.PROJECT
 
 
-def arithmetic(profile: Profile, kind: LayerKind, bits: Bits) -> Arithmetic:
+def arithmetic(profile: Profile, kind: LayerCategory, bits: Bits) -> Arithmetic:
     """Return how `profile` computes layers of `kind` at `bits`; raises RequestError for a pair that it lacks."""
     precision = profile.precision(kind, bits)
     if precision is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qedeploy.latency.table import Part, Shape
-from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
+from qedeploy.network.layers import Layer, expand_layers, expanded_blocks, round_up
 from qedeploy.network.structure import Structure
 
 
@@ -44,7 +44,7 @@ def _layer_shape(layer: Layer, multiple: int) -> Shape:
     role = layer.name.rpartition(".")[2]
     inside_in, inside_out = role in {"depthwise", "project"}, role in {"expand", "depthwise"}
     return Shape(
-        part=Part.POINTWISE if layer.kind is LayerKind.POINTWISE else Part(layer.kind.value),
+        part=Part(layer.category.value),
         in_channels=round_up(layer.in_channels, multiple if inside_in else 1),
         out_channels=round_up(layer.out_channels, multiple if inside_out else 1),
         kernel=layer.kernel,

@@ -21,7 +21,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
 from qedeploy.model.layers import QuantizedConvolution
 from qedeploy.model.network import QuantizedLayer, QuantizedNetwork, layer_modules
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import MAX_BITS, Bits, Structure
 from qedeploy.words import listed
 
@@ -80,10 +80,10 @@ def network_from_reference(structure: Structure, state: Mapping[str, Tensor], so
 
 def reference_prefix(layer: Layer, stages: int) -> tuple[str, str | None]:
     """Return the prefixes of a layer's convolution and of its normalisation (None for the classifier)."""
-    if layer.kind is LayerKind.CLASSIFIER:
+    if layer.position is Position.CLASSIFIER:
         return _CLASSIFIER, None
-    if layer.kind in {LayerKind.STEM, LayerKind.HEAD}:
-        block = f"block_list.{0 if layer.kind is LayerKind.STEM else stages + 1}"
+    if layer.position is not None:
+        block = f"block_list.{0 if layer.position is Position.STEM else stages + 1}"
     else:
         stage, inner, role = layer.name.split(".")
         position = int(inner.removeprefix("block")) - 1

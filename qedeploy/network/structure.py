@@ -171,6 +171,11 @@ class Structure:
     activation: Activation = Activation.RELU
     linear_bottlenecks: bool = False
 
+    @property
+    def image_sizes(self) -> tuple[int, int, int]:
+        """Channels, height and width of what it reads."""
+        return self.input_channels, self.resolution, self.resolution
+
     def __post_init__(self) -> None:
         _require_int("resolution", self.resolution, 1)
         _require_int("input_channels", self.input_channels, 1)

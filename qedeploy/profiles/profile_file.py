@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from qedeploy.errors import UserError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import MAX_BITS, Bits
-from qedeploy.profiles.profile import Lowering, Memory, Precision, Profile, Rate, Runtime
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering, Memory, Precision, Profile, Rate, Runtime
 from qedeploy.schema import validate
 from qedeploy.units import Quantity, parse_quantity
 
-MATMUL_KINDS = (LayerKind.POINTWISE, LayerKind.HEAD, LayerKind.CLASSIFIER)
+MATMUL_KINDS = (LayerCategory.POINTWISE, LayerCategory.HEAD, LayerCategory.CLASSIFIER, LayerCategory.LINEAR)
 """Layers that can be written as a matrix product: 1x1 convolutions and the linear one."""
 
 _UNSIGNED_BITS = {Runtime.TENSORRT: 7, Runtime.ONNXRUNTIME: 8}
@@ -30,7 +30,7 @@ _LOWERINGS = {
 
 
 def _all_kinds(value: object) -> object:
-    return list(LayerKind) if value == "all" else value
+    return list(REQUIRED_CATEGORIES) if value == "all" else value
 
 
 def _quantity(quantity: Quantity) -> BeforeValidator:
@@ -50,7 +50,7 @@ class _Table(BaseModel):
 class _PrecisionTable(_Table):
     """Every weight width with every activation width, for every kind."""
 
-    kinds: Annotated[list[LayerKind], BeforeValidator(_all_kinds), Field(min_length=1)]
+    kinds: Annotated[list[LayerCategory], BeforeValidator(_all_kinds), Field(min_length=1)]
     weight_bits: Widths
     activation_bits: Widths
     lowering: Lowering
@@ -100,7 +100,7 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
         source=" ".join(table.source.split()),
         recipe=table.recipe,
         unsigned_activation_bits=table.unsigned_activation_bits,
-        precisions={kind: _precisions(table, kind) for kind in LayerKind},
+        precisions={kind: found for kind in LayerCategory if (found := _precisions(table, kind))},
         rates={
             lowering: Rate(operations_per_second=rate.peak, source=" ".join(rate.source.split()))
             for lowering, rate in table.rates.items()
@@ -116,7 +116,7 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
     )
 
 
-def _precisions(table: _ProfileTable, kind: LayerKind) -> tuple[Precision, ...]:
+def _precisions(table: _ProfileTable, kind: LayerCategory) -> tuple[Precision, ...]:
     found = [
         Precision(bits=bits, lowering=entry.lowering, carried=entry.carried)
         for entry in table.precision
@@ -165,7 +165,7 @@ def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:
 
 
 def _repeated(table: _ProfileTable) -> Iterator[str]:
-    seen: dict[tuple[LayerKind, Bits], int] = {}
+    seen: dict[tuple[LayerCategory, Bits], int] = {}
     for index, entry in enumerate(table.precision):
         clashes: dict[int, list[str]] = {}
         for key in product(entry.kinds, entry.pairs()):
@@ -179,7 +179,7 @@ def _repeated(table: _ProfileTable) -> Iterator[str]:
 
 def _kinds_without_native(table: _ProfileTable) -> Iterator[str]:
     native = {kind for entry in table.precision if not entry.carried for kind in entry.kinds}
-    lacking = [kind for kind in LayerKind if kind not in native]
+    lacking = [kind for kind in REQUIRED_CATEGORIES if kind not in native]
     if lacking:
         yield f"precision: expected at least one pair that is not carried for {', '.join(lacking)}, found none"
 

@@ -61,7 +61,7 @@ def calibrate(
 ) -> Calibrated:
     """Return the grids of `grids` with every step chosen, those that have one unchanged.
 
-    `images`: float (batch, channels, resolution, resolution), normalised. Values without an entry in `grids` stay
+    `images`: float (batch, channels, height, width), normalised. Values without an entry in `grids` stay
     floating point. With `integer_bias`, biases go onto the grid of their products as soon as that is known.
     `progress` is called with the operations done and their number.
     """

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.network.layers import Layer, LayerKind
+
 _SMALLEST_SCALE = 1e-30
 """Below this a float32 product of scales can leave the normal range; a channel that small is dead."""
 
@@ -50,6 +52,13 @@ class FoldedLayer:
     clipped_weights: int = 0
     dead_channels: int = 0
     rescaled_channels: int = 0
+
+
+def groups_of(layer: Layer, out_channels: int) -> int:
+    """Return the groups of `layer` where it has `out_channels` in a graph, which padding may have made more."""
+    if layer.kind is not LayerKind.DEPTHWISE:
+        return layer.groups
+    return out_channels * layer.in_channels // layer.out_channels
 
 
 def normalisation(

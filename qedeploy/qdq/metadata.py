@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: Structure, profile and lowering plan as JSON in metadata_props."""
+"""What an exported ONNX file says of itself: its network, profile and lowering plan as JSON in metadata_props."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import onnx
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
-from qedeploy.network import structure_file
+from qedeploy.network import graph_file, structure_file
+from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq import plan as plans
 from qedeploy.qdq.plan import LoweringPlan
 
 FORMAT = "qedeploy-onnx/1"
+
+_STRUCTURE, _GRAPH = "qedeploy.structure", "qedeploy.graph"
+"""Keys of the network: the first where it is a Structure, else the second."""
 
 
 class DamagedMetadataError(UserError):
@@ -26,16 +30,27 @@ class DamagedMetadataError(UserError):
 class ModelMetadata:
     """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
 
-    structure: Structure
+    graph: Graph
     profile: str
     plan: LoweringPlan
+
+    @property
+    def structure(self) -> Structure | None:
+        """Return the Structure that the graph was made from, None where it is none of ours."""
+        return self.graph.structure
 
 
 def to_properties(metadata: ModelMetadata) -> dict[str, str]:
     """Return `metadata` as ONNX metadata_props."""
+    structure = metadata.structure
+    network = (
+        {_GRAPH: json.dumps(graph_file.to_document(metadata.graph))}
+        if structure is None
+        else {_STRUCTURE: json.dumps(structure_file.to_document(structure))}
+    )
     return {
         "qedeploy.format": FORMAT,
-        "qedeploy.structure": json.dumps(structure_file.to_document(metadata.structure)),
+        **network,
         "qedeploy.profile": metadata.profile,
         "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
     }
@@ -56,7 +71,7 @@ def read_metadata(path: Path) -> ModelMetadata | None:
         )
     try:
         return ModelMetadata(
-            structure=structure_file.from_document(_json(properties, "qedeploy.structure", path), path),
+            graph=_graph(properties, path),
             profile=properties.get("qedeploy.profile", ""),
             plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
         )
@@ -76,6 +91,12 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise UserError(f"{path}: not an ONNX model: it holds no graph")
     return model
+
+
+def _graph(properties: dict[str, str], path: Path) -> Graph:
+    if _GRAPH in properties:
+        return graph_file.from_document(_json(properties, _GRAPH, path), f"{path}: {_GRAPH}")
+    return structure_graph(structure_file.from_document(_json(properties, _STRUCTURE, path), path))
 
 
 def _json(properties: dict[str, str], key: str, path: Path) -> object:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering, Runtime
 
@@ -78,7 +78,7 @@ class LayerPlan:
     """
 
     name: str
-    kind: LayerKind
+    kind: LayerCategory
     bits: Bits
     lowering: Lowering
     executed: Bits

@@ -12,7 +12,7 @@ from qedeploy.campaign.jobs import neutral_bits
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS
 from qedeploy.search.request import make_request
 from qedeploy.search.space.membership import outside
@@ -94,8 +94,8 @@ def test_stems_and_tails_cover_their_range_and_every_lowering():
     tails = sampling.tails(request.space, request.profile, around)
     inputs = [subject.structure.stages[-1].out_channels for subject in tails]
     assert (min(inputs), max(inputs)) == (8, 1280)
-    assert {subject.structure.head.bits for subject in tails} == set(request.space.pairs[LayerKind.HEAD])
-    assert {8, 1280} == set(inputs[: 2 * len(request.space.pairs[LayerKind.HEAD])])
+    assert {subject.structure.head.bits for subject in tails} == set(request.space.pairs[LayerCategory.HEAD])
+    assert {8, 1280} == set(inputs[: 2 * len(request.space.pairs[LayerCategory.HEAD])])
 
 
 def test_the_blocks_of_structures_are_found_once_each():

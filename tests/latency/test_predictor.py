@@ -15,7 +15,7 @@ from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel, Role, role_of
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Calibration, Part, Point
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.profiles.loader import load_profile
@@ -159,17 +159,17 @@ def test_widths_that_are_computed_alike_take_alike():
     assert seconds(4, 8) == seconds(8, 8)
     assert seconds(2, 4) == seconds(5, 5) == seconds(4, 4)
     assert seconds(4, 4) == pytest.approx(1.5 * seconds(8, 8), rel=0.1)
-    model.require(LayerKind.POINTWISE, Bits(weight=3, activation=6))
+    model.require(LayerCategory.POINTWISE, Bits(weight=3, activation=6))
 
 
 def test_what_the_table_lacks_is_named():
     only = LatencyModel(table(points=tuple(points(parts=(Part.POINTWISE, Part.STEM)))), PROFILE)
     with pytest.raises(RequestError, match=r"no depthwise layers at W8A8.*qedeploy measure --profile cpu-int8"):
-        only.require(LayerKind.DEPTHWISE, W8A8)
+        only.require(LayerCategory.DEPTHWISE, W8A8)
     with pytest.raises(RequestError, match="has no depthwise k7 s1 int8"):
         MODEL.layer_seconds(Role.DEPTHWISE, 48, 48, 7, 1, 28, W8A8)
     with pytest.raises(RequestError, match="profile cpu-int8 has no W16A4 for pointwise layers; it has "):
-        MODEL.require(LayerKind.POINTWISE, Bits(weight=16, activation=4))
+        MODEL.require(LayerCategory.POINTWISE, Bits(weight=16, activation=4))
 
 
 def test_far_beyond_its_points_a_prediction_still_grows():

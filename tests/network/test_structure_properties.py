@@ -17,7 +17,7 @@ from qedeploy.network.costs import (
     memory_bytes,
     structure_costs,
 )
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.lightnas import parse_text, to_text
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.network.structure_file import from_document, parse_structures, to_document
@@ -57,7 +57,7 @@ def test_layers_chain_and_have_unique_names(structure):
     assert len({layer.name for layer in layers}) == len(layers)
     for before, after in itertools.pairwise(layers):
         assert after.in_channels == before.out_channels
-        if after.kind is not LayerKind.CLASSIFIER:
+        if after.position is not Position.CLASSIFIER:
             assert after.input_size == before.output_size
             assert after.nominal_size == before.nominal_size / before.stride
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.search.audit.verification import verify
 from qedeploy.search.costs.budget import AdditiveBudget, Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS, SIZE
@@ -46,7 +46,7 @@ class Roughness(AdditiveScore):
         return np.asarray((layers.fan_in % 24) * 0.25 + (layers.out_channels % 40) * 0.125 + layers.kernel)
 
     def pair_term(self, kind, bits):
-        return self.weight_bits * bits.weight + (bits.activation % 5) + (2.0 if kind is LayerKind.DEPTHWISE else 0.0)
+        return self.weight_bits * bits.weight + (bits.activation % 5) + 2.0 * (kind is LayerCategory.DEPTHWISE)
 
     def end_term(self, out_channels):
         return np.asarray(np.multiply(out_channels, 0.0625))
@@ -102,17 +102,17 @@ def roughness(structure) -> float:
         name = ("stem", *(f"stage{n}" for n in range(1, len(blocks) - 1)), "head")[number]
         for layer in expand_layers(structure):
             if layer.name.partition(".")[0] == name:
-                fan_in = 1 if layer.kind == "depthwise" else layer.in_channels
+                fan_in = 1 if layer.category == "depthwise" else layer.in_channels
                 shape = (fan_in % 24) / 4 + (layer.out_channels % 40) / 8 + layer.kernel
-                widths = layer.bits.weight / 2 + layer.bits.activation % 5 + (2 if layer.kind == "depthwise" else 0)
+                widths = layer.bits.weight / 2 + layer.bits.activation % 5 + (2 if layer.category == "depthwise" else 0)
                 total += (1.5 if number % 2 else 1.0) * (shape + widths)
     return total
 
 
 def traffic(structure) -> float:
-    layers = [layer for layer in expand_layers(structure) if layer.kind != "classifier"]
+    layers = [layer for layer in expand_layers(structure) if layer.category != "classifier"]
     return sum(
-        layer.in_channels * layer.nominal_size**2 * layer.bits.activation / 8
+        layer.in_channels * float(layer.nominal_size) ** 2 * layer.bits.activation / 8
         + layer.weight_count * layer.bits.weight / 8
         for layer in layers
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from qedeploy.bench.attribution.attribution import exported_name, layer_of
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
@@ -79,7 +79,7 @@ def _part_of(node_name: str, parts: Collection[str]) -> str | None:
         name = exported_name(word)
         if ".unpack." in name:
             # Named after the reader of the value, and there because the stem works on packed columns.
-            return LayerKind.STEM
+            return LayerCategory.STEM
         part = layer_of(name, parts) or _role_of(name, parts)
         if part is not None:
             return part
@@ -88,7 +88,7 @@ def _part_of(node_name: str, parts: Collection[str]) -> str | None:
 
 def _role_of(name: str, parts: Collection[str]) -> str | None:
     if name.partition(".")[0] in {"pool", "logits"}:
-        return LayerKind.CLASSIFIER
+        return LayerCategory.CLASSIFIER
     words = name.split(".")
     role = next((place for place, word in enumerate(words) if word in _ROLES), None)
     block = None if role is None else ".".join((*words[:role], SHORTCUT))

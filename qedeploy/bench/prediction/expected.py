@@ -107,6 +107,8 @@ def _expect(
                 f"`qedeploy measure --profile {metadata.profile}`, or name one with --latency-table"
             )
         return None
+    if metadata.structure is None:
+        raise UserError("the model is no network of our search spaces, whose layers alone latency tables know")
     profile = _profile(metadata, options)
     path, table = _table(profile, options, machine, runner)
     return Expectation(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.runtimes.tensorrt.join import EngineRow, rows_of_layer
 from qedeploy.runtimes.tensorrt.lints import lint, why_not_int8
@@ -114,7 +113,7 @@ def engine_warnings(report: EngineReport, settings: Mapping[str, str]) -> tuple[
 def _missed(rows: Sequence[EngineRow], metadata: ModelMetadata, dropped: Sequence[str]) -> tuple[MissedLayer, ...]:
     plans = {plan.name: plan for plan in metadata.plan.layers}
     found = []
-    for layer in expand_layers(metadata.structure):
+    for layer in metadata.graph.layers:
         reason = why_not_int8(layer, plans[layer.name], rows_of_layer(rows, layer.name), dropped)
         if reason is not None:
             found.append(MissedLayer(name=layer.name, reason=reason))
@@ -129,6 +128,6 @@ def _time_share(rows: Sequence[EngineRow]) -> float | None:
 
 
 def _mac_share(rows: Sequence[EngineRow], metadata: ModelMetadata) -> float:
-    layers = expand_layers(metadata.structure)
+    layers = metadata.graph.layers
     fast = {name for row in rows if row.int8 for name in row.layers}
     return sum(layer.macs for layer in layers if layer.name in fast) / sum(layer.macs for layer in layers)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.runtimes.inputs import require_inputs
 from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
@@ -205,7 +204,7 @@ def profile_of(
     kept = np.argsort(whole, kind="stable")[quarter : len(whole) - quarter]
     names = dict.fromkeys(name for layers in found["layers"] for name in layers)
     seconds = {name: float(np.mean([found["layers"][index].get(name, 0.0) for index in kept])) * 1e-3 for name in names}
-    layers = expand_layers(metadata.structure) if metadata is not None else ()
+    layers = metadata.graph.layers if metadata is not None else ()
     rows = join(description, seconds, [layer.name for layer in layers])
     nodes = node_times(rows, {layer.name: layer.macs for layer in layers})
     inside, usual = (float(np.mean(np.asarray(found[name])[kept])) * 1e-3 for name in ("inside", "whole"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from qedeploy.errors import UserError
 from qedeploy.latency.predictor import LatencyModel, Role
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.space.layers import Array, Layers, Place, block_places
 from qedeploy.search.space.space import SearchSpace, bottleneck_channels
@@ -140,7 +140,7 @@ def require_times(space: SearchSpace) -> None:
         for place, pairs in zip(places, block_bits(space) * 2, strict=False):
             times.table(place, pairs)
         size /= stride
-    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerKind.HEAD])
+    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerCategory.HEAD])
 
 
 def _positions(values: Array) -> Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.population import Shapes
@@ -77,7 +77,7 @@ class Coding:
         """Return for each gene how many choices it has, [genes]."""
         counts = np.empty((self.genes, 1), np.int16)
         view = self.views(counts)
-        view.stem[:], view.head[:] = len(self.stems), len(self.space.pairs[LayerKind.HEAD])
+        view.stem[:], view.head[:] = len(self.stems), len(self.space.pairs[LayerCategory.HEAD])
         view.channels[:], view.kernels[:] = len(self.channels), len(self._kernels)
         view.ratios[:], view.depths[:, 0] = len(self.space.ratios), [len(depths) for depths in self.space.depths]
         for position in range(self.per_block):
@@ -116,7 +116,7 @@ class Coding:
         for member, structure in enumerate(structures):
             view.stem[member] = _nearest(self.stems, structure.stem.out_channels)
             view.head[member] = _nearest_bits(
-                [(bits,) for bits in self.space.pairs[LayerKind.HEAD]], (structure.head.bits,)
+                [(bits,) for bits in self.space.pairs[LayerCategory.HEAD]], (structure.head.bits,)
             )
             floor = self.stems[view.stem[member]]
             for index, stage in enumerate(structure.stages):
@@ -137,7 +137,7 @@ class Coding:
         genes = np.zeros((self.genes, 1), np.int16)
         view = self.views(genes)
         view.channels[:] = np.searchsorted(self.channels, self.stems[0])
-        view.head[:] = _fewest_bits([(bits,) for bits in self.space.pairs[LayerKind.HEAD]])
+        view.head[:] = _fewest_bits([(bits,) for bits in self.space.pairs[LayerCategory.HEAD]])
         if self.per_block == 1:
             view.widths[:] = _fewest_bits(list(zip(*self.block_bits, strict=True)))
         else:
@@ -163,7 +163,7 @@ class Coding:
         return Structure(
             stem=self.space.stem(int(shapes.stem[0])),
             stages=tuple(stages),
-            head=self.space.head(self.space.pairs[LayerKind.HEAD][shapes.head[0]]),
+            head=self.space.head(self.space.pairs[LayerCategory.HEAD][shapes.head[0]]),
             classifier=self.space.classifier,
             resolution=self.space.resolution,
         )

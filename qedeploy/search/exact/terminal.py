@@ -164,7 +164,7 @@ def published_points(kind: Budget, request: Request) -> list[tuple[str, float, f
     space, found = request.space, []
     for model in published_models():
         layers = convolutions(expand_layers(model.structure))
-        known = kind != EXECUTED_BITOPS or all((x.kind, x.bits) in space.executed for x in layers)
+        known = kind != EXECUTED_BITOPS or all((x.category, x.bits) in space.executed for x in layers)
         if not known or model.structure.resolution != space.resolution:
             continue
         with suppress(UserError):

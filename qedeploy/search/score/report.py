@@ -16,7 +16,7 @@ from qedeploy.network.costs import (
     memory_bytes,
     structure_costs,
 )
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import MAX_BITS, Structure
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.score.efficiency import efficient_score
@@ -122,7 +122,7 @@ def blind_layers(report: ScoreReport) -> tuple[str, ...]:
     return tuple(
         item.layer.name
         for item in report.layers
-        if item.layer.kind is not LayerKind.CLASSIFIER
+        if item.layer.position is not Position.CLASSIFIER
         and (item.layer.bits.weight > weight or item.layer.bits.activation > activation)
     )
 
@@ -131,7 +131,7 @@ def _layer_document(report: LayerReport) -> dict[str, Any]:
     layer = report.layer
     document = {
         "name": layer.name,
-        "kind": str(layer.kind),
+        "kind": str(layer.category),
         "in_channels": layer.in_channels,
         "out_channels": layer.out_channels,
         "kernel": layer.kernel,

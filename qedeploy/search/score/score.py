@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Convolution, Stage, Structure
 from qedeploy.search.space.layers import Array, Layers, structure_layers
 
@@ -49,7 +49,7 @@ class Score(ABC):
         """Return what the shapes of layers add, whatever their widths."""
         return np.zeros(np.broadcast_shapes(np.shape(layers.in_channels), np.shape(layers.out_channels)))
 
-    def pair_term(self, kind: LayerKind, bits: Bits) -> float:
+    def pair_term(self, kind: LayerCategory, bits: Bits) -> float:
         """Return what the widths of a layer add, whatever its shape."""
         del kind, bits
         return 0.0

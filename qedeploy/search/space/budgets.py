@@ -98,14 +98,10 @@ def classifier_bytes(recipe: Recipe) -> float:
     return layer_size_bytes(
         Layer(
             name="classifier",
-            kind=LayerKind.CLASSIFIER,
-            in_channels=recipe.head_channels,
+            kind=LayerKind.LINEAR,
+            input=(recipe.head_channels,),
             out_channels=recipe.classes,
-            kernel=1,
-            stride=1,
             bits=recipe.classifier_bits,
-            input_size=1,
-            nominal_size=1.0,
         )
     )
 

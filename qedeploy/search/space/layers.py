@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.latency.predictor import Role
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Structure
 
 Array = NDArray[Any]
 
-BLOCK_KINDS = (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)
+BLOCK_KINDS = (LayerCategory.POINTWISE, LayerCategory.DEPTHWISE, LayerCategory.POINTWISE)
 """Kinds of a block's layers, in the order in which data meets them."""
 
 
@@ -48,7 +48,7 @@ def block_places(stride: int, size: float) -> tuple[Place, Place, Place]:
 class Pairs:
     """The (weight, activation) widths that layers of a kind choose from, and those that the device computes them in."""
 
-    kind: LayerKind
+    kind: LayerCategory
     bits: tuple[Bits, ...]
     executed: tuple[Bits, ...]
 
@@ -126,7 +126,7 @@ class Layers:
 
 
 def structure_layers(
-    structure: Structure, executed: Mapping[tuple[LayerKind, Bits], Bits] | None = None
+    structure: Structure, executed: Mapping[tuple[LayerCategory, Bits], Bits] | None = None
 ) -> Iterator[tuple[int, Layers]]:
     """Yield every convolution of `structure` as Layers of one, each with its own pair, and the number of its block.
 
@@ -135,7 +135,7 @@ def structure_layers(
     """
     stride, head = 1, len(structure.stages) + 1
     for layer in expand_layers(structure):
-        if layer.kind is LayerKind.CLASSIFIER:
+        if layer.category is LayerCategory.CLASSIFIER:
             continue
         role = _role(layer)
         stride = layer.stride if role is Role.DEPTHWISE else stride
@@ -149,14 +149,19 @@ def structure_layers(
                 in_channels=np.array(layer.in_channels),
                 out_channels=np.array(layer.out_channels),
                 kernel=np.array(layer.kernel),
-                place=Place(role, layer.stride, layer.nominal_size, stride if role is Role.PROJECT else 1),
-                pairs=Pairs(layer.kind, bits, ((executed or {}).get((layer.kind, layer.bits), layer.bits),)),
+                place=Place(
+                    role,
+                    layer.stride,
+                    layer.nominal_size or float(layer.input_size),
+                    stride if role is Role.PROJECT else 1,
+                ),
+                pairs=Pairs(layer.category, bits, ((executed or {}).get((layer.category, layer.bits), layer.bits),)),
                 shortcut=layer.residual and role is Role.PROJECT,
             ),
         )
 
 
 def _role(layer: Layer) -> Role:
-    if layer.kind in {LayerKind.STEM, LayerKind.HEAD, LayerKind.DEPTHWISE}:
-        return Role(layer.kind.value)
+    if layer.category in {LayerCategory.STEM, LayerCategory.HEAD, LayerCategory.DEPTHWISE}:
+        return Role(layer.category.value)
     return Role.PROJECT if layer.name.endswith(".project") else Role.EXPAND

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.search.score.score import Score
 
@@ -51,8 +51,8 @@ class SearchSpace:
     depths: tuple[tuple[int, ...], ...]
     bits_per: BitsPer
     block_choices: tuple[Block, ...]
-    pairs: Mapping[LayerKind, tuple[Bits, ...]]
-    executed: Mapping[tuple[LayerKind, Bits], Bits]
+    pairs: Mapping[LayerCategory, tuple[Bits, ...]]
+    executed: Mapping[tuple[LayerCategory, Bits], Bits]
     head_channels: int
     classifier: Classifier
     score: Score

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from qedeploy.latency.predictor import Role
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.space.layers import BLOCK_KINDS, Array, Layers, Pairs, Place, block_places
 from qedeploy.search.space.space import BitsPer, SearchSpace
@@ -25,7 +25,7 @@ class SpaceLayers:
     @cached_property
     def stem_pairs(self) -> Pairs:
         """The one pair of the stem."""
-        return self._pairs(LayerKind.STEM, (self.space.stem_bits,))
+        return self._pairs(LayerCategory.STEM, (self.space.stem_bits,))
 
     @cached_property
     def block_pairs(self) -> tuple[Pairs, Pairs, Pairs]:
@@ -37,7 +37,7 @@ class SpaceLayers:
     @cached_property
     def head_pairs(self) -> Pairs:
         """The pairs of the head."""
-        return self._pairs(LayerKind.HEAD, self.space.pairs[LayerKind.HEAD])
+        return self._pairs(LayerCategory.HEAD, self.space.pairs[LayerCategory.HEAD])
 
     @cached_property
     def sizes(self) -> tuple[float, ...]:
@@ -84,14 +84,14 @@ class SpaceLayers:
         )
         return expand, depthwise, project
 
-    def _pairs(self, kind: LayerKind, bits: tuple[Bits, ...]) -> Pairs:
+    def _pairs(self, kind: LayerCategory, bits: tuple[Bits, ...]) -> Pairs:
         return Pairs(kind, bits, tuple(self.space.executed.get((kind, pair), pair) for pair in bits))
 
 
 def block_bits(space: SearchSpace) -> tuple[tuple[Bits, ...], tuple[Bits, ...], tuple[Bits, ...]]:
     """Return the pairs that a gene of widths stands for, in a block's expand, depthwise and project layer."""
     if space.bits_per is BitsPer.LAYER:
-        pointwise, depthwise = space.pairs[LayerKind.POINTWISE], space.pairs[LayerKind.DEPTHWISE]
+        pointwise, depthwise = space.pairs[LayerCategory.POINTWISE], space.pairs[LayerCategory.DEPTHWISE]
         return pointwise, depthwise, pointwise
     choices = space.block_choices
     return (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, LAYERS, SIZE
@@ -40,7 +40,7 @@ def shapes_of(structures, meter):
 
     return Shapes(
         stem=np.array([structure.stem.out_channels for structure in structures]),
-        head=np.array([space.pairs[LayerKind.HEAD].index(structure.head.bits) for structure in structures]),
+        head=np.array([space.pairs[LayerCategory.HEAD].index(structure.head.bits) for structure in structures]),
         channels=per_stage(lambda stage: stage.out_channels),
         kernels=per_stage(lambda stage: stage.kernel),
         bottlenecks=per_stage(lambda stage: stage.bottleneck_channels),

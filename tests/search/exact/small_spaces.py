@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement, product
 from math import prod
 
 from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
@@ -40,18 +40,20 @@ def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
 
 def count(space: SearchSpace) -> int:
     """How many structures a space has."""
-    triples = [len(space.pairs[kind]) for kind in (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)]
+    triples = [
+        len(space.pairs[kind]) for kind in (LayerCategory.POINTWISE, LayerCategory.DEPTHWISE, LayerCategory.POINTWISE)
+    ]
     blocks = prod(triples) if space.bits_per is BitsPer.LAYER else len(space.block_choices)
     widths = combinations_with_replacement(space.channels, len(space.strides))
     channels = sum(stem <= out[0] for stem, out in product(space.stem_channels, widths))
     shapes = (len(space.kernels) * len(space.ratios)) ** len(space.strides)
     depths = prod(sum(blocks**depth for depth in depths) for depths in space.depths)
-    return channels * shapes * depths * len(space.pairs[LayerKind.HEAD])
+    return channels * shapes * depths * len(space.pairs[LayerCategory.HEAD])
 
 
 def structures(space: SearchSpace) -> Iterator[Structure]:
     """Every structure of a space, one after another."""
-    pointwise, depthwise = space.pairs[LayerKind.POINTWISE], space.pairs[LayerKind.DEPTHWISE]
+    pointwise, depthwise = space.pairs[LayerCategory.POINTWISE], space.pairs[LayerCategory.DEPTHWISE]
     blocks = space.block_choices
     if space.bits_per is BitsPer.LAYER:
         blocks = tuple(Block(expand=a, depthwise=b, project=c) for a, b, c in product(pointwise, depthwise, pointwise))
@@ -60,7 +62,7 @@ def structures(space: SearchSpace) -> Iterator[Structure]:
         if stem > out[0]:
             continue
         choices = (_stages(space, number, channels, blocks) for number, channels in enumerate(out))
-        for stages, head in product(product(*choices), space.pairs[LayerKind.HEAD]):
+        for stages, head in product(product(*choices), space.pairs[LayerCategory.HEAD]):
             yield Structure(
                 stem=space.stem(stem),
                 stages=stages,
@@ -81,7 +83,7 @@ def measured(space: SearchSpace) -> list[Measured]:
 def costs_of(space: SearchSpace, structure: Structure) -> dict[Budget, float]:
     costs = structure_costs(structure)
     executed = {
-        layer.name: space.executed.get((layer.kind, layer.bits), layer.bits) for layer in expand_layers(structure)
+        layer.name: space.executed.get((layer.category, layer.bits), layer.bits) for layer in expand_layers(structure)
     }
     return {
         BITOPS: costs.bitops,
@@ -114,7 +116,11 @@ def _draw(chance: random.Random) -> SearchSpace:
     strides = tuple(chance.choice((1, 2)) for _ in range(chance.randint(1, 3)))
     pointwise = some(bits, 1, 3)
     depthwise = pointwise if chance.random() < 0.5 else some(bits, 1, 2)
-    pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: some(bits, 1, 2)}
+    pairs = {
+        LayerCategory.POINTWISE: pointwise,
+        LayerCategory.DEPTHWISE: depthwise,
+        LayerCategory.HEAD: some(bits, 1, 2),
+    }
     blocks = tuple(
         Block(expand=pair, depthwise=middle, project=pair)
         for pair in pointwise
@@ -124,7 +130,7 @@ def _draw(chance: random.Random) -> SearchSpace:
     wider = {4: 8, 6: 8}
     executed = {
         (kind, pair): Bits(weight=wider.get(pair.weight, pair.weight), activation=wider.get(pair.activation, 16))
-        for kind, found in (*pairs.items(), (LayerKind.STEM, (stem_bits,)))
+        for kind, found in (*pairs.items(), (LayerCategory.STEM, (stem_bits,)))
         for pair in found
     }
     ends = score_stages((2, *strides, 1))

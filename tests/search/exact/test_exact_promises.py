@@ -7,7 +7,7 @@ import pytest
 
 from qedeploy.errors import RequestError
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, SIZE
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
@@ -35,7 +35,7 @@ def test_reference_optima_and_evolution_below_them(recipe: str) -> None:
     from dataclasses import replace
 
     request = make_request("any-bits", recipe)
-    fixed = {**request.space.pairs, LayerKind.HEAD: (Bits(weight=5, activation=5),)}
+    fixed = {**request.space.pairs, LayerCategory.HEAD: (Bits(weight=5, activation=5),)}
     problem = Problem.of(replace(request.space, pairs=fixed), request.budgets)
     solution = solve(problem)
     score, flops = REFERENCE[recipe]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.network.costs import BITOPS_PER_FLOP, executed_bitops, structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import AdditiveBudget, Budget, Part
 from qedeploy.search.space.layers import Layers
@@ -34,9 +34,9 @@ class Operations(AdditiveBudget):
         if not self.executed:
             return self.scale * structure_costs(structure).flops
         widths = {
-            layer.name: space.executed[layer.kind, layer.bits]
+            layer.name: space.executed[layer.category, layer.bits]
             for layer in expand_layers(structure)
-            if layer.kind is not LayerKind.CLASSIFIER
+            if layer.category is not LayerCategory.CLASSIFIER
         }
         return executed_bitops(structure, widths)
 

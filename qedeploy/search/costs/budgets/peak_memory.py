@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.peak_memory import block_memory, head_memory, stem_memory
@@ -78,7 +78,7 @@ def _least_peak_memory(space: SearchSpace) -> float:
     """
     channels, stems = np.array(space.channels), np.array(space.stem_channels)
     triples = _least_activations(space)
-    head_bits = min(bits.activation for bits in space.pairs[LayerKind.HEAD])
+    head_bits = min(bits.activation for bits in space.pairs[LayerCategory.HEAD])
     entries = sorted({triple[0] for triple in triples} | {head_bits})
     begins = [entries.index(triple[0]) for triple in triples]
     # least[i, e]: the least peak so far with channels i, when the next layer reads activations of width e.

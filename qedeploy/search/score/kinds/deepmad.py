@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.layers import Layer, LayerCategory
 from qedeploy.network.structure import Bits
 from qedeploy.search.score.kinds.qe_score import QeScore, feature_sizes
 from qedeploy.search.space.layers import Array, Layers
@@ -27,7 +27,7 @@ class DeepMad(QeScore):
         """Return 1/2 ln(C_in^alpha1 k^(2 alpha2)); C_in is 1 for a depthwise layer."""
         return np.asarray(0.5 * self.alpha1 * np.log(layers.fan_in) + self.alpha2 * np.log(layers.kernel))
 
-    def pair_term(self, kind: LayerKind, bits: Bits) -> float:
+    def pair_term(self, kind: LayerCategory, bits: Bits) -> float:
         """Return 0: no width changes this score."""
         del kind, bits
         return 0.0

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from qedeploy.errors import UserError
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Convolution, Stage, Structure
 from qedeploy.search.score.entropy import quantized_deviation
 from qedeploy.search.score.score import Score
@@ -42,7 +42,7 @@ class QeScore(Score):
         """Return 1/2 ln(C_in k^2); C_in is 1 for a depthwise layer."""
         return np.asarray(0.5 * np.log(np.multiply(layers.fan_in, np.square(layers.kernel))))
 
-    def pair_term(self, kind: LayerKind, bits: Bits) -> float:
+    def pair_term(self, kind: LayerCategory, bits: Bits) -> float:
         """Return what the widths of a layer add to its entropy: ln S(sigma_A, b_A) + ln S(sigma_W, b_W) - ln sigma_A.
 
         Raises UserError where a sigma is not positive, or so small that every value rounds to zero.
@@ -85,7 +85,7 @@ class QeScore(Score):
     def layer_entropy(self, layer: Layer) -> float:
         """Return the entropy of one convolution: the reference that the array code is tested against."""
         return 0.5 * math.log(layer.in_channels // layer.groups * layer.kernel**2) + self.pair_term(
-            layer.kind, layer.bits
+            layer.category, layer.bits
         )
 
     def composed(self, entropy: float, channels: int, size: int) -> float:
@@ -127,7 +127,7 @@ def stage_scores(structure: Structure, score: QeScore = QeScore()) -> tuple[floa
         )
     entropies = [0.0] * len(blocks)
     for layer in expand_layers(structure):
-        if layer.kind is not LayerKind.CLASSIFIER:
+        if layer.category is not LayerCategory.CLASSIFIER:
             entropies[_block_index(layer, len(blocks))] += score.layer_entropy(layer)
     sizes = feature_sizes(structure.resolution, tuple(block.stride for block in blocks))
     return tuple(
@@ -147,8 +147,8 @@ def feature_sizes(resolution: int, strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _block_index(layer: Layer, blocks: int) -> int:
-    if layer.kind is LayerKind.STEM:
+    if layer.category is LayerCategory.STEM:
         return 0
-    if layer.kind is LayerKind.HEAD:
+    if layer.category is LayerCategory.HEAD:
         return blocks - 1
     return int(layer.name.split(".")[0].removeprefix("stage"))
