@@ -34,7 +34,7 @@ _PATTERN = re.compile(r"\s*([a-z]+\d*)\s*(>=|<=|>|<)\s*(\d+(?:\.\d*)?|\.\d+)\s*(
 _EXPECTED = "expected a figure, an operator and a limit, such as p50>1.05x, p99>4ms or throughput<200/s"
 
 
-class Outcome(StrEnum):
+class Ruling(StrEnum):
     """What became of a gate."""
 
     PASSED = "passed"
@@ -70,7 +70,7 @@ class Verdict:
     """What a gate decided, in one sentence; `ratio` where the gate compares two models."""
 
     gate: str
-    outcome: Outcome
+    outcome: Ruling
     sentence: str
     ratio: Ratio | None = None
 
@@ -110,19 +110,19 @@ def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit
 
 def enforce(judged: Sequence[Verdict | TableUpdate]) -> None:
     """Raise RequestError where a gate failed, or its verdict or a table's update was withheld, naming every one."""
-    bad = [one.sentence for one in judged if one.outcome is not Outcome.PASSED]
+    bad = [one.sentence for one in judged if one.outcome is not Ruling.PASSED]
     if bad:
         raise RequestError("; ".join(bad))
 
 
 def _decided(gate: Gate, *, met: bool, found: str, ratio: Ratio | None) -> Verdict:
-    outcome = Outcome.FAILED if met else Outcome.PASSED
+    outcome = Ruling.FAILED if met else Ruling.PASSED
     return Verdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}", ratio=ratio)
 
 
 def _withheld(gate: Gate, reason: str, ratio: Ratio | None) -> Verdict:
     sentence = f"gate {gate.text}: verdict withheld: {reason}"
-    return Verdict(gate=gate.text, outcome=Outcome.WITHHELD, sentence=sentence, ratio=ratio)
+    return Verdict(gate=gate.text, outcome=Ruling.WITHHELD, sentence=sentence, ratio=ratio)
 
 
 def _unstable(variations: Sequence[float], limit: float) -> str:

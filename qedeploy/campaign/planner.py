@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import Job, JobResult, JobSettings, neutral_bits
+from qedeploy.campaign.jobs import Job, JobResult, JobSettings
 from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.campaign.network_sampling import HELD
 from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import Subject, neutral_bits
 from qedeploy.latency.fit import calibrate
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
@@ -113,7 +113,7 @@ class Campaign:
     def table(self) -> LatencyTable:
         """Return the table of all that is measured so far; raises RequestError where that is nothing."""
         results, profile = self.results, self.request.profile
-        multiple = dialect_for(profile.runtime).channel_multiple
+        multiple = dialect_for(profile.runtime, profile.dialect).channel_multiple
         points = results.points(multiple) if results.references else ()
         if not points:
             reason = next(iter(results.failures.values()), "no job came back")

@@ -29,6 +29,7 @@ from qedeploy.cli import (
     verify,
 )
 from qedeploy.cli.failures import failure
+from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
 
 
 class Commands(typer.core.TyperGroup):
@@ -90,10 +91,10 @@ def qedeploy(
     """Search, export and benchmark quantized networks for a named device."""
 
 
-app.command("bench")(bench.bench)
+app.command("bench", cls=BenchCommand)(bench.bench)
 app.command("correlate")(correlate.correlate)
 app.command("doctor")(doctor.doctor)
-app.command("export")(export.export)
+app.command("export", cls=ExportCommand)(export.export)
 app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
 app.add_typer(models.app, name="models")

@@ -32,7 +32,7 @@ from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
-from qedeploy.runtimes.registry import DIALECTS, dialect_for
+from qedeploy.runtimes.registry import dialect_for
 
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
@@ -189,14 +189,14 @@ def _dialect(profile: Profile, graph: Graph) -> Dialect:
             profile.lower(layer)
     except RequestError as error:
         raise RequestError(f"{error}; {_alternatives(graph)}") from error
-    return dialect_for(profile.runtime)
+    return dialect_for(profile.runtime, profile.dialect)
 
 
 def _alternatives(graph: Graph) -> str:
     carrying = []
     for name in profile_names():
         profile = load_profile(name)
-        if profile.runtime not in DIALECTS:
+        if profile.search_only:
             continue
         if all(profile.precision(layer.category, layer.bits) is not None for layer in graph.layers):
             carrying.append(name)

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes, write_bytes
+from qedeploy.model.foreign_state import require_plain_archive, without_wrappers
 from qedeploy.model.inspection import describe_foreign, require_sound, require_state
 from qedeploy.model.network import QuantizedNetwork, signed_activations
 from qedeploy.model.quantizer import SMALLEST_STEP
@@ -28,7 +30,6 @@ _FAMILY = "qedeploy/"
 _KEYS = {"structure": dict, "profile": str, "recipe": dict, "signed_activations": list, "state_dict": dict}
 _MEND = "write one with `qedeploy search`, or with save_checkpoint after training"
 _ZIP_MAGIC = b"PK\x03\x04"
-_PICKLE_MAGIC = b"\x80"
 _FOLDER = 0x10
 """The bit of a zip entry's attributes that marks a folder."""
 
@@ -89,7 +90,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     document = _read_document(path)
     structure = from_document(document["structure"], f"{path}: structure")
     network = _empty_network(structure, document["signed_activations"], path)
-    state = document["state_dict"]
+    state = without_wrappers(document["state_dict"])
     require_state(state, network.state_dict(), path)
     require_sound(state, path)
     state = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
@@ -138,7 +139,7 @@ def _read_archive(path: Path) -> Any:
         raise UserError(f"{path}: no such file, expected a checkpoint: {_MEND}")
     content = read_bytes(path)
     if not content.startswith(_ZIP_MAGIC):
-        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}; {_MEND}")
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}")
     try:
         names = _checked_names(content)
     except Exception as error:  # A damaged archive makes zipfile raise a dozen kinds, and all of them mean this.
@@ -154,24 +155,24 @@ def _read_archive(path: Path) -> Any:
 
 def _checked_names(content: bytes) -> list[str]:
     """Return the names in a zip archive; raises an exception of some kind where a byte of it changed."""
+    names = require_plain_archive(content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # PyTorch checks no sums, and leaves the memory of what claims to be a folder as it found it.
         if archive.testzip() is not None or any(entry.external_attr & _FOLDER for entry in archive.infolist()):
             raise zipfile.BadZipFile
-        return archive.namelist()
+    return names
 
 
 def _what_is(content: bytes) -> str:
-    if not content:
-        return "an empty file"
-    if content.startswith(_PICKLE_MAGIC):
-        return "a pickle or an old PyTorch file, which is never loaded because it can run code"
-    try:
-        content[:1024].decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character may have been cut in two at the end of the sample.
-        return "text" if error.start > 1020 else "another kind of file"
-    return "text" if b"\x00" not in content[:1024] else "another kind of file"
+    found = sniff(content[:HEAD_BYTES])
+    match found.kind:
+        case Kind.PICKLE:
+            return f"{found.name}, which is never loaded because it can run code; {_MEND}"
+        case Kind.SAFETENSORS:
+            return f"{found.name}: with the structure of its network, `qedeploy import --checkpoint` reads it"
+        case Kind.ONNX:
+            return f"{found.name}: `qedeploy bench` measures it as it is"
+    return f"{found}" if found.mend else f"{found}; {_MEND}"
 
 
 def _refusal(error: Exception) -> str:

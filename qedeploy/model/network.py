@@ -13,6 +13,7 @@ from torch.nn import functional
 from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear, activate
 from qedeploy.model.quantizer import LsqQuantizer
 from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.limits import require_computable
 from qedeploy.network.structure import Structure
 
 QuantizedLayer = QuantizedConvolution | QuantizedLinear
@@ -67,9 +68,11 @@ class QuantizedNetwork(nn.Module):
     def __init__(self, structure: Structure, *, signed_activations: Collection[str]) -> None:
         """Make the modules; `signed_activations` names the layers whose input is quantized to signed integers.
 
-        Raises RequestError, naming the layer, for a width that cannot be trained (a single bit).
+        Raises RequestError, naming the layer, for a width that cannot be trained (a single bit), and for a network that
+        is too large.
         """
         super().__init__()
+        require_computable(structure)
         self.structure = structure
         layers = expand_layers(structure)
         signed = frozenset(signed_activations)

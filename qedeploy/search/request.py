@@ -16,7 +16,7 @@ from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.store import load_model
 from qedeploy.latency.table import LatencyTable, to_text
 from qedeploy.profiles.loader import load_profile, profile_path
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.layer_times import require_times
@@ -117,7 +117,7 @@ def _latency_model(profile: Profile, file: Path | None) -> LatencyModel:
     found = load_model(profile, file)
     if found is None:
         mend = "--latency-table FILE names one"
-        if profile.runtime is not Runtime.NONE:
+        if not profile.search_only:
             mend = f"`qedeploy measure --profile {profile.name}` makes one, {mend}"
         raise RequestError(f"latency: {profile.name} has no latency table to predict it from: {mend}")
     return found[0]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.evolution.solver import Progress, Watch
@@ -70,7 +69,7 @@ def _prediction(table: LatencyTable) -> str:
 
 
 def _next(request: Request, written: Path) -> str:
-    if written.suffix == ".pth" and request.profile.runtime is not Runtime.NONE:
+    if written.suffix == ".pth" and not request.profile.search_only:
         return f"qedeploy export {written}"
     return f"qedeploy score {written.parent / STRUCTURE_FILE}"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import neutral_bits
+from qedeploy.export.benchmark_cases import neutral_bits
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops

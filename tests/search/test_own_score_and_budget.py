@@ -102,15 +102,17 @@ def roughness(structure) -> float:
         name = ("stem", *(f"stage{n}" for n in range(1, len(blocks) - 1)), "head")[number]
         for layer in expand_layers(structure):
             if layer.name.partition(".")[0] == name:
-                fan_in = 1 if layer.category == "depthwise" else layer.in_channels
+                fan_in = 1 if layer.name.endswith("depthwise") else layer.in_channels
                 shape = (fan_in % 24) / 4 + (layer.out_channels % 40) / 8 + layer.kernel
-                widths = layer.bits.weight / 2 + layer.bits.activation % 5 + (2 if layer.category == "depthwise" else 0)
+                widths = (
+                    layer.bits.weight / 2 + layer.bits.activation % 5 + (2 if layer.name.endswith("depthwise") else 0)
+                )
                 total += (1.5 if number % 2 else 1.0) * (shape + widths)
     return total
 
 
 def traffic(structure) -> float:
-    layers = [layer for layer in expand_layers(structure) if layer.category != "classifier"]
+    layers = [layer for layer in expand_layers(structure) if layer.name != "classifier"]
     return sum(
         layer.in_channels * float(layer.nominal_size) ** 2 * layer.bits.activation / 8
         + layer.weight_count * layer.bits.weight / 8

@@ -9,6 +9,7 @@ from dataclasses import replace
 from qedeploy.bench.attribution.attribution import exported_name, layer_of
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Structure
+from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 SHORTCUT = "shortcut"
@@ -18,9 +19,6 @@ _LEAST_SHARE = 0.1
 """What of a node's profiled time stays with it at the least."""
 
 _ROLES = {"add", SHORTCUT}
-_BEFORE_A_NODE = "ReorderInput"
-"""Type of the layout change that ONNX Runtime puts in front of a node; others stand behind the one they are for."""
-
 _WORD = re.compile(r"[\w.]+")
 
 
@@ -46,7 +44,7 @@ def undisturbed(profile: ProfiledRun, wall: float) -> tuple[NodeTime, ...]:
     )
 
 
-def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure) -> dict[str, float]:
+def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure, names: NodeNames) -> dict[str, float]:
     """Return the seconds of each part of `structure`: its layers, and `<block>.shortcut` for residual blocks.
 
     Every node counts for one part, so that the parts sum to the nodes; a part without a node (fused into another) has
@@ -62,8 +60,8 @@ def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure) -> dict[str
             found[f"{layer.block}.{SHORTCUT}"] = 0.0
     current, waiting = "", 0.0
     for node in nodes:
-        owner = _part_of(node.name, found)
-        if owner is None and (not current or node.op_type == _BEFORE_A_NODE):
+        owner = _part_of(node.name, found, names)
+        if owner is None and (not current or node.op_type in names.leading):
             waiting += node.seconds
             continue
         current = owner or current
@@ -73,10 +71,10 @@ def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure) -> dict[str
     return found
 
 
-def _part_of(node_name: str, parts: Collection[str]) -> str | None:
+def _part_of(node_name: str, parts: Collection[str], names: NodeNames) -> str | None:
     # An engine names a layer by the nodes that it computes, and says "to" or "for" in front of them.
     for word in _WORD.findall(node_name):
-        name = exported_name(word)
+        name = exported_name(word, names)
         if ".unpack." in name:
             # Named after the reader of the value, and there because the stem works on packed columns.
             return LayerCategory.STEM

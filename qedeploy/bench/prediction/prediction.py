@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from qedeploy.bench.attribution.profiler_overhead import SHORTCUT, seconds_by_part, undisturbed
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.network.structure import Structure
+from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from qedeploy.words import counted, listed
 
@@ -102,7 +103,7 @@ class Prediction:
 
 def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
-    measured = measured_layers(undisturbed(profile, median), expectation.structure)
+    measured = measured_layers(undisturbed(profile, median), expectation.structure, profile.names)
     return Prediction(
         table=_described(expectation),
         predicted=expectation.seconds,
@@ -117,10 +118,10 @@ def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace:
     )
 
 
-def measured_layers(nodes: tuple[NodeTime, ...], structure: Structure) -> Mapping[str, float]:
+def measured_layers(nodes: tuple[NodeTime, ...], structure: Structure, names: NodeNames) -> Mapping[str, float]:
     """Return the seconds of each layer, those of a block's shortcut in its last one, as a latency model counts them."""
     found: dict[str, float] = {}
-    for name, seconds in seconds_by_part(nodes, structure).items():
+    for name, seconds in seconds_by_part(nodes, structure, names).items():
         block, _, role = name.rpartition(".")
         layer = f"{block}.project" if role == SHORTCUT else name
         found[layer] = found.get(layer, 0.0) + seconds

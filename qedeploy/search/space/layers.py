@@ -142,7 +142,7 @@ def structure_layers(
         block = {Role.STEM: 0, Role.HEAD: head}.get(role)
         if block is None:
             block = int(layer.name.partition(".")[0].removeprefix("stage"))
-        bits = (layer.bits,)
+        bits, size = (layer.bits,), layer.nominal_size or float(layer.input_size)
         yield (
             block,
             Layers(

@@ -21,7 +21,17 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from qedeploy.errors import UserError
-from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.network.structure import (
+    MAX_BITS,
+    MAX_BLOCKS,
+    MAX_SIZE,
+    Bits,
+    Block,
+    Classifier,
+    Convolution,
+    Stage,
+    Structure,
+)
 from qedeploy.schema import validate
 from qedeploy.search.costs.registry import all_budgets, budget_named
 from qedeploy.search.score.registry import score_class, score_names
@@ -32,6 +42,18 @@ from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer
 from qedeploy.units import Quantity, parse_quantity
 
 DEFAULT_SCORE = "madnas"
+
+MOST_CHANNELS = 512
+"""Numbers of channels that a stage may choose from: what a stage takes to search grows with their square."""
+
+MOST_CHOICES = 32
+"""Kernels, ratios and depths that a stage may choose from, and stages of a recipe."""
+
+MOST_STAGES = 50_000
+"""Shapes that a stage may choose from; the recipes that ship have 5,760."""
+
+MOST_PAIRS = 256
+"""Bit pairs that a layer may choose from: all that there are."""
 
 PROFILE_BITS = "profile"
 """Stands for whatever pairs the profile executes natively."""
@@ -58,7 +80,7 @@ def _pairs(value: object) -> object:
         return value
     if isinstance(value, dict) and set(value) == {"weight_bits", "activation_bits"}:
         widths = (value["weight_bits"], value["activation_bits"])
-        if all(isinstance(side, list) and side for side in widths):
+        if all(isinstance(side, list) and 0 < len(side) <= MAX_BITS for side in widths):
             return [Bits(weight=weight, activation=activation) for weight, activation in product(*widths)]
     raise ValueError(f"{_PAIRS_EXPECTED}, found {value!r}")
 
@@ -71,6 +93,11 @@ def _channels(value: object) -> object:
         raise ValueError(f"expected a list, or a table with min and max in that order, found {value!r}")
     if low % ROUND_CHANNELS or high % ROUND_CHANNELS:
         raise ValueError(f"min, max: expected multiples of {ROUND_CHANNELS}, found {low} and {high}")
+    # Counted before they are listed: a maximum may be anything.
+    if (high - low) // ROUND_CHANNELS >= MOST_CHANNELS:
+        raise ValueError(
+            f"expected at most {MOST_CHANNELS} numbers of channels, found {(high - low) // ROUND_CHANNELS + 1}"
+        )
     return list(range(low, high + 1, ROUND_CHANNELS))
 
 
@@ -117,13 +144,15 @@ def _score(value: object) -> Score:
     return TypeAdapter(found).validate_python(settings)
 
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, multiple_of=ROUND_CHANNELS, strict=True)]
-Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
+Depth = Annotated[int, Field(ge=1, le=MAX_BLOCKS, strict=True)]
+Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, le=MAX_SIZE, multiple_of=ROUND_CHANNELS, strict=True)]
+Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1, max_length=MOST_CHANNELS)]
 Stride = Annotated[int, Field(ge=1, le=2, strict=True)]
 Pair = Annotated[Bits, BeforeValidator(_pair)]
-Pairs = Annotated[list[Pair] | None, BeforeValidator(_pairs)]
+Pairs = Annotated[Annotated[list[Pair], Field(max_length=MOST_PAIRS)] | None, BeforeValidator(_pairs)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=0, le=1000)]
 
 
 def _odd(value: int) -> int:
@@ -157,11 +186,15 @@ class _Classifier(_Table):
 
 
 class _Stages(_Table):
-    strides: Annotated[list[Stride], Field(min_length=1)]
+    strides: Annotated[list[Stride], Field(min_length=1, max_length=MOST_CHOICES)]
     channels: Channels
-    kernels: Annotated[list[Kernel], Field(min_length=1)]
-    ratios: Annotated[list[Positive], Field(min_length=1)]
-    depths: Annotated[list[Annotated[list[Count], Field(min_length=1)]], BeforeValidator(_depths), Field(min_length=1)]
+    kernels: Annotated[list[Kernel], Field(min_length=1, max_length=MOST_CHOICES)]
+    ratios: Annotated[list[Ratio], Field(min_length=1, max_length=MOST_CHOICES)]
+    depths: Annotated[
+        list[Annotated[list[Depth], Field(min_length=1, max_length=MOST_CHOICES)]],
+        BeforeValidator(_depths),
+        Field(min_length=1, max_length=MOST_CHOICES),
+    ]
     bits: Pairs = None
     bits_per: BitsPer = BitsPer.BLOCK
 
@@ -171,6 +204,16 @@ class _Stages(_Table):
             raise ValueError(
                 f"depths: expected one list for all stages or one for each of the {len(self.strides)}, "
                 f"found {len(self.depths)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        choices = len(set(self.channels)) * len(set(self.kernels)) * len(set(self.ratios)) * max(map(len, self.depths))
+        if choices > MOST_STAGES:
+            raise ValueError(
+                f"expected at most {MOST_STAGES:,} shapes of a stage (channels x kernels x ratios x depths), "
+                f"found {choices:,}"
             )
         return self
 

@@ -1,4 +1,5 @@
 import json
+import time
 import tomllib
 
 import pytest
@@ -97,3 +98,44 @@ def test_faults_name_their_field_and_what_was_expected(old, new, expected):
     assert expected in str(caught.value)
     assert str(caught.value).startswith("mine.toml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ("channels = { min = 8, max = 1000000 }", "expected at most 512 numbers of channels, found 125000"),
+        ("channels = { min = 8, max = 80000000000000000000000000 }", "expected at most 512 numbers of channels"),
+        (f"channels = {[8 * item for item in range(1, 600)]}", "stages.channels: .*at most 512"),
+        (f"ratios = {[1 + item / 100 for item in range(2000)]}", "stages.ratios: .*at most 32"),
+        ("ratios = [1e300]", "stages.ratios.*1000"),
+        (f"strides = {[1] * 3000}", "stages.strides: .*at most 32"),
+        ("depths = [100000]", r"stages\.depths.*1000"),
+        ("bits = { weight_bits = " + str([8] * 5000) + ", activation_bits = [8] }", "stages.bits"),
+        (
+            f"channels = {{ min = 8, max = 4096 }}\nratios = {[1 + item / 10 for item in range(30)]}",
+            r"at most 50,000 shapes of a stage \(channels x kernels x ratios x depths\), found 92,160",
+        ),
+    ],
+)
+def test_more_choices_than_can_be_searched_are_refused_at_once(tmp_path, stages, reason):
+    rows = {
+        "strides": "strides = [2, 2, 2, 1, 2]",
+        "channels": "channels = { min = 8, max = 320 }",
+        "kernels": "kernels = [3, 5]",
+        "ratios": "ratios = [2.0]",
+        "depths": "depths = [1, 2, 3]",
+        "bits": 'bits = "profile"',
+    }
+    rows |= {line.partition(" ")[0]: line for line in stages.splitlines()}
+    text = "description = 'x'\n[stem]\nchannels = [8]\n[stages]\n" + "\n".join(rows.values()) + "\n"
+    (tmp_path / "many.toml").write_text(text)
+    started = time.process_time()
+    with pytest.raises(UserError, match=reason):
+        load_recipe(str(tmp_path / "many.toml"))
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("name", ["Mixed_7d0G.py", "configs/quant/Mixed_7d0G.py", "MIXED_7D0G.py"])
+def test_a_configuration_of_lightnas_is_named_with_its_recipe(name):
+    with pytest.raises(UserError, match=r"a configuration of LightNAS's, .*--recipe mixed-7d0g is the search"):
+        load_recipe(name)
