@@ -104,20 +104,18 @@ def roughness(structure) -> float:
             if layer.name.partition(".")[0] == name:
                 fan_in = 1 if layer.name.endswith("depthwise") else layer.in_channels
                 shape = (fan_in % 24) / 4 + (layer.out_channels % 40) / 8 + layer.kernel
-                widths = (
-                    layer.bits.weight / 2 + layer.bits.activation % 5 + (2 if layer.name.endswith("depthwise") else 0)
-                )
+                widths = layer.bits.weight / 2 + layer.bits.activation % 5 + 2 * layer.name.endswith("depthwise")
                 total += (1.5 if number % 2 else 1.0) * (shape + widths)
     return total
 
 
 def traffic(structure) -> float:
     layers = [layer for layer in expand_layers(structure) if layer.name != "classifier"]
-    return sum(
-        layer.in_channels * float(layer.nominal_size) ** 2 * layer.bits.activation / 8
-        + layer.weight_count * layer.bits.weight / 8
-        for layer in layers
-    )
+    total = 0.0
+    for layer in layers:
+        total += layer.in_channels * layer.nominal_size**2 * layer.bits.activation / 8
+        total += layer.weight_count * layer.bits.weight / 8
+    return total
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -143,22 +143,17 @@ def structure_layers(
         if block is None:
             block = int(layer.name.partition(".")[0].removeprefix("stage"))
         bits, size = (layer.bits,), layer.nominal_size or float(layer.input_size)
-        yield (
-            block,
-            Layers(
-                in_channels=np.array(layer.in_channels),
-                out_channels=np.array(layer.out_channels),
-                kernel=np.array(layer.kernel),
-                place=Place(
-                    role,
-                    layer.stride,
-                    layer.nominal_size or float(layer.input_size),
-                    stride if role is Role.PROJECT else 1,
-                ),
-                pairs=Pairs(layer.category, bits, ((executed or {}).get((layer.category, layer.bits), layer.bits),)),
-                shortcut=layer.residual and role is Role.PROJECT,
-            ),
+        place = Place(role, layer.stride, size, stride if role is Role.PROJECT else 1)
+        device = (executed or {}).get((layer.category, layer.bits), layer.bits)
+        found = Layers(
+            in_channels=np.array(layer.in_channels),
+            out_channels=np.array(layer.out_channels),
+            kernel=np.array(layer.kernel),
+            place=place,
+            pairs=Pairs(layer.category, bits, (device,)),
+            shortcut=layer.residual and role is Role.PROJECT,
         )
+        yield block, found
 
 
 def _role(layer: Layer) -> Role:
