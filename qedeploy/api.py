@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from qedeploy.search.audit.checks import Check
     from qedeploy.search.exact.pareto import Front
     from qedeploy.search.run import FinishedSearch
+    from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import ScoreReport
-    from qedeploy.search.score.score import ScoreSettings
 
 FRONT_POINTS = 24
 """Points of a front, its ends among them, unless told otherwise."""
@@ -85,7 +85,7 @@ def models() -> tuple[PublishedModel, ...]:
 def score(
     structure: Structure | Path | str,
     *,
-    settings: ScoreSettings | None = None,
+    settings: QeScore | None = None,
     profile: Profile | str | None = None,
     resolution: int | None = None,
     name: str | None = None,
@@ -103,15 +103,15 @@ def score(
 
     from qedeploy.network.structure_file import read_structure
     from qedeploy.profiles.loader import load_profile
+    from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import score_report
-    from qedeploy.search.score.score import ScoreSettings
 
     if isinstance(structure, Path | str):
         name, structure = name or str(structure), read_structure(Path(structure))
     if resolution is not None:
         structure = replace(structure, resolution=resolution)
     device = load_profile(profile) if isinstance(profile, str) else profile
-    return score_report(structure, name or "structure", settings or ScoreSettings(), device)
+    return score_report(structure, name or "structure", settings or QeScore(), device)
 
 
 def search(
@@ -190,12 +190,12 @@ def search(
     with ExitStack() as stack:
         # Before the search is so much as imported: what writes the model gets ready meanwhile.
         writer = stack.enter_context(ModelWriter()) if wanted and method == EXACT else None
-        from qedeploy.search.exact.search import front_kind
+        from qedeploy.search.costs.budgets.latency import LATENCY
+        from qedeploy.search.exact.search import front_budget
         from qedeploy.search.request import limits_of, make_request
         from qedeploy.search.run import Target, run_evolution, run_exact
-        from qedeploy.search.space.space import BudgetKind
 
-        latency = against is not None and front_kind(against) is BudgetKind.LATENCY
+        latency = against is not None and front_budget(against) == LATENCY
         limits, table = limits_of(budgets or {}), _path(latency_table)
         request = make_request(profile, recipe, limits, resolution, table, need_latency=latency)
         if runnable:
@@ -221,7 +221,7 @@ def front(
 ) -> Front:
     """Return the front of score against one budget, each point an exact search in the space of `found`.
 
-    `against` is the budget's kind, such as `flops`; `latency` needs a search that predicted it. At most `points` are
+    `against` is the budget's name, such as `flops`; `latency` needs a search that predicted it. At most `points` are
     sought, by so many `workers` or by those of the Dask scheduler at `cluster`. With a `folder` front.json and
     front.svg are written into it. Ctrl-C ends it with the points so far, and `interrupted` says so.
 
@@ -231,9 +231,9 @@ def front(
     """
     from qedeploy.search.exact.front_files import write_front
     from qedeploy.search.exact.pareto import front as find_front
-    from qedeploy.search.exact.search import front_kind
+    from qedeploy.search.exact.search import front_budget
 
-    request, kind = found.request, front_kind(against)
+    request, kind = found.request, front_budget(against)
     line = find_front(request.space, request.budgets, kind, points=points, workers=workers, cluster=cluster)
     if folder is not None:
         write_front(Path(folder), line, request)

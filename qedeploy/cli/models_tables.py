@@ -11,8 +11,8 @@ from rich.table import Table
 from qedeploy.network.accounting import REFERENCE_SIZE, Accounting
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import PublishedModel
+from qedeploy.search.score.kinds.qe_score import qe_score
 from qedeploy.search.score.published_figures import accounting_notes, published_bitops, published_sizes
-from qedeploy.search.score.score import qe_score
 from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qedeploy.search.costs.registry import Budgets, budget_costs
 from qedeploy.search.exact.certificate import Certificate, Status
 from qedeploy.search.exact.front_files import PLOT_FILE, published_points
 from qedeploy.search.exact.pareto import Front
 from qedeploy.search.exact.solver import Found
 from qedeploy.search.request import Request
-from qedeploy.search.result import FRONT_FILE, budget_costs
+from qedeploy.search.result import FRONT_FILE
 from qedeploy.search.run import FinishedSearch
-from qedeploy.search.space.budgets import format_budget
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_STEPS = {
-    "bitops": (1e6, "a million BitOps"),
-    "executed-bitops": (1e6, "a million executed BitOps"),
-    "flops": (1e6, "a million flops"),
-    "size": (1024.0, "a KiB of weights"),
-    "layers": (1.0, "a convolution"),
-    "latency": (1e-3, "a millisecond"),
-}
-"""Per budget, the step whose worth in score a person can grasp, and its name."""
 
-
-def print_certificate(console: Console, certificate: Certificate) -> None:
-    """Print what is proven, and what a little more of each budget would be worth."""
+def print_certificate(console: Console, certificate: Certificate, budgets: Budgets) -> None:
+    """Print what is proven, and what a little more of each of `budgets` would be worth."""
+    steps = {budget.name: budget.step for budget in budgets}
     closed = certificate.status is Status.OPTIMAL
     verdict = "optimal, proven" if closed else f"{certificate.status}, gap {certificate.gap:.4g}"
     console.print(
@@ -39,7 +30,7 @@ def print_certificate(console: Console, certificate: Certificate) -> None:
         f"  the multipliers alone prove {certificate.relaxed_bound:.6f}, {certificate.labels:,} labels close the rest"
     )
     for name, price in certificate.multipliers.items():
-        step, unit = _STEPS.get(name, (1.0, f"a unit of {name}"))
+        step, unit = steps[name]
         worth = f"{price * step:.4g} score for {unit} more" if price else "not binding"
         console.print(f"  shadow price of {name}: {worth}")
 
@@ -62,7 +53,7 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
         )
         cells = [" ".join(map(str, row)) for row in rows]
         cells[0] = f"{structure.stem.out_channels} {cells[0]}"
-        table.add_row(str(number), f"{item.score:.4f}", *cells, *(format_budget(kind, costs[kind]) for kind in kinds))
+        table.add_row(str(number), f"{item.score:.4f}", *cells, *(kind.text(costs[kind]) for kind in kinds))
     console.print(table)
 
 
@@ -79,14 +70,14 @@ def print_front(front: Front, search: FinishedSearch) -> None:
     )
     console.print(f"score against {front.kind}: {extent}")
     table = Table()
-    for heading in (front.kind.value, "score", "at most"):
+    for heading in (front.kind.name, "score", "at most"):
         table.add_column(heading, justify="right")
     table.add_column("published")
     published = published_points(front.kind, request)
     rows = [(point.cost, point.score, f"{point.upper_bound:.4f}", "") for point in front.points]
     rows += [(cost, score, "", name) for name, cost, score in published]
     for cost, score, bound, name in sorted(rows):
-        table.add_row(format_budget(front.kind, cost), f"{score:.4f}", bound, name)
+        table.add_row(front.kind.text(cost), f"{score:.4f}", bound, name)
     console.print(table)
     console.print(
         "published models need not lie in the recipe's space, so one may score above the front"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from qedeploy.cli.proof_tables import print_alternatives, print_certificate
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.request import Request
-from qedeploy.search.result import STRUCTURE_FILE, budget_costs
+from qedeploy.search.result import STRUCTURE_FILE
 from qedeploy.search.run import FinishedSearch
-from qedeploy.search.score.score import ScoreKind, qe_score
-from qedeploy.search.space.budgets import format_budget
-from qedeploy.search.space.space import BudgetKind
 from qedeploy.search.warnings import warnings
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
     if alternatives:
         print_alternatives(console, request, found.found)
     if found.certificate is not None:
-        print_certificate(console, found.certificate)
+        print_certificate(console, found.certificate, request.budgets)
     console.print(_figures(request, result.structure))
     console.print(_stages(result.structure))
     if request.space.latency is not None:
@@ -74,29 +73,18 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
     table = Table(title=f"{request.recipe.name} on {request.profile.name}", title_justify="left")
     for heading in ("computed", "value", "limit", "used", "set by"):
         table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
-    name = "QE-Score" if request.recipe.score.kind is ScoreKind.MADNAS else f"score ({request.recipe.score.kind})"
-    table.add_row(name, f"{qe_score(structure, request.recipe.score):.3f}")
+    score = request.recipe.score
+    table.add_row(score.label, f"{score.of(structure):.3f}")
     for kind in costs:
-        cells = [_NAMES[kind], format_budget(kind, costs[kind])]
+        cells = [kind.label, kind.text(costs[kind])]
         limit = request.budgets.get(kind)
         if limit is not None:
             source = _SOURCES[request.budget_sources[kind]]
-            cells += [format_budget(kind, limit), f"{costs[kind] / limit:.1%}", source]
+            cells += [kind.text(limit), f"{costs[kind] / limit:.1%}", source]
         table.add_row(*cells)
-    ratio = costs[BudgetKind.EXECUTED_BITOPS] / costs[BudgetKind.BITOPS]
+    ratio = costs[EXECUTED_BITOPS] / costs[BITOPS]
     table.add_row("executed / nominal", f"{ratio:.2f}")
     return table
-
-
-_NAMES = {
-    BudgetKind.BITOPS: "nominal BitOps",
-    BudgetKind.EXECUTED_BITOPS: "executed BitOps",
-    BudgetKind.FLOPS: "flops (BitOps / 64)",
-    BudgetKind.SIZE: "weights, no classifier",
-    BudgetKind.PEAK_MEMORY: "peak activation memory",
-    BudgetKind.LAYERS: "convolutions",
-    BudgetKind.LATENCY: "predicted latency",
-}
 
 
 def _stages(structure: Structure) -> RenderableType:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qedeploy.errors import Interrupted
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.exact.certificate import Certificate, Status
 from qedeploy.search.exact.search import Bounds, method_settings, search_exactly
 from qedeploy.search.exact.solver import Found
@@ -19,15 +20,12 @@ from qedeploy.search.result import (
     MODEL_FILE,
     STRUCTURE_FILE,
     SearchResult,
-    budget_costs,
     result_folder,
     search_document,
     settings_document,
     write_lightnas,
     write_result,
 )
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
 
 if TYPE_CHECKING:
     from qedeploy.search.evolution.evolution import EvolutionSettings
@@ -61,13 +59,13 @@ class FinishedSearch:
 
     @property
     def score(self) -> float:
-        """Its score, in nats."""
-        return qe_score(self.structure, self.request.recipe.score)
+        """Its score; QE-Score is in nats."""
+        return self.request.recipe.score.of(self.structure)
 
     @property
-    def costs(self) -> dict[BudgetKind, float]:
-        """All that a budget can limit of it: operations, bytes, layers, seconds."""
-        return budget_costs(self.structure, self.request.space)
+    def costs(self) -> dict[str, float]:
+        """All that a budget can limit of it, by the budget's name: operations, bytes, layers, seconds."""
+        return {budget.name: cost for budget, cost in budget_costs(self.structure, self.request.space).items()}
 
     @property
     def interrupted(self) -> bool:
@@ -188,5 +186,5 @@ def run_evolution(
         raise Interrupted(f"{checkpoint.path} keeps the search; the same command goes on from there") from stop
     if checkpoint is not None:
         checkpoint.remove()
-    found = Found(structure=result.structure, score=qe_score(result.structure, request.recipe.score))
+    found = Found(structure=result.structure, score=request.recipe.score.of(result.structure))
     return FinishedSearch(request=request, result=result, seconds=seconds, found=(found,), written=written)

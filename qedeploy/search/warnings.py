@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.request import Request
-from qedeploy.search.result import budget_costs, score_is_blind
-from qedeploy.search.space.space import BudgetKind
+from qedeploy.search.result import score_is_blind
 from qedeploy.units import format_count
 
 
 def warnings(request: Request, structure: Structure) -> list[str]:
     """Return what the figures alone would not tell a person, a sentence each."""
     costs = budget_costs(structure, request.space)
-    executed, nominal = costs[BudgetKind.EXECUTED_BITOPS], costs[BudgetKind.BITOPS]
+    executed, nominal = costs[EXECUTED_BITOPS], costs[BITOPS]
     found = []
     if executed > nominal:
         found.append(

@@ -9,20 +9,17 @@ from pathlib import Path
 from qedeploy.errors import UserError
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json
-from qedeploy.network.costs import convolutions, structure_costs
+from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
-from qedeploy.network.structure import Structure
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import EXECUTED_BITOPS
+from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.exact.pareto import Front
 from qedeploy.search.request import Request
-from qedeploy.search.result import FRONT_FILE, budget_costs
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind, SearchSpace
+from qedeploy.search.result import FRONT_FILE
 
 PLOT_FILE = "front.svg"
-
-_UNITS = {BudgetKind.SIZE: "bytes", BudgetKind.PEAK_MEMORY: "bytes", BudgetKind.LATENCY: "ms, predicted"}
-"""What a plot's axis counts."""
 
 
 def write_front(folder: Path, found: Front, request: Request) -> tuple[Path, Path]:
@@ -36,7 +33,7 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    scale = 1e3 if found.kind is BudgetKind.LATENCY else 1.0
+    scale = 1e3 if found.kind == LATENCY else 1.0
     costs, scores = [scale * point.cost for point in found.points], [point.score for point in found.points]
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
@@ -50,42 +47,28 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
         at, label = [scale * cost], f"{name} (published)"
         axes.plot(at, [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
     axes.set_xscale("log")
-    if found.kind is BudgetKind.LATENCY:
+    if found.kind == LATENCY:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel(f"{found.kind} ({_UNITS.get(found.kind, 'count')})")
-    axes.set_ylabel("QE-Score")
+    axes.set_xlabel(f"{found.kind} ({found.kind.axis})")
+    axes.set_ylabel(request.recipe.score.label)
     axes.set_title(f"{request.recipe.name} on {request.profile.name}")
     axes.legend(loc="lower right")
     axes.grid(visible=True, alpha=0.3)
     return write_svg(path, figure)
 
 
-def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, float, float]]:
+def published_points(kind: Budget, request: Request) -> list[tuple[str, float, float]]:
     """Return name, cost and score of the published models that the recipe's score and the budget's cost apply to."""
     space, found = request.space, []
     for model in published_models():
         layers = convolutions(expand_layers(model.structure))
-        known = kind is not BudgetKind.EXECUTED_BITOPS or all((x.category, x.bits) in space.executed for x in layers)
+        known = kind != EXECUTED_BITOPS or all((x.category, x.bits) in space.executed for x in layers)
         if not known or model.structure.resolution != space.resolution:
             continue
         with suppress(UserError):
             # Raised where the recipe has another number of stage ratios: its score says nothing of this model; and
             # where the latency table does not have its layers.
-            score = qe_score(model.structure, space.score)
-            found.append((model.name, _cost(model.structure, kind, space), score))
+            score = space.score.of(model.structure)
+            found.append((model.name, kind.cost(model.structure, space), score))
     return found
-
-
-def _cost(structure: Structure, kind: BudgetKind, space: SearchSpace) -> float:
-    costs = structure_costs(structure)
-    counted = {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: float(costs.layers),
-    }
-    if kind is BudgetKind.LATENCY and space.latency is not None:
-        return space.latency.seconds(structure)
-    return counted[kind] if kind in counted else budget_costs(structure, space)[kind]
