@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-
-from qedeploy.search.score.settings import ScoreKind
 
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
@@ -20,7 +18,7 @@ def score(
     sigma_weight: Annotated[float, typer.Option(help="Deviation of weights, in quantization steps.")] = 4.0,
     sigma_activation: Annotated[float, typer.Option(help="Deviation of activations, in quantization steps.")] = 5.0,
     stage_ratios: Annotated[str, typer.Option(help="Weight of each score stage.")] = "0,0,1,1,6",
-    kind: Annotated[ScoreKind, typer.Option(help="QE-Score, or the score of DeepMAD.")] = ScoreKind.MADNAS,
+    kind: Annotated[Literal["madnas", "deepmad"], typer.Option(help="QE-Score, or the score of DeepMAD.")] = "madnas",
     alpha1: Annotated[float, typer.Option(help="Weight of channels in DeepMAD's entropy.")] = 1.0,
     alpha2: Annotated[float, typer.Option(help="Weight of kernels in DeepMAD's entropy.")] = 1.0,
     profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
