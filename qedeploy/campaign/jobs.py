@@ -21,6 +21,7 @@ from qedeploy.bench.measure.interleave import interleave, median_latency
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject, reference_subject, write_subject
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.runner import NodeTime, Runner, RunnerOptions
@@ -151,7 +152,7 @@ def _parts(
     now = (before + median_latency(reference.measure(protocol))) / 2
     wall = float(np.median(ratios)) * now
     inner = inner_nodes(undisturbed(profile, wall), subject)
-    return {name: seconds / now for name, seconds in seconds_by_part(inner, subject.structure).items()}
+    return {name: seconds / now for name, seconds in seconds_by_part(inner, structure_graph(subject.structure)).items()}
 
 
 def inner_nodes(nodes: Sequence[NodeTime], subject: Subject) -> tuple[NodeTime, ...]:

@@ -13,6 +13,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import write_bytes, write_json, write_text
 from qedeploy.latency.table import write_table
 from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
@@ -64,7 +65,7 @@ def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, f
         BudgetKind.LAYERS: float(costs.layers),
     }
     if space.latency is not None:
-        found[BudgetKind.LATENCY] = space.latency.seconds(structure)
+        found[BudgetKind.LATENCY] = space.latency.seconds(structure_graph(structure))
     return found
 
 

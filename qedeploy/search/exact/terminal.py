@@ -12,6 +12,7 @@ from qedeploy.errors import UserError
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json
 from qedeploy.network.costs import convolutions, structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
 from qedeploy.network.structure import Structure
@@ -198,5 +199,5 @@ def _cost(structure: Structure, kind: BudgetKind, space: SearchSpace) -> float:
         BudgetKind.LAYERS: float(costs.layers),
     }
     if kind is BudgetKind.LATENCY and space.latency is not None:
-        return space.latency.seconds(structure)
+        return space.latency.seconds(structure_graph(structure))
     return counted[kind] if kind in counted else budget_costs(structure, space)[kind]

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import UserError
-from qedeploy.latency.predictor import LatencyModel, role_of
+from qedeploy.latency.predictor import LatencyModel, Role
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.costs.layer_times import Place, constant_seconds, layer_times
@@ -77,7 +78,7 @@ def test_parts_and_arrays_add_up_to_the_models_seconds_on_real_recipes(name: str
     assert len(np.unique(found)) > 30
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
-        seconds = space.latency.seconds(structure)
+        seconds = space.latency.seconds(structure_graph(structure))
         assert found[member] == seconds
         assert parts_of(space, structure) == seconds
 
@@ -90,7 +91,7 @@ def test_parts_and_arrays_add_up_to_the_models_seconds(space: SearchSpace, seed:
     found = coding.measure(genes, {BudgetKind.LATENCY}).costs[BudgetKind.LATENCY]
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
-        assert found[member] == parts_of(space, structure) == space.latency.seconds(structure)
+        assert found[member] == parts_of(space, structure) == space.latency.seconds(structure_graph(structure))
 
 
 @pytest.mark.parametrize("name", REAL[:2])
@@ -100,10 +101,12 @@ def test_each_layer_is_looked_up_at_its_place(name: str) -> None:
     for column in random_genes(coding, 3, 8).T:
         structure = coding.structure(column)
         *layers, classifier = expand_layers(structure)
-        known = space.latency.seconds_by_layer(structure)
+        known = space.latency.seconds_by_layer(structure_graph(structure))
         assert known[classifier.name] == constant_seconds(space)
         for layer in layers:
-            place = Place(role_of(layer), layer.stride, layer.nominal_size, 2 if layer.pooled else 1)
+            place = Place(
+                Role(layer.name.rpartition(".")[2]), layer.stride, layer.nominal_size, 2 if layer.pooled else 1
+            )
             ends = place.role == "project" and layer.residual
             index = times.index(place.role, layer.in_channels, layer.out_channels, layer.kernel, ends)
             assert times.table(place, (layer.bits,))[0][index] == known[layer.name]

@@ -9,6 +9,7 @@ from itertools import combinations_with_replacement, product
 from math import prod
 
 from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
 from qedeploy.search.score.score import ScoreSettings, qe_score, score_stages
@@ -88,7 +89,7 @@ def costs_of(space: SearchSpace, structure: Structure) -> dict[BudgetKind, float
         BudgetKind.SIZE: costs.size_bytes,
         BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
         BudgetKind.LAYERS: float(costs.layers),
-        BudgetKind.LATENCY: space.latency.seconds(structure),
+        BudgetKind.LATENCY: space.latency.seconds(structure_graph(structure)),
     }
 
 
