@@ -23,7 +23,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from qedeploy.export.baselines import random_network, write_float_onnx
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.lightnas import from_blocks
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
@@ -59,7 +58,7 @@ def main() -> None:
 
 
 def write_models(record: dict[str, Any], folder: Path) -> dict[str, Path]:
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
+    dialect = dialect_for("onnxruntime")
     structure = from_blocks(record["structure"])
     network = random_network(structure_graph(structure), dialect)
     ours, plain, prepared, rival = (folder / f"{name}.onnx" for name in ("ours", "float32", "prepared", "static"))

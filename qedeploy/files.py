@@ -19,7 +19,7 @@ LARGEST_FILE = 4 << 30
 """Bytes of a file that is read whole at the most: twice what an ONNX file can have."""
 
 LARGEST_TEXT = 512 << 20
-"""Bytes of a text at the most; trtexec writes 300 for each query that it times."""
+"""Bytes of a text at the most; a recording of queries takes 300 for each."""
 
 _OPEN_PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """Pipes that the shell has opened for us, `<(command)` for instance: their other end is there."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.campaign.jobs import JobResult, Measured
+from qedeploy.campaign.jobs import JobResult, MeasuredSubject
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import NetworkPoint, Point, Source, spread
@@ -21,7 +21,7 @@ class Results:
     """Everything measured so far, by subject."""
 
     subjects: dict[str, Subject] = field(default_factory=dict)
-    measured: dict[str, list[Measured]] = field(default_factory=dict)
+    measured: dict[str, list[MeasuredSubject]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     references: list[float] = field(default_factory=list)
     machine: Mapping[str, Any] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from qedeploy.cli import (
     bench,
     correlate,
     doctor,
+    evaluate,
     export,
     import_,
     measure,
@@ -26,9 +27,11 @@ from qedeploy.cli import (
     run,
     score,
     search,
+    train,
     verify,
 )
 from qedeploy.cli.failures import failure
+from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
 
 
 class Commands(typer.core.TyperGroup):
@@ -90,10 +93,11 @@ def qedeploy(
     """Search, export and benchmark quantized networks for a named device."""
 
 
-app.command("bench")(bench.bench)
+app.command("bench", cls=BenchCommand)(bench.bench)
 app.command("correlate")(correlate.correlate)
 app.command("doctor")(doctor.doctor)
-app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export", cls=ExportCommand)(export.export)
 app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
 app.add_typer(models.app, name="models")
@@ -101,6 +105,7 @@ app.add_typer(profiles.app, name="profiles")
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("search")(search.search)
+app.command("train")(train.train)
 app.command("verify")(verify.verify)
 
 

@@ -57,7 +57,6 @@ def show(
         return
     from rich.console import Console
 
-    from qedeploy.profiles.profile import Runtime
     from qedeploy.profiles.table import facts_table, lowering_table
 
     console = Console()
@@ -67,7 +66,7 @@ def show(
     console.print(lowering_table(found))
     for table in tables:
         console.print(f"latency table: {_kept(table)}", highlight=False)
-    if not tables and found.runtime is not Runtime.NONE:
+    if not tables and not found.search_only:
         console.print(f"latency table: none; qedeploy measure --profile {profile} makes one", highlight=False)
 
 

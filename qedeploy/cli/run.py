@@ -19,6 +19,7 @@ from qedeploy.cli.options import (
 
 
 def run(
+    context: typer.Context,
     profile: ProfileOption,
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
@@ -41,9 +42,9 @@ def run(
         profile=profile, recipe=recipe, budget=budget, latency_table=latency_table, seed=seed, out=out
     )
     _title("export")
-    exported = export.export(folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
+    exported = export.export(context, folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
     _title("bench")
-    bench.bench(exported, threads=threads, duration=duration, seed=seed)
+    bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
 
 
 def _title(step: str) -> None:

@@ -121,7 +121,7 @@ def write_float_onnx(network: LoweredNetwork, path: Path, dialect: Dialect, *, b
 
 
 def _write_twin(metadata: ModelMetadata, width: int, path: Path, batch: int | None) -> Path:
-    dialect = dialect_for(metadata.plan.runtime)
+    dialect = dialect_for(metadata.plan.runtime, metadata.plan.dialect)
     network = random_network(uniform(metadata.graph, width), dialect)
     if width < MAX_BITS:
         network = dialect.arrange(network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
+from qedeploy.model.foreign_state import Weights
 from qedeploy.model.lightnas_checkpoint import network_from_reference, read_reference_state
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
@@ -28,10 +29,13 @@ def import_model(
     resolution: int | None = None,
     classes: int | None = None,
     seed: int = 0,
+    weights: Weights = Weights.AUTO,
+    say: Callable[[str], None] = lambda _note: None,
 ) -> QuantizedNetwork:
     """Return the network of a structure file with the weights of `checkpoint`, or initialised by `seed` for None.
 
     `resolution` (pixels) and `classes` replace what the structure says, or the 224 and 1000 of one that says neither.
+    `say` is called with sentences on which of the checkpoint's weights were taken.
     Raises UserError for files that cannot be read or do not fit together, RequestError naming the layer where
     `profile` lacks its bits.
     """
@@ -41,7 +45,10 @@ def import_model(
     profile.executed_bits(expand_layers(structure))
     if checkpoint is None:
         return build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
-    network = network_from_reference(structure, read_reference_state(checkpoint), checkpoint)
+    state = read_reference_state(checkpoint, weights)
+    for note in state.notes:
+        say(f"{checkpoint.name}: {note}")
+    network = network_from_reference(structure, state.tensors, checkpoint)
     found = network.structure.classifier.classes
     if classes is not None and classes != found:
         raise UserError(f"--classes {classes}: {checkpoint} has {found}; leave the option out")

@@ -9,7 +9,7 @@ from rich.text import Text
 from qedeploy.model.network import QuantizedNetwork, signed_activations
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
 from qedeploy.units import format_bytes, format_count
 
 
@@ -20,7 +20,7 @@ def model_lines(network: QuantizedNetwork, weights: str, path: Path, profile: Pr
     signed = len(signed_activations(network))
     costs = structure_costs(structure)
     macs = format_count(sum(layer.macs for layer in layers))
-    runs = profile.runtime is not Runtime.NONE
+    runs = not profile.search_only
     return (
         Text(f"{path}: {len(layers)} layers, {structure.classifier.classes} classes, {weights}"),
         Text(

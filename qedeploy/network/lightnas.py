@@ -72,6 +72,13 @@ def from_blocks(
     """Return the structure of a list of reference blocks; raises StructureError naming block and field."""
     if len(blocks) < 3:
         raise StructureError(f"expected a stem, at least one stage and a head, found {len(blocks)} blocks")
+    if not any("nbits" in key for block in blocks for key in map(str, block)):
+        kinds = ", ".join(dict.fromkeys(str(block.get("class")) for block in blocks[:32]))
+        raise StructureError(
+            f"a TinyNAS structure of the float space ({kinds}; no bit widths): expected one of the quantized space, "
+            f"{_CONVOLUTION} and {_STAGE} with nbitsW and nbitsA: search in that space of LightNAS's, or here with "
+            "`qedeploy search`"
+        )
     in_channels = []
     for index, block in enumerate(blocks):
         with located(f"block {index}"):

@@ -97,7 +97,8 @@ def profile_document(profile: Profile) -> dict[str, Any]:
     return {
         "name": profile.name,
         "device": profile.device,
-        "runtime": str(profile.runtime),
+        "runtime": profile.runtime,
+        **({} if profile.dialect is None else {"dialect": profile.dialect}),
         "description": profile.description,
         "source": profile.source,
         "recipe": profile.recipe,

@@ -10,13 +10,8 @@ from qedeploy.errors import RequestError
 from qedeploy.network.layers import Layer, LayerCategory
 from qedeploy.network.structure import Bits
 
-
-class Runtime(StrEnum):
-    """What executes the exported network; `none` for devices that qedeploy searches for and does not export to."""
-
-    ONNXRUNTIME = "onnxruntime"
-    TENSORRT = "tensorrt"
-    NONE = "none"
+NO_RUNTIME = "none"
+"""What stands for a runtime in profiles of devices that qedeploy searches for and does not export to."""
 
 
 class Lowering(StrEnum):
@@ -92,12 +87,13 @@ class Profile:
     the classifier.
 
     `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
-    `recipe` names the recipe that a search on this device takes where the user names none.
+    `recipe` names the recipe that a search on this device takes where the user names none. `runtime` is the runtime's
+    name, or `none`; `dialect` the one of its dialects that files for the device are written in, None for its usual one.
     """
 
     name: str
     device: str
-    runtime: Runtime
+    runtime: str
     description: str
     precisions: Mapping[LayerCategory, tuple[Precision, ...]]
     unsigned_activation_bits: int
@@ -105,6 +101,12 @@ class Profile:
     memory: Memory
     source: str
     recipe: str = "k1dwk1-224"
+    dialect: str | None = None
+
+    @property
+    def search_only(self) -> bool:
+        """Whether no runtime executes the profile."""
+        return self.runtime == NO_RUNTIME
 
     def native_pairs(self, kind: LayerCategory) -> tuple[Bits, ...]:
         """Return the pairs of `kind` that the device executes in a type of their own width."""
@@ -130,7 +132,7 @@ class Profile:
 
     def require_runtime(self) -> None:
         """Raise RequestError where no runtime executes the profile, so that it serves for search only."""
-        if self.runtime is Runtime.NONE:
+        if self.search_only:
             raise RequestError(
                 f"profile {self.name} is for search only, no runtime executes it (`qedeploy profiles` lists others)"
             )

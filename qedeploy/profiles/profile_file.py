@@ -12,21 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from qedeploy.errors import UserError
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import MAX_BITS, Bits
-from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering, Memory, Precision, Profile, Rate, Runtime
+from qedeploy.plugins import RUNTIMES
+from qedeploy.profiles.capabilities import Capabilities, capabilities_of
+from qedeploy.profiles.profile import NO_RUNTIME, REQUIRED_CATEGORIES, Lowering, Memory, Precision, Profile, Rate
 from qedeploy.schema import validate
 from qedeploy.units import Quantity, parse_quantity
-
-MATMUL_KINDS = (LayerCategory.POINTWISE, LayerCategory.HEAD, LayerCategory.CLASSIFIER, LayerCategory.LINEAR)
-"""Layers that can be written as a matrix product: 1x1 convolutions and the linear one."""
-
-_UNSIGNED_BITS = {Runtime.TENSORRT: 7, Runtime.ONNXRUNTIME: 8}
-"""TensorRT's Q saturates at -128..127, so an unsigned value keeps 7 bits; ONNX Runtime has a true uint8."""
-
-_LOWERINGS = {
-    Runtime.TENSORRT: (Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16, Lowering.FLOAT32),
-    Runtime.ONNXRUNTIME: (Lowering.INT8, Lowering.FLOAT32),
-    Runtime.NONE: tuple(Lowering),
-}
 
 
 def _all_kinds(value: object) -> object:
@@ -75,7 +65,8 @@ class _MemoryTable(_Table):
 
 class _ProfileTable(_Table):
     device: Text
-    runtime: Runtime
+    runtime: Text
+    dialect: Text | None = None
     description: Text
     source: Text
     recipe: Text = "k1dwk1-224"
@@ -96,6 +87,7 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
         name=name,
         device=table.device,
         runtime=table.runtime,
+        dialect=table.dialect,
         description=" ".join(table.description.split()),
         source=" ".join(table.source.split()),
         recipe=table.recipe,
@@ -127,7 +119,11 @@ def _precisions(table: _ProfileTable, kind: LayerCategory) -> tuple[Precision, .
 
 
 def _impossible(table: _ProfileTable) -> Iterator[str]:
-    widest = _UNSIGNED_BITS.get(table.runtime)
+    capabilities = capabilities_of(table.runtime)
+    if capabilities is None:
+        yield f"runtime: expected one of {', '.join((NO_RUNTIME, *RUNTIMES.names()))}, found {table.runtime}"
+        return
+    widest = capabilities.unsigned_activation_bits
     if widest is not None and table.unsigned_activation_bits != widest:
         yield (
             f"unsigned_activation_bits: expected {widest}, the widest that {table.runtime} represents exactly, "
@@ -135,17 +131,21 @@ def _impossible(table: _ProfileTable) -> Iterator[str]:
         )
     for index, entry in enumerate(table.precision):
         where = f"precision[{index}]"
-        if entry.lowering not in _LOWERINGS[table.runtime]:
-            offered = ", ".join(_LOWERINGS[table.runtime])
+        if entry.lowering not in capabilities.lowerings:
+            offered = ", ".join(capabilities.lowerings)
             yield f"{where}.lowering: expected what {table.runtime} executes ({offered}), found {entry.lowering}"
         yield from _impossible_widths(where, entry)
-        if entry.lowering is Lowering.INT4_WEIGHT_ONLY and table.runtime is Runtime.TENSORRT:
-            lacking = [kind for kind in entry.kinds if kind not in MATMUL_KINDS]
-            if lacking:
-                yield (
-                    f"{where}.kinds: int4-weight-only is for layers written as MatMul ({', '.join(MATMUL_KINDS)}), "
-                    f"found {', '.join(lacking)}"
-                )
+        yield from _impossible_kinds(where, entry, capabilities)
+
+
+def _impossible_kinds(where: str, entry: _PrecisionTable, capabilities: Capabilities) -> Iterator[str]:
+    restriction = capabilities.restrictions.get(entry.lowering)
+    lacking = [] if restriction is None else [kind for kind in entry.kinds if kind not in restriction.kinds]
+    if restriction is not None and lacking:
+        yield (
+            f"{where}.kinds: {entry.lowering} is for {restriction.what} ({', '.join(restriction.kinds)}), "
+            f"found {', '.join(lacking)}"
+        )
 
 
 def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:

@@ -16,7 +16,7 @@ from qedeploy.profiles.describe import (
     precision_summary,
     same_precisions,
 )
-from qedeploy.profiles.profile import Lowering, Profile, Runtime
+from qedeploy.profiles.profile import Lowering, Profile
 from qedeploy.units import format_bandwidth, format_rate
 
 
@@ -32,7 +32,7 @@ def profiles_table(profiles: Sequence[Profile]) -> Table:
         table.add_row(
             profile.name,
             Text(profile.device),
-            str(profile.runtime),
+            profile.runtime,
             Text("\n".join(precision_summary(profile))),
             "\n".join(line.replace(" ", "\n ", 1) for line in memory_summary(profile)) or "none",
         )
@@ -90,7 +90,7 @@ def lowering_table(profile: Profile) -> Table:
 
 
 def _runtime(profile: Profile) -> str:
-    return "none, search only" if profile.runtime is Runtime.NONE else str(profile.runtime)
+    return "none, search only" if profile.search_only else profile.runtime
 
 
 def _range(pairs: tuple[Bits, ...], lowering: Lowering | None) -> str:

@@ -101,7 +101,7 @@ def fold(layer: LayerWeights, *, highest: int = 127) -> FoldedLayer:
 def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
     """Return `layer` with its bias on the grid of its products, `step * scale`, in 32-bit whole numbers.
 
-    `step` is the input's. ONNX Runtime adds biases as such integers, and the grid of narrow weights is coarse: rounded
+    `step` is the input's. A runtime may add biases as such integers, and the grid of narrow weights is coarse: rounded
     to it, the biases of 3- and 4-bit layers cost more accuracy than everything else a lowering does. Weights are
     therefore held in multiples of a power of two where int8 has the room, under a scale that is finer by as much: the
     same weights, and a bias that rounds up to 32 times finer. Where a bias does not fit at all, the channel's scale

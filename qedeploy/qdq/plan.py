@@ -13,7 +13,7 @@ from typing import Any
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 
 
 class StepSource(StrEnum):
@@ -96,7 +96,7 @@ class LoweringPlan:
     """Everything a lowering decided. `quantized_shortcuts` are values that training added unquantized."""
 
     profile: str
-    runtime: Runtime
+    runtime: str
     dialect: str
     layers: tuple[LayerPlan, ...]
     values: tuple[ValuePlan, ...]

@@ -14,7 +14,6 @@ from qedeploy.bench.benchmark import BenchOptions
 from qedeploy.export.baselines import random_network
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.registry import dialect_for
@@ -29,7 +28,7 @@ BRIEF_OPTIONS = BenchOptions(protocol=BRIEF)
 
 def exported(path: Path, bits: Bits = Bits(weight=5, activation=5), batch: int | None = None) -> Structure:
     """Write a small network with qedeploy's metadata, random weights and every layer in `bits` but both ends."""
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
+    dialect = dialect_for("onnxruntime")
     structure = small_structure(bits, resolution=32)
     network = dialect.arrange(random_network(structure_graph(structure), dialect))
     plan = dataclasses.replace(network.plan, profile="cpu-int8")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import JobResult, JobSettings, Measured, neutral_bits
+from qedeploy.campaign.jobs import JobResult, JobSettings, MeasuredSubject
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.planner import FRAGMENTS_PER_JOB, NETWORK_WINDOW, NETWORKS_PER_JOB, Campaign
 from qedeploy.errors import RequestError
+from qedeploy.export.benchmark_cases import neutral_bits
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
@@ -64,7 +65,7 @@ class Device:
             whole = sum(parts.values())
         factors = np.exp(self.random.normal(0, self.noise, 5))
         middle = float(np.median(factors))
-        return Measured(
+        return MeasuredSubject(
             key=subject.key,
             ratios=tuple((whole * factors).tolist()),
             parts={name: seconds * middle for name, seconds in parts.items()},

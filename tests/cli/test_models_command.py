@@ -13,7 +13,9 @@ from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import find_published
+from qedeploy.runtimes import tensorrt
 from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
+from qedeploy.runtimes.tensorrt.runtime import TensorRT
 from qedeploy.runtimes.timing import TimingProtocol
 from tests.cli.console import qedeploy
 
@@ -94,7 +96,7 @@ def test_a_device_that_only_searches_measures_nothing(tmp_path):
 
 def test_a_device_that_is_not_here_is_refused_before_anything_is_searched(tmp_path, monkeypatch):
     machine = TensorrtMachine(tensorrt=None, gpu=None, lacks_tensorrt="TensorRT is not installed")
-    monkeypatch.setattr(published, "probe", lambda: machine)
+    monkeypatch.setattr(tensorrt, "RUNTIME", TensorRT(lambda: machine))
     with pytest.raises(MissingRuntimeError, match="TensorRT is not installed"):
         published.bench_published([find_published("Mixed7d0G")], tmp_path, profile_name="t4-int8")
     assert not list(tmp_path.iterdir())

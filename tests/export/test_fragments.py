@@ -11,7 +11,6 @@ from qedeploy.export.baselines import random_network
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.writer import FRAGMENT_INPUT, write_fragment, write_model
 from qedeploy.runtimes.registry import dialect_for
@@ -28,7 +27,7 @@ def run(model, value):
 @pytest.mark.parametrize("bits", [Bits(weight=8, activation=8), Bits(weight=4, activation=5)])
 def test_fragments_one_behind_the_other_compute_what_the_whole_network_does(bits, pooled):
     structure = small_structure(bits, resolution=32, pooled=pooled)
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
+    dialect = dialect_for("onnxruntime")
     network = dialect.arrange(random_network(structure_graph(structure), dialect))
     image = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
     value = image
@@ -39,7 +38,7 @@ def test_fragments_one_behind_the_other_compute_what_the_whole_network_does(bits
 
 def test_adjoining_blocks_may_be_one_fragment():
     structure = small_structure()
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
+    dialect = dialect_for("onnxruntime")
     network = dialect.arrange(random_network(structure_graph(structure), dialect))
     whole = write_model(network, dialect, batch=1).model
     fragment = write_fragment(network, dialect, {"head", "classifier"}, batch=1)
@@ -52,7 +51,7 @@ def test_adjoining_blocks_may_be_one_fragment():
     assert {node.name for node in fragment.graph.node if node.name != "output"} <= names
 
 
-@pytest.mark.parametrize("runtime", [Runtime.ONNXRUNTIME, Runtime.TENSORRT])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
 def test_every_dialect_writes_fragments(runtime):
     structure = small_structure(Bits(weight=8, activation=8))
     dialect = dialect_for(runtime)

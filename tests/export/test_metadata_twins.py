@@ -11,7 +11,6 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowering import lower
@@ -22,7 +21,7 @@ from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 @pytest.fixture
@@ -147,4 +146,4 @@ def test_mobilenetv2_with_its_linear_bottlenecks_and_relu6_has_twins(tmp_path):
 
 def test_a_runtime_that_nothing_is_written_for():
     with pytest.raises(RequestError, match="runtime none: qedeploy writes no graph for it"):
-        dialect_for(Runtime.NONE)
+        dialect_for("none")

@@ -11,7 +11,7 @@ from qedeploy.network.structure import Bits
 from qedeploy.network.window import Window
 from qedeploy.profiles.describe import compact_pairs, compact_widths
 from qedeploy.profiles.loader import FOLDER, load_profile, profile_names
-from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering, Runtime
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering
 from qedeploy.profiles.profile_file import profile_from_document
 from qedeploy.search.space.recipe_loader import recipe_names
 
@@ -59,7 +59,7 @@ def test_shipped_profiles_state_their_sources(name):
     memory = profile.memory
     figures = (memory.weight_bytes, memory.activation_bytes, memory.bandwidth_bytes_per_second)
     assert memory.source or figures == (None, None, None)
-    assert profile.unsigned_activation_bits == {Runtime.TENSORRT: 7}.get(profile.runtime, 8)
+    assert profile.unsigned_activation_bits == {"tensorrt": 7}.get(profile.runtime, 8)
 
 
 @pytest.mark.parametrize("name", INT8)

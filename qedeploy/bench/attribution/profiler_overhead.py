@@ -11,6 +11,7 @@ from qedeploy.network.graph import Graph
 from qedeploy.network.layers import Position
 from qedeploy.network.operations import consumers
 from qedeploy.network.shortcuts import shortcuts
+from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 _OUTPUT = "logits"
@@ -18,9 +19,6 @@ _OUTPUT = "logits"
 
 _LEAST_SHARE = 0.1
 """What of a node's profiled time stays with it at the least."""
-
-_BEFORE_A_NODE = "ReorderInput"
-"""Type of the layout change that ONNX Runtime puts in front of a node; others stand behind the one they are for."""
 
 _WORD = re.compile(r"[\w.]+")
 
@@ -47,7 +45,7 @@ def undisturbed(profile: ProfiledRun, wall: float) -> tuple[NodeTime, ...]:
     )
 
 
-def seconds_by_part(nodes: Iterable[NodeTime], graph: Graph) -> dict[str, float]:
+def seconds_by_part(nodes: Iterable[NodeTime], graph: Graph, names: NodeNames) -> dict[str, float]:
     """Return the seconds of each part of `graph`: its layers, and its shortcuts (`<block>.shortcut`).
 
     Every node counts for one part, so that the parts sum to the nodes; a part without a node (fused into another) has
@@ -60,8 +58,8 @@ def seconds_by_part(nodes: Iterable[NodeTime], graph: Graph) -> dict[str, float]
     stem = next((layer.name for layer in graph.layers if layer.position is Position.STEM), None)
     current, waiting = "", 0.0
     for node in nodes:
-        owner = _part_of(node.name, owners, stem)
-        if owner is None and (not current or node.op_type == _BEFORE_A_NODE):
+        owner = _part_of(node.name, owners, stem, names)
+        if owner is None and (not current or node.op_type in names.leading):
             waiting += node.seconds
             continue
         current = owner or current
@@ -91,10 +89,10 @@ def _owners(graph: Graph) -> dict[str, str]:
     return {**owners, **others, **{cut.name: cut.name for cut in cuts}, _OUTPUT: last}
 
 
-def _part_of(node_name: str, owners: Mapping[str, str], stem: str | None) -> str | None:
+def _part_of(node_name: str, owners: Mapping[str, str], stem: str | None, names: NodeNames) -> str | None:
     # An engine names a layer by the nodes that it computes, and says "to" or "for" in front of them.
     for word in _WORD.findall(node_name):
-        name = exported_name(word)
+        name = exported_name(word, names)
         if ".unpack." in name and stem is not None:
             # Named after the reader of the value, and there because the stem works on packed columns.
             return stem

@@ -21,8 +21,6 @@ from qedeploy.runtimes.runner import RunnerDescription
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata
 
-_CPU = "CPU"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
@@ -166,7 +164,7 @@ def _circumstances(table: LatencyTable, machine: Machine, runner: RunnerDescript
     """Yield what must agree, as the table has it and as this run has it."""
     known = table.runtime
     yield f"{known.get('name')} {known.get('version')}", f"{runner.runtime} {runner.version}"
-    if runner.device == _CPU:
+    if runner.on_cpu:
         yield (
             _processor(table.machine.get("cpu"), table.machine.get("instruction_sets")),
             _processor(machine.cpu, machine.instruction_sets),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
-from qedeploy.bench.gates import Outcome
+from qedeploy.bench.gates import Ruling
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
@@ -48,7 +48,7 @@ class TableUpdate:
     table's pace; None where the update is withheld.
     """
 
-    outcome: Outcome
+    outcome: Ruling
     sentence: str
     replaced: int = 0
     added: int = 0
@@ -88,7 +88,7 @@ def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
     doubt = _doubt(lesson)
     if doubt:
         sentence = f"{expectation.path.name} was not updated: {doubt}"
-        return TableUpdate(outcome=Outcome.WITHHELD, sentence=sentence)
+        return TableUpdate(outcome=Ruling.WITHHELD, sentence=sentence)
     profile, graph = expectation.profile, expectation.graph
     # The file may have gained points while the model ran.
     table = read_table(expectation.path)
@@ -101,7 +101,7 @@ def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
     before, after = (LatencyModel(each, profile).seconds(graph) for each in (table, taught))
     measured = float(np.median(lesson.samples.latency)) / lesson.pace
     return TableUpdate(
-        outcome=Outcome.PASSED,
+        outcome=Ruling.PASSED,
         sentence=(
             f"updated {expectation.path.name}: {len(shapes & known)} points replaced, {len(shapes - known)} added, "
             f"{len(taught.networks)} networks in its calibration; predicted {before * 1e3:.3f} ms before, "
@@ -129,7 +129,9 @@ def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> Late
     others = tuple(one for one in table.networks if from_document(one.structure, expectation.path) != structure)
     fixed = table.calibration.constant * lesson.pace
     nodes = undisturbed(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
-    in_network = {name: time / lesson.pace for name, time in seconds_by_part(nodes, graph).items()}
+    in_network = {
+        name: time / lesson.pace for name, time in seconds_by_part(nodes, graph, lesson.profile.names).items()
+    }
     parts = _alone(in_network, table, expectation)
     points = _points(parts, shapes_of(graph, table.bottleneck_multiple), network)
     return calibrate(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)

@@ -15,7 +15,7 @@ import numpy as np
 from qedeploy.network.layers import Layer, LayerKind, Position
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.structure import MAX_BITS
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
 from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
@@ -38,7 +38,7 @@ class OnnxRuntimeDialect:
     """The graph that ONNX Runtime's CPU kernels fuse completely."""
 
     name: ClassVar[str] = "onnxruntime"
-    runtime: ClassVar[Runtime] = Runtime.ONNXRUNTIME
+    runtime: ClassVar[str] = "onnxruntime"
     opset: ClassVar[int] = 17
     lowerings: ClassVar[frozenset[Lowering]] = frozenset({Lowering.INT8, Lowering.FLOAT32})
     integer_bias: ClassVar[bool] = True

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.window import POINT
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
 from qedeploy.qdq.fold import FoldedLayer, groups_of
@@ -62,7 +62,7 @@ class TensorRTDialect:
     """
 
     name: str = "tensorrt"
-    runtime: Runtime = Runtime.TENSORRT
+    runtime: str = "tensorrt"
     opset: int = 21
     lowerings: frozenset[Lowering] = frozenset({Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16})
     integer_bias: bool = False

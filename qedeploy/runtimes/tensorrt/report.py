@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass
 
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.sections import Column, RuntimeReport, Section
 from qedeploy.runtimes.tensorrt.join import EngineRow, rows_of_layer
 from qedeploy.runtimes.tensorrt.lints import lint, why_not_int8
 from qedeploy.runtimes.tensorrt.nvml import GpuConditions
+from qedeploy.runtimes.tensorrt.tables import conditions_table, layer_table, times_table
 from qedeploy.runtimes.tensorrt.times import TimeFigures, time_warnings
+from qedeploy.schema import validate
 from qedeploy.words import counted, listed
 
 
@@ -46,13 +49,11 @@ class EngineReport:
         return sum(row.seconds or 0.0 for row in self.rows)
 
 
-@runtime_checkable
-class EngineReporter(Protocol):
-    """A runner that has more to tell than its samples, once it has measured and profiled."""
+def read_figures(figures: object, source: str) -> EngineReport:
+    """Return the report in the `engine` of a bench.json; raises UserError naming `source` and every wrong field."""
+    from pydantic import TypeAdapter
 
-    def report(self) -> EngineReport:
-        """Return the report of the engine."""
-        ...
+    return validate(TypeAdapter(EngineReport), figures, source)
 
 
 def assemble(
@@ -79,6 +80,35 @@ def assemble(
         lints=lint(rows, metadata),
         notes=tuple(notes),
     )
+
+
+def runtime_report(report: EngineReport, settings: Mapping[str, str]) -> RuntimeReport:
+    """Return the report in the form of every runtime's; `settings` are the runner's."""
+    return RuntimeReport(
+        sections=engine_sections(report),
+        findings=engine_findings(report),
+        warnings=engine_warnings(report, settings),
+        # Lists and mappings, as they come back from bench.json.
+        figures=json.loads(json.dumps(asdict(report))),
+    )
+
+
+def engine_sections(report: EngineReport) -> tuple[Section, ...]:
+    """Return the times, the clocks where they were sampled, the engine's layers, and those that missed INT8."""
+    sections = [times_table(report.times)]
+    if report.conditions is not None:
+        sections.append(conditions_table(report.conditions))
+    sections.append(layer_table(report.rows, report.profiled_seconds))
+    if report.missed:
+        sections.append(
+            Section(
+                title="Planned as INT8, running otherwise",
+                columns=(Column(title="layer"), Column(title="why")),
+                rows=tuple((item.name, item.reason) for item in report.missed),
+                on_terminal=False,
+            )
+        )
+    return tuple(sections)
 
 
 def engine_findings(report: EngineReport) -> tuple[str, ...]:

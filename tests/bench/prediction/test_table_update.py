@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.gates import Outcome
+from qedeploy.bench.gates import Ruling
 from qedeploy.bench.prediction.table_update import Lesson, learn, require_updatable, update_table
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
@@ -42,7 +42,7 @@ def test_the_table_predicts_what_was_measured_afterwards(tmp_path):
     found = update_table(expectation_of(STRUCTURE, TABLE, path), lesson())
     taught = read_table(path)
     assert LatencyModel(taught, PROFILE).seconds(structure_graph(STRUCTURE)) == pytest.approx(WALL, rel=0.02)
-    assert found.outcome is Outcome.PASSED
+    assert found.outcome is Ruling.PASSED
     assert (found.replaced, found.added, found.networks) == (len(set(SHAPES.values())), 0, 1)
     assert found.before == pytest.approx(LatencyModel(TABLE, PROFILE).seconds(structure_graph(STRUCTURE)))
     assert found.after == pytest.approx(WALL, rel=0.02)
@@ -138,14 +138,14 @@ def test_a_doubtful_run_is_withheld_and_leaves_the_file_alone(doubtful, expected
     expectation = expectation_of(STRUCTURE, TABLE, path)
     before = path.read_bytes()
     found = update_table(expectation, doubtful)
-    assert found.outcome is Outcome.WITHHELD
+    assert found.outcome is Ruling.WITHHELD
     assert expected in found.sentence
     assert path.read_bytes() == before
 
 
 def test_more_variation_can_be_accepted_openly(tmp_path):
     expectation = expectation_of(STRUCTURE, TABLE, tmp_path / "table.json")
-    assert update_table(expectation, lesson(noise=0.3, limit=0.5)).outcome is Outcome.PASSED
+    assert update_table(expectation, lesson(noise=0.3, limit=0.5)).outcome is Ruling.PASSED
 
 
 def test_tables_of_others_and_imported_ones_are_refused():

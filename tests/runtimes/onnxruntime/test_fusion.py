@@ -16,13 +16,12 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.operations import OperationKind
 from qedeploy.network.structure import Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 def optimized_nodes(structure: Structure, folder: Path) -> list[onnx.NodeProto]:

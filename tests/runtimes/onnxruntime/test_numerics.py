@@ -12,7 +12,6 @@ import torch
 from qedeploy.export.verification import VerificationError, require_passed, verify
 from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq import simulation
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -24,7 +23,7 @@ from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 def lowered(trained: TrainedNetwork, images: torch.Tensor) -> LoweredNetwork:

@@ -1,36 +1,21 @@
-"""A run that trtexec recorded, here or elsewhere, as the same result that a measurement here gives."""
+"""A run that trtexec recorded, here or elsewhere, as every recorded run."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from qedeploy.bench.benchmark import BenchOptions, Measured, result_of
-from qedeploy.bench.measure.machine import Machine
-from qedeploy.bench.prediction.expected import expect
-from qedeploy.bench.report.document import BenchResult
-from qedeploy.errors import UserError
+from qedeploy.runtimes.recorded import RecordedRun
 from qedeploy.runtimes.runner import RunnerDescription
-from qedeploy.runtimes.tensorrt.report import assemble
+from qedeploy.runtimes.tensorrt.report import assemble, runtime_report
 from qedeploy.runtimes.tensorrt.runner import profile_of
 from qedeploy.runtimes.tensorrt.times import summarize
 from qedeploy.runtimes.tensorrt.trtexec import Recording, read_recording
 from qedeploy.runtimes.timing import Samples
 
-_UNKNOWN = "not recorded (measured by trtexec)"
 
-
-def report_recording(folder: Path, options: BenchOptions) -> BenchResult:
-    """Return the result of the trtexec files in `folder`; gates on a figure of its own are judged.
-
-    Raises UserError where the files are missing or damaged, or where an option needs a model to run.
-    """
-    if options.against is not None:
-        raise UserError(
-            "--against: cannot be timed in alternation with a recorded run: bench both plans on one machine"
-        )
-    if options.table.update:
-        raise UserError("--update-table: expected a model that is measured here, found a recorded run: leave one out")
+def recorded_run(folder: Path) -> RecordedRun:
+    """Return the run in the trtexec files of `folder`; raises UserError where they are missing or damaged."""
     recording = read_recording(folder)
     profile, rows = profile_of(_profiled(recording), recording.description, recording.metadata)
     report = assemble(
@@ -41,21 +26,15 @@ def report_recording(folder: Path, options: BenchOptions) -> BenchResult:
         conditions=None,
         notes=_notes(recording),
     )
-    machine, description = _machine(), _description(recording)
-    expectation, problem = expect(recording.metadata, options.table, machine, description)
-    measured = Measured(
-        machine=machine,
+    description = _description(recording)
+    return RecordedRun(
+        source=recording.source,
         description=description,
         metadata=recording.metadata,
-        against=None,
         samples=Samples(latency=recording.times.latency, elapsed=recording.times.elapsed),
-        rounds={},
         profile=dataclasses.replace(profile, queries=recording.profiled_queries),
-        engine=report,
-        expectation=expectation,
-        no_expectation=problem,
+        report=runtime_report(report, description.settings),
     )
-    return result_of(recording.source, options, measured)
 
 
 def _profiled(recording: Recording) -> dict[str, object]:
@@ -95,20 +74,4 @@ def _description(recording: Recording) -> RunnerDescription:
             "source": "trtexec",
             "transfers": "measured" if times.upload.any() or times.download.any() else "left out",
         },
-    )
-
-
-def _machine() -> Machine:
-    return Machine(
-        cpu=_UNKNOWN,
-        physical_cores=None,
-        logical_cores=None,
-        usable_cores=1,
-        instruction_sets=(),
-        memory_bytes=0,
-        system=_UNKNOWN,
-        python=_UNKNOWN,
-        packages=(),
-        governor=None,
-        load=None,
     )
