@@ -24,10 +24,10 @@ from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.runner import Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
+from qedeploy.search.costs.budgets.counted import BITOPS
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,7 +117,7 @@ def searched(
     """Yield `(name, structure)`: the best for the profile under the printed BitOps of each MobileNetV2."""
     for printed in dict.fromkeys(model.bitops_giga for model in models if model.name.startswith("MBV2")):
         progress(f"searching under {printed} GBitOps on {profile_name}")
-        request = make_request(profile_name, None, {BudgetKind.BITOPS: float(printed) * _GIGA})
+        request = make_request(profile_name, None, {BITOPS: float(printed) * _GIGA})
         result, _ = search_exactly(request)
         yield f"searched {printed}G", result.structure
 

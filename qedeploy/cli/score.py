@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.search.score.score import ScoreKind
+from qedeploy.search.score.settings import ScoreKind
 
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure

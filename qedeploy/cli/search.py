@@ -117,10 +117,10 @@ def _request(
     latency_table: Path | None,
     pareto: str | None = None,
 ) -> Request:
+    from qedeploy.search.costs.budgets.latency import LATENCY
     from qedeploy.search.request import make_request, parse_overrides
-    from qedeploy.search.space.space import BudgetKind
 
-    need_latency = pareto == BudgetKind.LATENCY
+    need_latency = pareto == LATENCY.name
     overrides = parse_overrides(budget or ())
     return make_request(profile, recipe, overrides, resolution, latency_table, need_latency=need_latency)
 
@@ -164,11 +164,11 @@ def search_exactly_into(
 
     from qedeploy.search.exact import terminal
     from qedeploy.search.exact.certificate import Status
-    from qedeploy.search.exact.search import METHOD, front_kind, method_settings, search_exactly
+    from qedeploy.search.exact.search import METHOD, front_budget, method_settings, search_exactly
     from qedeploy.search.result import STRUCTURE_FILE, result_folder, settings_document, write_result
     from qedeploy.search.terminal import print_summary
 
-    kind = None if pareto is None else front_kind(pareto)
+    kind = None if pareto is None else front_budget(pareto)
     folder = result_folder(request, settings_document(request, METHOD, method_settings(top)), out)
     began = time.monotonic()
     with terminal.bounds_shown(Console(stderr=True), quiet=quiet) as progress:
@@ -181,7 +181,7 @@ def search_exactly_into(
         console = Console(highlight=False)
         if top > 1:
             terminal.print_alternatives(console, request, solution.found)
-        terminal.print_certificate(console, solution.certificate)
+        terminal.print_certificate(console, solution.certificate, request.budgets)
         print_summary(request, result, seconds=seconds, written=folder / (MODEL_FILE if writer else STRUCTURE_FILE))
     if solution.certificate.status is Status.INTERRUPTED:
         raise typer.Exit(130)

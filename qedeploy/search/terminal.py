@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.evolution.solver import Progress, Watch
 from qedeploy.search.request import Request
-from qedeploy.search.result import STRUCTURE_FILE, SearchResult, budget_costs, score_is_blind
-from qedeploy.search.score.score import ScoreKind, qe_score
-from qedeploy.search.space.budgets import format_budget
-from qedeploy.search.space.space import BudgetKind
+from qedeploy.search.result import STRUCTURE_FILE, SearchResult, score_is_blind
 from qedeploy.units import format_count
 
 if TYPE_CHECKING:
@@ -82,16 +81,16 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
     table = Table(title=f"{request.recipe.name} on {request.profile.name}", title_justify="left")
     for heading in ("computed", "value", "limit", "used", "set by"):
         table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
-    name = "QE-Score" if request.recipe.score.kind is ScoreKind.MADNAS else f"score ({request.recipe.score.kind})"
-    table.add_row(name, f"{qe_score(structure, request.recipe.score):.3f}")
+    score = request.recipe.score
+    table.add_row(score.label, f"{score.of(structure):.3f}")
     for kind in costs:
-        cells = [_NAMES[kind], format_budget(kind, costs[kind])]
+        cells = [kind.label, kind.text(costs[kind])]
         limit = request.budgets.get(kind)
         if limit is not None:
             source = _SOURCES[request.budget_sources[kind]]
-            cells += [format_budget(kind, limit), f"{costs[kind] / limit:.1%}", source]
+            cells += [kind.text(limit), f"{costs[kind] / limit:.1%}", source]
         table.add_row(*cells)
-    ratio = costs[BudgetKind.EXECUTED_BITOPS] / costs[BudgetKind.BITOPS]
+    ratio = costs[EXECUTED_BITOPS] / costs[BITOPS]
     table.add_row("executed / nominal", f"{ratio:.2f}")
     return table
 
@@ -99,7 +98,7 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
 def warnings(request: Request, structure: Structure) -> list[str]:
     """Return what the figures alone would not tell a person, a sentence each."""
     costs = budget_costs(structure, request.space)
-    executed, nominal = costs[BudgetKind.EXECUTED_BITOPS], costs[BudgetKind.BITOPS]
+    executed, nominal = costs[EXECUTED_BITOPS], costs[BITOPS]
     found = []
     if executed > nominal:
         found.append(
@@ -112,17 +111,6 @@ def warnings(request: Request, structure: Structure) -> list[str]:
             "the shape was searched"
         )
     return found
-
-
-_NAMES = {
-    BudgetKind.BITOPS: "nominal BitOps",
-    BudgetKind.EXECUTED_BITOPS: "executed BitOps",
-    BudgetKind.FLOPS: "flops (BitOps / 64)",
-    BudgetKind.SIZE: "weights, no classifier",
-    BudgetKind.PEAK_MEMORY: "peak activation memory",
-    BudgetKind.LAYERS: "convolutions",
-    BudgetKind.LATENCY: "predicted latency",
-}
 
 
 def _stages(structure: Structure) -> RenderableType:

@@ -13,6 +13,7 @@ from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
 from qedeploy.network.layers import LayerCategory, expand_layers
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS
 from qedeploy.search.request import make_request
 from qedeploy.search.space.membership import outside
 
@@ -42,7 +43,7 @@ def test_a_short_run_meets_every_kernel_stride_and_size(request_):
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=map(str, REQUESTS))
 def test_blocks_are_those_of_networks_that_keep_the_budgets(request_):
-    limit = request_.budgets["bitops"] / 64 if "bitops" in request_.budgets else request_.budgets["flops"]
+    limit = request_.budgets[BITOPS] / 64 if BITOPS in request_.budgets else request_.budgets[FLOPS]
     space = request_.space
     for subject in blocks_of(request_, 80):
         (stage,) = subject.structure.stages

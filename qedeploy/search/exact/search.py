@@ -6,11 +6,12 @@ from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import to_document
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.registry import all_budgets, budget_named
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
 from qedeploy.search.request import Request
 from qedeploy.search.result import SearchResult
-from qedeploy.search.space.space import BudgetKind
 
 METHOD = "exact"
 
@@ -39,11 +40,12 @@ def search_exactly(
     return result, solution
 
 
-def front_kind(text: str) -> BudgetKind:
+def front_budget(text: str) -> Budget:
     """Return the budget that a front is asked for; raises UserError naming those there are."""
-    if text not in set(BudgetKind):
-        raise UserError(f"--pareto {text}: expected one of {', '.join(BudgetKind)}")
-    return BudgetKind(text)
+    try:
+        return budget_named(text)
+    except UserError as error:
+        raise UserError(f"--pareto {text}: expected one of {', '.join(map(str, all_budgets()))}") from error
 
 
 def method_settings(count: int) -> dict[str, Any]:

@@ -11,37 +11,23 @@ from typing import TYPE_CHECKING
 from qedeploy.errors import UserError
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json
-from qedeploy.network.costs import convolutions, structure_costs
+from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
-from qedeploy.network.structure import Structure
 from qedeploy.search.audit.folder_checks import FRONT_FILE
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import EXECUTED_BITOPS
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.registry import Budgets, budget_costs
 from qedeploy.search.exact.certificate import Certificate, Status
 from qedeploy.search.exact.pareto import Front, front
 from qedeploy.search.exact.solver import Found, Progress
 from qedeploy.search.request import Request
-from qedeploy.search.result import budget_costs
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.budgets import format_budget
-from qedeploy.search.space.space import BudgetKind, SearchSpace
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 FRONT_POINTS = 24
-
-_STEPS = {
-    "bitops": (1e6, "a million BitOps"),
-    "executed-bitops": (1e6, "a million executed BitOps"),
-    "flops": (1e6, "a million flops"),
-    "size": (1024.0, "a KiB of weights"),
-    "layers": (1.0, "a convolution"),
-    "latency": (1e-3, "a millisecond"),
-}
-"""Per budget, the step whose worth in score a person can grasp, and its name."""
-
-_UNITS = {BudgetKind.SIZE: "bytes", BudgetKind.PEAK_MEMORY: "bytes", BudgetKind.LATENCY: "ms, predicted"}
-"""What a plot's axis counts."""
 
 
 @contextmanager
@@ -59,8 +45,9 @@ def bounds_shown(console: Console, *, quiet: bool) -> Iterator[Progress | None]:
         yield show
 
 
-def print_certificate(console: Console, certificate: Certificate) -> None:
-    """Print what is proven, and what a little more of each budget would be worth."""
+def print_certificate(console: Console, certificate: Certificate, budgets: Budgets) -> None:
+    """Print what is proven, and what a little more of each of `budgets` would be worth."""
+    steps = {budget.name: budget.step for budget in budgets}
     closed = certificate.status is Status.OPTIMAL
     verdict = "optimal, proven" if closed else f"{certificate.status}, gap {certificate.gap:.4g}"
     console.print(
@@ -71,7 +58,7 @@ def print_certificate(console: Console, certificate: Certificate) -> None:
         f"  the multipliers alone prove {certificate.relaxed_bound:.6f}, {certificate.labels:,} labels close the rest"
     )
     for name, price in certificate.multipliers.items():
-        step, unit = _STEPS.get(name, (1.0, f"a unit of {name}"))
+        step, unit = steps[name]
         worth = f"{price * step:.4g} score for {unit} more" if price else "not binding"
         console.print(f"  shadow price of {name}: {worth}")
 
@@ -94,12 +81,12 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
         )
         cells = [" ".join(map(str, row)) for row in rows]
         cells[0] = f"{structure.stem.out_channels} {cells[0]}"
-        table.add_row(str(number), f"{item.score:.4f}", *cells, *(format_budget(kind, costs[kind]) for kind in kinds))
+        table.add_row(str(number), f"{item.score:.4f}", *cells, *(kind.text(costs[kind]) for kind in kinds))
     console.print(table)
 
 
 def write_front(
-    folder: Path, request: Request, kind: BudgetKind, *, workers: int = 1, cluster: str | None = None, quiet: bool
+    folder: Path, request: Request, kind: Budget, *, workers: int = 1, cluster: str | None = None, quiet: bool
 ) -> Front:
     """Find the front of score against `kind`, write it as front.json and front.svg into `folder`, and return it."""
     from rich.console import Console
@@ -125,14 +112,14 @@ def print_front(console: Console, found: Front, request: Request) -> None:
     )
     console.print(f"score against {found.kind}: {extent}")
     table = Table()
-    for heading in (found.kind.value, "score", "at most"):
+    for heading in (found.kind.name, "score", "at most"):
         table.add_column(heading, justify="right")
     table.add_column("published")
     published = published_points(found.kind, request)
     rows = [(point.cost, point.score, f"{point.upper_bound:.4f}", "") for point in found.points]
     rows += [(cost, score, "", name) for name, cost, score in published]
     for cost, score, bound, name in sorted(rows):
-        table.add_row(format_budget(found.kind, cost), f"{score:.4f}", bound, name)
+        table.add_row(found.kind.text(cost), f"{score:.4f}", bound, name)
     console.print(table)
     console.print(
         "published models need not lie in the recipe's space, so one may score above the front"
@@ -147,7 +134,7 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    scale = 1e3 if found.kind is BudgetKind.LATENCY else 1.0
+    scale = 1e3 if found.kind == LATENCY else 1.0
     costs, scores = [scale * point.cost for point in found.points], [point.score for point in found.points]
     axes.step(costs, scores, where="post", color="tab:blue", linewidth=1, label="reached")
     axes.step(costs, scores, where="pre", color="tab:blue", linewidth=1, linestyle=":", label="cannot be exceeded")
@@ -161,42 +148,28 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
         at, label = [scale * cost], f"{name} (published)"
         axes.plot(at, [score], marker, color="tab:red", markersize=7, fillstyle="none", linestyle="", label=label)
     axes.set_xscale("log")
-    if found.kind is BudgetKind.LATENCY:
+    if found.kind == LATENCY:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel(f"{found.kind} ({_UNITS.get(found.kind, 'count')})")
-    axes.set_ylabel("QE-Score")
+    axes.set_xlabel(f"{found.kind} ({found.kind.axis})")
+    axes.set_ylabel(request.recipe.score.label)
     axes.set_title(f"{request.recipe.name} on {request.profile.name}")
     axes.legend(loc="lower right")
     axes.grid(visible=True, alpha=0.3)
     return write_svg(path, figure)
 
 
-def published_points(kind: BudgetKind, request: Request) -> list[tuple[str, float, float]]:
+def published_points(kind: Budget, request: Request) -> list[tuple[str, float, float]]:
     """Return name, cost and score of the published models that the recipe's score and the budget's cost apply to."""
     space, found = request.space, []
     for model in published_models():
         layers = convolutions(expand_layers(model.structure))
-        known = kind is not BudgetKind.EXECUTED_BITOPS or all((x.category, x.bits) in space.executed for x in layers)
+        known = kind != EXECUTED_BITOPS or all((x.category, x.bits) in space.executed for x in layers)
         if not known or model.structure.resolution != space.resolution:
             continue
         with suppress(UserError):
             # Raised where the recipe has another number of stage ratios: its score says nothing of this model; and
             # where the latency table does not have its layers.
-            score = qe_score(model.structure, space.score)
-            found.append((model.name, _cost(model.structure, kind, space), score))
+            score = space.score.of(model.structure)
+            found.append((model.name, kind.cost(model.structure, space), score))
     return found
-
-
-def _cost(structure: Structure, kind: BudgetKind, space: SearchSpace) -> float:
-    costs = structure_costs(structure)
-    counted = {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: float(costs.layers),
-    }
-    if kind is BudgetKind.LATENCY and space.latency is not None:
-        return space.latency.seconds(structure)
-    return counted[kind] if kind in counted else budget_costs(structure, space)[kind]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qedeploy.network.accounting import REFERENCE_SIZE, Accounting, bitops_accountings, size_accountings
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import PublishedModel
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.score.kinds.qe_score import qe_score
 from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 
 from qedeploy.errors import UserError
-from qedeploy.search.score.score import ScoreKind, ScoreSettings
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore
+
+
+class ScoreKind(StrEnum):
+    """Which of the reference's scores: QE-Score, or DeepMAD's, which knows no widths."""
+
+    MADNAS = QeScore.name
+    DEEPMAD = DeepMad.name
 
 
 def score_settings(
@@ -16,7 +25,7 @@ def score_settings(
     kind: ScoreKind = ScoreKind.MADNAS,
     alpha1: float = 1.0,
     alpha2: float = 1.0,
-) -> ScoreSettings:
+) -> QeScore:
     """Return the settings; raises UserError naming the option for what is not positive or not a list of numbers."""
     for option, sigma in (("--sigma-weight", sigma_weight), ("--sigma-activation", sigma_activation)):
         if not (math.isfinite(sigma) and sigma > 0):
@@ -24,11 +33,11 @@ def score_settings(
     for option, alpha in (("--alpha1", alpha1), ("--alpha2", alpha2)):
         if not (math.isfinite(alpha) and alpha > 0):
             raise UserError(f"{option}: expected a positive number, found {alpha}")
-    return ScoreSettings(
+    chosen = DeepMad if kind is ScoreKind.DEEPMAD else QeScore
+    return chosen(
         sigma_weight=sigma_weight,
         sigma_activation=sigma_activation,
         stage_ratios=_ratios(stage_ratios),
-        kind=kind,
         alpha1=alpha1,
         alpha2=alpha2,
     )

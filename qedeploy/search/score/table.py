@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from qedeploy.network.layers import Layer
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore
 from qedeploy.search.score.report import BLIND_BELOW, LayerReport, ScoreReport, blind_above, blind_layers
-from qedeploy.search.score.score import ScoreKind, ScoreSettings
 from qedeploy.units import format_bytes, format_count
 
 
@@ -37,8 +38,8 @@ def totals_table(report: ScoreReport) -> Table:
     return table
 
 
-def _score_text(settings: ScoreSettings) -> str:
-    if settings.kind is ScoreKind.DEEPMAD:
+def _score_text(settings: QeScore) -> str:
+    if isinstance(settings, DeepMad):
         return f"DeepMAD's score, blind to widths; alpha {settings.alpha1:g} (channels), {settings.alpha2:g} (kernels)"
     return f"QE-Score in nats; sigma {settings.sigma_weight:g} (W), {settings.sigma_activation:g} (A)"
 
@@ -86,7 +87,7 @@ def notes(reports: Sequence[ScoreReport]) -> tuple[str, ...]:
     """Return what a reader of the tables should know: where the score is blind, and what is not counted."""
     settings = reports[0].settings
     counted = "Costs are computed, nothing is measured. The classifier is counted in none of the totals."
-    if settings.kind is ScoreKind.DEEPMAD:
+    if isinstance(settings, DeepMad):
         return ("This score knows no widths: it is the same for any of them.", counted)
     blind = sum(len(blind_layers(report)) for report in reports)
     layers = sum(report.costs.layers for report in reports)
