@@ -97,6 +97,7 @@ def test_estimates_count_the_whole_network(networks):
     assert Estimate.TABLE not in estimates_of(structure, REQUEST.profile, None)
 
 
+@pytest.mark.slow
 def test_networks_are_distinct_lie_in_the_space_and_are_drawn_alike_for_a_seed(networks):
     structures = [item.structure for item in networks]
     assert len(set(structures)) == 8
