@@ -32,6 +32,7 @@ from qedeploy.files import write_text
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS
@@ -164,7 +165,7 @@ def _pairs(laboratory: Laboratory, correlation: CorrelationResult, count: int) -
         pairs.append(
             Pair(
                 budget=budget,
-                predicted=laboratory.model.seconds(fast),
+                predicted=laboratory.model.seconds(structure_graph(fast)),
                 by_latency=Candidate(
                     structure=fast, limit=budget, score=qe_score(fast, score), seconds=final[2 * number]
                 ),
