@@ -13,13 +13,13 @@ from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, igno
 from qedeploy.runtimes.findings import Finding
 from qedeploy.runtimes.options import Settings, chosen
 from qedeploy.runtimes.recorded import RecordedRun, Recordings
-from qedeploy.runtimes.tensorrt.machine import TensorrtMachine, probe
 from qedeploy.runtimes.tensorrt.options import BUILD_OPTIONS, RUN_OPTIONS
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.qdq.metadata import ModelMetadata
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
     from qedeploy.runtimes.tensorrt.settings import EngineSettings
 
 _MATRIX_PRODUCTS = Restriction(
@@ -27,6 +27,12 @@ _MATRIX_PRODUCTS = Restriction(
     what="layers written as MatMul",
 )
 """1x1 convolutions and the linear layer."""
+
+
+def _probe() -> TensorrtMachine:
+    from qedeploy.runtimes.tensorrt.machine import probe
+
+    return probe()
 
 
 def _require_recording(folder: Path) -> None:
@@ -67,7 +73,7 @@ class TensorRT(Runtime):
         ),
     )
 
-    def __init__(self, look: Callable[[], TensorrtMachine] = probe) -> None:
+    def __init__(self, look: Callable[[], TensorrtMachine] = _probe) -> None:
         self._look = look
 
     def dialect(self, name: str) -> Dialect:
