@@ -21,8 +21,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from qedeploy.export.baselines import random_network, write_float_onnx
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.lightnas import from_blocks
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
@@ -58,9 +58,9 @@ def main() -> None:
 
 
 def write_models(record: dict[str, Any], folder: Path) -> dict[str, Path]:
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
+    dialect = dialect_for("onnxruntime")
     structure = from_blocks(record["structure"])
-    network = random_network(structure, dialect)
+    network = random_network(structure_graph(structure), dialect)
     ours, plain, prepared, rival = (folder / f"{name}.onnx" for name in ("ours", "float32", "prepared", "static"))
     ours.write_bytes(write_model(dialect.arrange(network), dialect).model.SerializeToString())
     write_float_onnx(network, plain, dialect)
@@ -68,7 +68,7 @@ def write_models(record: dict[str, Any], folder: Path) -> dict[str, Path]:
     quantize_static(
         prepared,
         rival,
-        Images((1, structure.input_channels, structure.resolution, structure.resolution)),
+        Images((1, *structure.image_sizes)),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,

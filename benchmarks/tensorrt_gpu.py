@@ -17,17 +17,18 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from qedeploy.bench.benchmark import BenchOptions, benchmark
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.errors import UserError
-from qedeploy.export.baselines import uniform
-from qedeploy.export.compile import EngineChoice, EngineOutcome, export_engine
+from qedeploy.export.baselines import uniform_structure
+from qedeploy.export.compile import BuildChoice, BuildOutcome, build_artefact
 from qedeploy.export.exporter import ExportResult, ExportSettings, export_again, export_checkpoint
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -37,8 +38,10 @@ from qedeploy.qdq import simulation
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.fallback import without_quantization
 from qedeploy.runtimes.tensorrt.machine import Gpu, probe
+from qedeploy.runtimes.tensorrt.record import read_record
+from qedeploy.runtimes.tensorrt.report import read_figures
 from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
-from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.runtimes.tensorrt.settings import BatchRange
 from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +64,7 @@ def weight_only(structure: Structure) -> Structure:
     """Return `structure` with W4A16 pointwise layers, head and classifier, W8A8 depthwise layers and stem."""
     block = Block(expand=W4A16, depthwise=W8A8, project=W4A16)
     return dataclasses.replace(
-        uniform(structure, 8),
+        uniform_structure(structure, 8),
         stages=tuple(dataclasses.replace(stage, blocks=(block,) * len(stage.blocks)) for stage in structure.stages),
         head=dataclasses.replace(structure.head, bits=W4A16),
         classifier=dataclasses.replace(structure.classifier, bits=W4A16),
@@ -69,8 +72,8 @@ def weight_only(structure: Structure) -> Structure:
 
 
 CASES = (
-    Case("float16", "t4-int8", lambda structure: uniform(structure, 8), half=True),
-    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform(structure, 8)),
+    Case("float16", "t4-int8", lambda structure: uniform_structure(structure, 8), half=True),
+    Case("INT8, uniform W8A8", "t4-int8", lambda structure: uniform_structure(structure, 8)),
     Case("INT8, searched widths carried", "t4-int8", lambda structure: structure),
     Case("INT4, pointwise W4A16", "t4-int4", weight_only),
 )
@@ -85,8 +88,9 @@ class Row:
     batch: int
     error: str = ""
     result: BenchResult | None = None
-    outcome: EngineOutcome | None = None
+    outcome: BuildOutcome | None = None
     logit_error: float = 0.0
+    engine_layers: Mapping[str, Any] | None = None
 
 
 def measure_case(name: str, case: Case, batches: list[int], duration: float) -> Iterator[Row]:
@@ -101,19 +105,28 @@ def measure_case(name: str, case: Case, batches: list[int], duration: float) -> 
 def measure(name: str, case: Case, result: ExportResult, batch: int, duration: float) -> Row:
     """Build, check and time one engine."""
     try:
-        settings = EngineSettings(batch=BatchRange(minimum=batch, optimum=batch, maximum=batch))
-        outcome = export_engine(result, EngineChoice.REQUIRED, settings, on_event=show)
-        if outcome.engine is None:
+        settings = {"engine_batch": str(batch)}
+        outcome = build_artefact(result, BuildChoice.REQUIRED, settings, on_event=show)
+        if outcome.artefact is None:
             raise UserError(outcome.reason)
         options = BenchOptions(
             runner=RunnerOptions(batch=batch), protocol=TimingProtocol(duration=duration), twins=False
         )
-        found = benchmark(outcome.engine.plan, options)
+        found = benchmark(outcome.artefact.path, options)
         error = logit_error(outcome, batch)
+        record = read_record(outcome.artefact.path)
     except UserError as failure:
         said = str(failure).replace(f"{result.model.parent}/", "")
         return Row(structure=name, case=case.name, batch=batch, error=said)
-    return Row(structure=name, case=case.name, batch=batch, result=found, outcome=outcome, logit_error=error)
+    return Row(
+        structure=name,
+        case=case.name,
+        batch=batch,
+        result=found,
+        outcome=outcome,
+        logit_error=error,
+        engine_layers=None if record is None else record.engine_layers,
+    )
 
 
 def exported(name: str, case: Case, folder: Path) -> ExportResult:
@@ -133,14 +146,14 @@ def exported(name: str, case: Case, folder: Path) -> ExportResult:
     return export_again(result, dataclasses.replace(lowered, plan=plan))
 
 
-def logit_error(outcome: EngineOutcome, batch: int) -> float:
+def logit_error(outcome: BuildOutcome, batch: int) -> float:
     """Return the engine's largest logit difference to PyTorch's run of its plan, as a share of the largest logit."""
-    if outcome.engine is None:
+    if outcome.artefact is None:
         raise ValueError("there is no engine")
     prepared = outcome.export.prepared
     images = prepared.images[:1].repeat(batch, 1, 1, 1)
     expected = simulation.logits(prepared.network, images[:1]).numpy()
-    with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=batch)) as runner:
+    with TensorRTRunner(outcome.artefact.path, RunnerOptions(batch=batch)) as runner:
         (outputs,) = runner.infer({runner.description.inputs[0].name: images.numpy()}).values()
         found = outputs[:1]
     return float(np.abs(found - expected).max() / np.abs(expected).max())
@@ -160,8 +173,8 @@ def report(rows: list[Row], version: str, gpu: Gpu, rtx: bool) -> Iterator[str]:
     kind = "TensorRT for RTX 1.7.1 behind TensorRT's Python API" if rtx else "TensorRT"
     yield f"- {kind} {version}, compute capability {gpu.capability}, {gpu.multiprocessors} multiprocessors, "
     yield f"  {gpu.memory_bytes / 2**30:.0f} GiB, CUDA {gpu.cuda} (driver); {platform.platform()}"
-    if first is not None and first.engine is not None and first.engine.conditions is not None:
-        seen = first.engine.conditions
+    seen = None if first is None else read_figures(first.engine, first.model.name).conditions
+    if seen is not None:
         yield f"- driver {seen.driver}, SM clock up to {seen.sm_clock_limit} MHz, power limit {seen.power_limit} W"
     if first is not None:
         yield f"- settings: {', '.join(f'{key}={value}' for key, value in first.runner.settings.items())}"
@@ -178,16 +191,16 @@ def report(rows: list[Row], version: str, gpu: Gpu, rtx: bool) -> Iterator[str]:
 def figures(row: Row) -> str:
     """Return a row of the table."""
     result, outcome = row.result, row.outcome
-    if result is None or result.engine is None or outcome is None or outcome.engine is None:
+    if result is None or result.engine is None or outcome is None or outcome.artefact is None:
         raise ValueError("the row has no figures")
-    engine = result.engine
+    engine = read_figures(result.engine, result.model.name)
     reformats = engine.reformat_seconds / engine.profiled_seconds if engine.profiled_seconds else 0.0
     unsure = "" if result.stable else " (unstable)"
     return (
         f"| {row.structure} | {row.case} | {row.batch} | {engine.times.gpu.median * 1e3:.4f}{unsure} "
         f"| {engine.times.gpu.p99 * 1e3:.4f} | {engine.times.latency.median * 1e3:.4f} "
         f"| {share(engine.int8_mac_share)} | {share(engine.int8_time_share)} | {reformats:.0%} "
-        f"| {outcome.engine.plan_bytes / 1e6:.2f} |"
+        f"| {outcome.artefact.size_bytes / 1e6:.2f} |"
     )
 
 
@@ -203,13 +216,11 @@ def notes(rows: list[Row]) -> Iterator[str]:
         if row.error:
             yield f"- **{where}: not measured**: {row.error}"
             continue
-        if row.outcome is None or row.outcome.engine is None or row.result is None or row.result.engine is None:
+        if row.outcome is None or row.outcome.artefact is None or row.result is None or row.result.engine is None:
             continue
         yield f"- {where}: largest logit difference to PyTorch {row.logit_error:.2%} of the largest logit"
-        dropped = row.outcome.engine.record.dropped
-        if dropped:
-            yield f"  - without INT8 kernel, in float16: {', '.join(dropped)}"
-        missed = row.result.engine.missed
+        yield from (f"  - {warning}" for warning in row.outcome.artefact.warnings)
+        missed = read_figures(row.result.engine, where).missed
         if missed:
             named = "; ".join(f"{item.name} ({item.reason})" for item in missed)
             yield f"  - planned as INT8, running otherwise: {named}"
@@ -252,9 +263,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     slug = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-") + ("-rtx" if arguments.rtx else "")
     (arguments.out / f"{slug}.md").write_text("\n".join(report(rows, version, gpu, arguments.rtx)) + "\n")
-    inspected = next(
-        (row.outcome.engine.record.engine_layers for row in rows if row.outcome and row.outcome.engine), None
-    )
+    inspected = next((row.engine_layers for row in rows if row.engine_layers is not None), None)
     if inspected is not None:
         (arguments.out / f"{slug}-inspector.json").write_text(json.dumps(inspected, indent=1) + "\n")
     print(f"wrote {arguments.out / slug}.md")

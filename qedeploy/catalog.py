@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from qedeploy.errors import UserError
+
+_MOST_HINTS = 4
 
 
 def names(folder: Path) -> tuple[str, ...]:
     """Return the names of the TOML files in `folder`, sorted."""
     return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+
+
+def closest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that `name` may stand for, the nearest first: the same but for its spelling, or begun with it.
+
+    >>> closest("T4-INT4", ["t4-int4", "t4-int8"]), closest("t4", ["t4-int4", "t4-int8", "l4-int8"])
+    (('t4-int4',), ('t4-int4', 't4-int8'))
+    """
+    plain = {_plain(item): item for item in known}
+    wanted = _plain(name)
+    if wanted in plain:
+        return (plain[wanted],)
+    begun = tuple(item for key, item in plain.items() if wanted and key.startswith(wanted))
+    if begun:
+        return begun[:_MOST_HINTS]
+    return tuple(plain[key] for key in difflib.get_close_matches(wanted, plain, n=1))
+
+
+def _plain(name: str) -> str:
+    stem = name.lower().removesuffix(".toml").removesuffix(".py")
+    return "-".join(part for part in re.split(r"[^a-z0-9]+", stem) if part)
 
 
 def find(name_or_path: str, folder: Path, what: str) -> Path:
@@ -24,8 +49,8 @@ def find(name_or_path: str, folder: Path, what: str) -> Path:
     known = names(folder)
     if name_or_path in known:
         return folder / f"{name_or_path}.toml"
-    close = difflib.get_close_matches(name_or_path, known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    close = closest(name_or_path, known)
+    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise UserError(
-        f"no {what} is named {name_or_path!r}{hint}: there are {', '.join(known)}; a file of your own goes by its path"
+        f"no {what} is named {name_or_path!r}{hint}: there are {', '.join(known)}; name a file of your own by its path"
     )

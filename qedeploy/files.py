@@ -6,33 +6,84 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
 
+LARGEST_FILE = 4 << 30
+"""Bytes of a file that is read whole at the most: twice what an ONNX file can have."""
 
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of `path`; raises UserError with the reason where it cannot be read."""
+LARGEST_TEXT = 512 << 20
+"""Bytes of a text at the most; a recording of queries takes 300 for each."""
+
+_OPEN_PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""Pipes that the shell has opened for us, `<(command)` for instance: their other end is there."""
+
+
+_RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def require_file(path: Path, limit: int = LARGEST_FILE) -> None:
+    """Raise UserError where `path` is no file that can be read, or larger than `limit` bytes."""
     try:
-        return path.read_bytes()
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path}: is a folder, expected a file")
+    if not stat.S_ISREG(status.st_mode) and not (stat.S_ISFIFO(status.st_mode) and str(path).startswith(_OPEN_PIPES)):
+        raise UserError(
+            f"{path}: is a device, a pipe or a socket, expected a file: write what it gives to a file first"
+        )
+    if status.st_size > limit:
+        raise _too_large(path, limit)
+
+
+def read_bytes(path: Path, limit: int = LARGEST_FILE) -> bytes:
+    """Return the bytes of `path`, `limit` at the most; raises UserError with the reason where it cannot be read."""
+    require_file(path, limit)
+    try:
+        with path.open("rb") as stream:
+            # One byte more than allowed: a file may grow, and a pipe says nothing of its size.
+            content = stream.read(limit + 1) if limit < LARGEST_FILE else stream.read()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
+    if len(content) > limit:
+        raise _too_large(path, limit)
+    return content
 
 
-def read_text(path: Path) -> str:
-    """Return the UTF-8 text of `path`; raises UserError where it cannot be read or is not UTF-8 text."""
-    return decode_text(read_bytes(path), path)
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of `path`, enough to tell what it is; raises UserError where it cannot be read."""
+    require_file(path)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_text(path: Path, limit: int = LARGEST_TEXT) -> str:
+    """Return the UTF-8 text of `path`; raises UserError where it cannot be read, is too large or is not UTF-8 text."""
+    return decode_text(read_bytes(path, limit), path)
 
 
 def decode_text(content: bytes, source: Path | str) -> str:
-    """Return `content` as UTF-8 text; raises UserError naming `source` where it is not."""
+    """Return `content` as UTF-8 text; raises UserError that says what it is where it is not."""
+    found = sniff(content[:HEAD_BYTES])
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{source}: not UTF-8 text (byte {error.start}): is it the right file?") from error
+        what = "" if found.kind in {Kind.TEXT, Kind.UNKNOWN} else f", found {found}"
+        raise UserError(f"{source}: not UTF-8 text (byte {error.start}){what}: is it the right file?") from error
+    if found.kind in {Kind.POINTER, Kind.PAGE}:
+        raise UserError(f"{source}: found {found}")
+    return text
 
 
 @contextmanager
@@ -68,7 +119,11 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
 
 def json_text(document: object) -> str:
     """Return what a JSON file of `document` holds; raises ValueError for numbers that JSON does not have (NaN)."""
-    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    # What JSON leaves as it is and a terminal obeys, or UTF-8 does not have, only ever stands inside of its strings.
+    return _RAW.sub(
+        lambda found: f"\\u{ord(found.group()):04x}",
+        json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+    )
 
 
 def write_json(path: Path, document: object) -> Path:
@@ -104,6 +159,15 @@ def _publish(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as stream:
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return UserError(f"{path}: cannot be read: {reason or error}")
+
+
+def _too_large(path: Path, limit: int) -> UserError:
+    return UserError(f"{path}: expected at most {limit:,} bytes, found more: is it the right file?")
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

@@ -32,8 +32,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid TOML: {_reason(error)}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -45,7 +45,14 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from error
+        raise UserError(f"{path}: not valid JSON: {_reason(error)}") from error
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    # Python's own words of long numbers go on with how to lift its limit.
+    return str(error).partition(";")[0]
 
 
 def _describe(item: Any) -> str:

@@ -33,9 +33,11 @@ from qedeploy.bench.report.findings import (
 from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
-from qedeploy.runtimes.runner import ProfiledRun, Runner, RunnerDescription, RunnerOptions
-from qedeploy.runtimes.runners import PLANS, open_runner
-from qedeploy.runtimes.tensorrt.report import EngineReport, EngineReporter, engine_findings, engine_warnings
+from qedeploy.runtimes.options import require_known
+from qedeploy.runtimes.registry import run_options, runtime_of
+from qedeploy.runtimes.runner import ProfiledRun, Reporter, Runner, RunnerDescription, RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 
 if TYPE_CHECKING:
@@ -61,10 +63,11 @@ class BenchOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone.
 
-    `damage` says what is wrong with metadata that the file has and that cannot be read.
+    `report` is what only the runtime can tell. `damage` says what is wrong with metadata that the file has and that
+    cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
     `pace` how many times as long as with the table the reference graph took.
     """
@@ -76,7 +79,7 @@ class Measured:
     samples: Samples
     rounds: Mapping[str, tuple[Samples, ...]]
     profile: ProfiledRun
-    engine: EngineReport | None = None
+    report: RuntimeReport = field(default_factory=RuntimeReport)
     damage: str = ""
     expectation: Expectation | None = None
     no_expectation: str = ""
@@ -86,11 +89,12 @@ class Measured:
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
     """Return what measuring `path` found.
 
-    Raises UserError for a file that is no model, a model to compare with that takes other inputs, or a gate that
-    needs one and has none; RequestError for a model that the runtime cannot execute, or a latency table to update
-    that is not of this machine. Gates and the update are judged here and enforced by the caller, once the result is
-    written.
+    Raises UserError for a file that is no model, a setting that no runtime has, a model to compare with that takes
+    other inputs, or a gate that needs one and has none; RequestError for a model that the runtime cannot execute, or a
+    latency table to update that is not of this machine. Gates and the update are judged here and enforced by the
+    caller, once the result is written.
     """
+    require_known(run_options(), options.runner.settings)
     relative = next((gate for gate in options.gates if gate.relative), None)
     if relative is not None and options.against is None:
         raise UserError(f"--fail-if {relative.text!r}: x compares with another model: expected --against FILE as well")
@@ -107,7 +111,7 @@ def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: 
     return replace(result, table_update=update_table(measured.expectation, lesson))
 
 
-def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
+def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measurement:
     machine = describe_machine()
     with ExitStack() as stack:
         progress(f"loading {path.name}")
@@ -117,7 +121,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
             require_updatable(expectation)
-        twins = options.twins and path.suffix.lower() not in PLANS
+        twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress("writing the float32 and W8A8 twins")
             others |= _open_twins(stack, metadata, options.runner)
@@ -126,7 +130,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
         rounds = _alternate(runner, others, options.protocol, progress)
         progress("profiling node by node")
         profile = runner.profile(replace(options.protocol, duration=options.protocol.duration * _PROFILED_SHARE))
-        return Measured(
+        return Measurement(
             machine=machine,
             description=runner.description,
             metadata=metadata,
@@ -135,14 +139,14 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measured:
             samples=samples,
             rounds=rounds,
             profile=profile,
-            engine=runner.report() if isinstance(runner, EngineReporter) else None,
+            report=runner.report() if isinstance(runner, Reporter) else RuntimeReport(),
             expectation=expectation,
             no_expectation=problem,
             pace=pace,
         )
 
 
-def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchResult:
+def result_of(path: Path, options: BenchOptions, measured: Measurement) -> BenchResult:
     """Return what `measured` says of the model in `path`."""
     summary, metadata = summarize(measured.samples), measured.metadata
     estimates = _estimates(metadata, measured.description.batch)
@@ -165,6 +169,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchRes
         runner=measured.description,
         profiled=profiled,
         plan_runtime=metadata.plan.runtime if metadata else None,
+        names=measured.profile.names,
         damage=measured.damage,
     )
     return BenchResult(
@@ -185,20 +190,21 @@ def result_of(path: Path, options: BenchOptions, measured: Measured) -> BenchRes
             *compared_findings(compared, profiled.layers, options.variation_limit),
             *prediction_findings(prediction),
             *profile_findings(profiled, correlations),
-            *(engine_findings(measured.engine) if measured.engine else ()),
+            *measured.report.findings,
         ),
         warnings=(
             *warnings(circumstances),
             *prediction_warnings(prediction, measured.no_expectation),
-            *(engine_warnings(measured.engine, measured.description.settings) if measured.engine else ()),
+            *measured.report.warnings,
         ),
         verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
-        engine=measured.engine,
+        engine=measured.report.figures,
+        sections=measured.report.sections,
         prediction=prediction,
     )
 
 
-def _predicted(measured: Measured, summary: Summary) -> Prediction | None:
+def _predicted(measured: Measurement, summary: Summary) -> Prediction | None:
     if measured.expectation is None:
         return None
     return compare(measured.expectation, measured.profile, summary.median, measured.pace)
@@ -206,15 +212,10 @@ def _predicted(measured: Measured, summary: Summary) -> Prediction | None:
 
 def _metadata(path: Path) -> tuple[ModelMetadata | None, str]:
     """Return what a model says of itself, and what is wrong where it says it illegibly."""
-    if path.suffix.lower() in PLANS:
-        from qedeploy.runtimes.tensorrt.record import read_record
-
-        record = read_record(path)
-        return record.metadata if record is not None else None, ""
-    from qedeploy.qdq.metadata import DamagedMetadataError, read_metadata
+    from qedeploy.qdq.metadata import DamagedMetadataError
 
     try:
-        return read_metadata(path), ""
+        return runtime_of(path).metadata(path), ""
     except DamagedMetadataError as error:
         return None, str(error)
 
@@ -255,13 +256,13 @@ def _alternate(
 
 
 def _estimates(metadata: ModelMetadata | None, batch: int) -> tuple[LayerEstimate, ...]:
-    return estimate(metadata.structure, metadata.plan.executed_bits(), batch) if metadata else ()
+    return estimate(metadata.graph, metadata.plan.executed_bits(), batch) if metadata else ()
 
 
 def _uniform_estimates(metadata: ModelMetadata, batch: int) -> tuple[LayerEstimate, ...]:
     from qedeploy.export.baselines import uniform
 
-    return estimate(uniform(metadata.structure, 8), {}, batch)
+    return estimate(uniform(metadata.graph, 8), {}, batch)
 
 
 def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
@@ -273,7 +274,7 @@ def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
     )
 
 
-def _compared(measured: Measured, options: BenchOptions) -> tuple[ComparedModel, ...]:
+def _compared(measured: Measurement, options: BenchOptions) -> tuple[ComparedModel, ...]:
     if not measured.rounds:
         return ()
     batch = measured.description.batch
@@ -294,7 +295,7 @@ def _compared(measured: Measured, options: BenchOptions) -> tuple[ComparedModel,
     )
 
 
-def _judge(gate: Gate, measured: Measured, summary: Summary, options: BenchOptions) -> Verdict:
+def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> Verdict:
     if not gate.relative or options.against is None:
         return judge_absolute(gate, summary, options.variation_limit)
     own, other = measured.rounds[THIS_MODEL], measured.rounds[options.against.name]

@@ -11,14 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.errors import RequestError, UserError
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
-
-if TYPE_CHECKING:
-    from qedeploy.bench.prediction.table_update import TableUpdate
 
 _METRICS = {
     "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "mean": "mean", "min": "minimum",
@@ -34,7 +31,7 @@ _PATTERN = re.compile(r"\s*([a-z]+\d*)\s*(>=|<=|>|<)\s*(\d+(?:\.\d*)?|\.\d+)\s*(
 _EXPECTED = "expected a figure, an operator and a limit, such as p50>1.05x, p99>4ms or throughput<200/s"
 
 
-class Outcome(StrEnum):
+class Ruling(StrEnum):
     """What became of a gate."""
 
     PASSED = "passed"
@@ -70,7 +67,7 @@ class Verdict:
     """What a gate decided, in one sentence; `ratio` where the gate compares two models."""
 
     gate: str
-    outcome: Outcome
+    outcome: Ruling
     sentence: str
     ratio: Ratio | None = None
 
@@ -108,21 +105,35 @@ def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit
     return _decided(gate, met=ends.pop(), found=f"{ratio} of the other model", ratio=ratio)
 
 
-def enforce(judged: Sequence[Verdict | TableUpdate]) -> None:
+class Judged(Protocol):
+    """Something that was decided once the measurement was there, and the sentence that says so."""
+
+    @property
+    def outcome(self) -> Ruling:
+        """What was decided."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """The decision in words."""
+        ...
+
+
+def enforce(judged: Sequence[Judged]) -> None:
     """Raise RequestError where a gate failed, or its verdict or a table's update was withheld, naming every one."""
-    bad = [one.sentence for one in judged if one.outcome is not Outcome.PASSED]
+    bad = [one.sentence for one in judged if one.outcome is not Ruling.PASSED]
     if bad:
         raise RequestError("; ".join(bad))
 
 
 def _decided(gate: Gate, *, met: bool, found: str, ratio: Ratio | None) -> Verdict:
-    outcome = Outcome.FAILED if met else Outcome.PASSED
+    outcome = Ruling.FAILED if met else Ruling.PASSED
     return Verdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}", ratio=ratio)
 
 
 def _withheld(gate: Gate, reason: str, ratio: Ratio | None) -> Verdict:
     sentence = f"gate {gate.text}: verdict withheld: {reason}"
-    return Verdict(gate=gate.text, outcome=Outcome.WITHHELD, sentence=sentence, ratio=ratio)
+    return Verdict(gate=gate.text, outcome=Ruling.WITHHELD, sentence=sentence, ratio=ratio)
 
 
 def _unstable(variations: Sequence[float], limit: float) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qedeploy.bench.measure.interleave import Ratio, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
-from qedeploy.export.compile import EngineChoice, engine_path, export_engine
+from qedeploy.export.compile import BuildChoice, build_artefact
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -19,19 +18,15 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.runner import Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
-from qedeploy.runtimes.tensorrt.machine import probe
-from qedeploy.runtimes.tensorrt.settings import EngineSettings
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
+from qedeploy.search.costs.budgets.counted import BITOPS
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 _GIGA = 1e9
 
@@ -77,13 +72,12 @@ def bench_published(
     """Return the latency of every model, and of a structure searched under each distinct printed BitOps.
 
     Each is built with initialised weights (latency does not depend on them), exported for `profile_name` into `folder`
-    and verified, for TensorRT also built; all are then timed in alternation. Raises RequestError where the profile runs
-    none of this, MissingRuntimeError where this machine has no TensorRT or GPU for it.
+    and verified, and built where its runtime wants that; all are then timed in alternation. Raises RequestError where
+    the profile runs none of this, MissingRuntimeError where this machine lacks the runtime or its device.
     """
     profile = load_profile(profile_name)
     profile.require_runtime()
-    if profile.runtime is Runtime.TENSORRT:
-        probe().require()
+    find_runtime(profile.runtime).require()
     candidates: list[tuple[str, str | None, Structure]] = [
         (model.name, model.top1_percent, model.structure) for model in models
     ]
@@ -119,34 +113,9 @@ def searched(
     """Yield `(name, structure)`: the best for the profile under the printed BitOps of each MobileNetV2."""
     for printed in dict.fromkeys(model.bitops_giga for model in models if model.name.startswith("MBV2")):
         progress(f"searching under {printed} GBitOps on {profile_name}")
-        request = make_request(profile_name, None, {BudgetKind.BITOPS: float(printed) * _GIGA})
+        request = make_request(profile_name, None, {BITOPS: float(printed) * _GIGA})
         result, _ = search_exactly(request)
         yield f"searched {printed}G", result.structure
-
-
-def measured_table(bench: PublishedBench) -> Table:
-    """Return one row for each model, latencies in milliseconds."""
-    from rich.table import Table
-
-    measured = bench.models
-
-    table = Table(title="Measured on this machine", title_justify="left", box=None, header_style="bold")
-    table.padding = (0, 1, 0, 0)
-    table.add_column("model", no_wrap=True)
-    headings = ("top-1\n%", "QE-\nScore", "BitOps G\nnominal", "BitOps G\nexecuted", "p50\nms")
-    for heading in (*headings, f"latency against\n{measured[0].name}"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for item in measured:
-        table.add_row(
-            item.name,
-            item.top1_percent or "-",
-            f"{item.score:.1f}",
-            f"{item.bitops / _GIGA:.2f}",
-            f"{item.executed_bitops / _GIGA:.2f}",
-            f"{item.summary.median * 1e3:.2f}",
-            str(item.against_first),
-        )
-    return table
 
 
 def measured_notes(bench: PublishedBench) -> tuple[str, ...]:
@@ -173,10 +142,8 @@ def _export(structure: Structure, path: Path, profile: Profile, profile_name: st
     network = build(structure, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
     checkpoint = save_checkpoint(path, network, profile=profile_name, recipe={})
     result = export_checkpoint(checkpoint, settings=ExportSettings(seed=seed))
-    if profile.runtime is not Runtime.TENSORRT:
-        return result.model
-    export_engine(result, EngineChoice.REQUIRED, EngineSettings())
-    return engine_path(result.model)
+    built = find_runtime(profile.runtime).artefact is not None
+    return build_artefact(result, BuildChoice.REQUIRED if built else BuildChoice.NEVER, {}).path
 
 
 def _file_name(name: str) -> str:

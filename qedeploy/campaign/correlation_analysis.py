@@ -18,6 +18,7 @@ from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.network.costs import layer_size_bytes
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile
@@ -93,14 +94,14 @@ class CorrelationResult:
 def estimates_of(structure: Structure, profile: Profile, model: LatencyModel | None) -> dict[Estimate, float]:
     """Return every estimate of one query with a network: the classifier counts, as it does in the time."""
     layers = expand_layers(structure)
-    rows = estimate(structure, profile.executed_bits(layers))
+    rows = estimate(structure_graph(structure), profile.executed_bits(layers))
     found = {
         Estimate.MACS: float(sum(row.macs for row in rows)),
         Estimate.NOMINAL: sum(row.nominal_bitops for row in rows),
         Estimate.EXECUTED: sum(row.executed_bitops for row in rows),
         Estimate.BYTES: sum(map(layer_size_bytes, layers)),
     }
-    return found if model is None else {**found, Estimate.TABLE: model.seconds(structure)}
+    return found if model is None else {**found, Estimate.TABLE: model.seconds(structure_graph(structure))}
 
 
 def correlated(
@@ -206,5 +207,5 @@ def _bootstrap(values: Array, seconds: Array, seed: int) -> tuple[float, float] 
 
 def _known_parts(structure: Structure, model: LatencyModel) -> float:
     points = {point.shape for point in model.table.points}
-    shapes = shapes_of(structure, model.table.bottleneck_multiple).values()
+    shapes = shapes_of(structure_graph(structure), model.table.bottleneck_multiple).values()
     return sum(shape in points for shape in shapes) / len(shapes)

@@ -20,16 +20,13 @@ from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undist
 from qedeploy.bench.measure.interleave import interleave, median_latency
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject, reference_subject, write_subject
-from qedeploy.network.structure import Bits
+from qedeploy.export.benchmark_cases import Subject, neutral_bits, reference_subject, write_subject
+from qedeploy.network.graph import structure_graph
 from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, Runner, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import TimingProtocol
-
-_LAYOUT = {"Transpose", "Reshape", "Squeeze", "Flatten", "Identity", "Reformat"}
-_EDGE = _LAYOUT | {"QuantizeLinear", "DequantizeLinear", "Cast"}
-"""What stands around a fragment because it stands alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredSubject:
     """What one subject took: all times are in units of the reference graph's.
 
     `ratios` has an entry for each round. `parts` are usual times by layer name, `<block>.shortcut` and `classifier`,
@@ -75,7 +72,7 @@ class JobResult:
     `failures` gives the reason, by key, for subjects that the runtime does not execute.
     """
 
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredSubject, ...]
     failures: Mapping[str, str]
     reference_seconds: float
     machine: Mapping[str, Any]
@@ -117,7 +114,7 @@ def run_job(job: Job) -> JobResult:
         for number, subject in enumerate(subject for subject in job.subjects if subject.key in runners):
             ratios = medians[subject.key] / ((references[number] + references[number + 1]) / 2)
             parts = {} if subject.blocks is None else _parts(subject, runners[subject.key], reference, job, ratios)
-            measured.append(Measured(key=subject.key, ratios=tuple(ratios.tolist()), parts=parts))
+            measured.append(MeasuredSubject(key=subject.key, ratios=tuple(ratios.tolist()), parts=parts))
         description = reference.description
     return JobResult(
         measured=tuple(measured),
@@ -133,13 +130,6 @@ def _beside(number: int) -> str:
     return f"reference {number}"
 
 
-def neutral_bits(profile: Profile) -> Bits:
-    """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
-    from qedeploy.network.layers import LayerKind
-
-    return profile.native_pairs(LayerKind.POINTWISE)[0]
-
-
 def _parts(
     subject: Subject, runner: Runner, reference: Runner, job: Job, ratios: np.ndarray[Any, Any]
 ) -> dict[str, float]:
@@ -150,17 +140,18 @@ def _parts(
     profile = runner.profile(protocol)
     now = (before + median_latency(reference.measure(protocol))) / 2
     wall = float(np.median(ratios)) * now
-    inner = inner_nodes(undisturbed(profile, wall), subject)
-    return {name: seconds / now for name, seconds in seconds_by_part(inner, subject.structure).items()}
+    inner = inner_nodes(undisturbed(profile, wall), subject, profile.names)
+    found = seconds_by_part(inner, structure_graph(subject.structure), profile.names)
+    return {name: seconds / now for name, seconds in found.items()}
 
 
-def inner_nodes(nodes: Sequence[NodeTime], subject: Subject) -> tuple[NodeTime, ...]:
+def inner_nodes(nodes: Sequence[NodeTime], subject: Subject, names: NodeNames) -> tuple[NodeTime, ...]:
     """Return the nodes that the fragment has in a whole network as well, without those at its cut edges.
 
     Inside it, a Transpose is one that the cut brought there too: a whole network keeps its layout.
     """
     blocks = subject.blocks or ()
-    inside = [index for index, node in enumerate(nodes) if node.op_type not in _EDGE]
+    inside = [index for index, node in enumerate(nodes) if node.op_type not in names.edges]
     first, last = inside[0], inside[-1]
     if "stem" in blocks:
         first = 0

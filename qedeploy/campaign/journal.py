@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qedeploy.campaign.jobs import JobResult, Measured
+from qedeploy.campaign.jobs import JobResult, MeasuredSubject
 from qedeploy.errors import UserError
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.files import read_text
@@ -109,7 +109,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         for item in row["subjects"]
     )
     measured = tuple(
-        Measured(key=item["key"], ratios=tuple(item["ratios"]), parts=item["parts"]) for item in row["measured"]
+        MeasuredSubject(key=item["key"], ratios=tuple(item["ratios"]), parts=item["parts"]) for item in row["measured"]
     )
     result = JobResult(
         measured=measured,

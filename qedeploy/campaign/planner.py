@@ -17,21 +17,22 @@ from typing import Any
 import numpy as np
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import Job, JobResult, JobSettings, neutral_bits
+from qedeploy.campaign.jobs import Job, JobResult, JobSettings
 from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.campaign.network_sampling import HELD
 from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import Subject, neutral_bits
 from qedeploy.latency.fit import calibrate
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
 from qedeploy.network.structure import Structure
 from qedeploy.runtimes.registry import dialect_for
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
-from qedeploy.search.space.space import BudgetKind
 
 FRAGMENTS_PER_JOB = 6
 NETWORKS_PER_JOB = 4
@@ -59,6 +60,11 @@ class Standing:
     networks: int
     lost: int
     error: float | None
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.1%}"
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.points} parts, {self.networks} networks{error}{lost}"
 
 
 class Campaign:
@@ -112,7 +118,7 @@ class Campaign:
     def table(self) -> LatencyTable:
         """Return the table of all that is measured so far; raises RequestError where that is nothing."""
         results, profile = self.results, self.request.profile
-        multiple = dialect_for(profile.runtime).channel_multiple
+        multiple = dialect_for(profile.runtime, profile.dialect).channel_multiple
         points = results.points(multiple) if results.references else ()
         if not points:
             reason = next(iter(results.failures.values()), "no job came back")
@@ -195,11 +201,11 @@ class Campaign:
         random = np.random.default_rng((self._seed, cycle))
         limits = np.exp(random.uniform(np.log(min(seconds)), np.log(max(seconds)), _LIMITS))
         space = dataclasses.replace(self.request.space, latency=LatencyModel(table, self.request.profile))
-        kept: dict[BudgetKind, float] = {kind: limit for kind, limit in self.request.budgets.items() if kind in HELD}
+        kept: dict[Budget, float] = {kind: limit for kind, limit in self.request.budgets.items() if kind in HELD}
         found = []
         for limit in limits.tolist():
             try:
-                found.append(solve(Problem.of(space, {**kept, BudgetKind.LATENCY: limit})).found[0].structure)
+                found.append(solve(Problem.of(space, {**kept, LATENCY: limit})).found[0].structure)
             except RequestError:
                 # The other budgets do not allow anything that fast.
                 continue

@@ -16,7 +16,8 @@ from qedeploy.latency.fit import calibrate
 from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.structure_file import from_document
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.registry import find_runtime
 from qedeploy.search.request import Request
 
 JOURNAL_SUFFIX = ".measurements.jsonl"
@@ -45,12 +46,13 @@ class Keeping:
         Raises UserError where `out` is no JSON file, or another file than a table; unless `fresh`, also for a table of
         another profile, device, version or number of threads, and for a broken one among the user's data.
         """
-        machine, version = describe_machine().cpu, runtime_version(request.profile.runtime)
+        runtime = find_runtime(request.profile.runtime)
+        machine, version = describe_machine().cpu, runtime.version()
         if out is not None and (out.is_dir() or out.suffix.lower() != ".json"):
             raise UserError(f"--out {out}: expected a file that ends in .json")
         if out is not None and out.exists():
             asked = {"profile": request.profile.name, "version": version, "threads": settings.threads}
-            here = cluster is None and request.profile.runtime is Runtime.ONNXRUNTIME
+            here = cluster is None and runtime.on_cpu
             # Whatever else it is, nobody wants it overwritten in ten minutes.
             _require_alike(out, asked | ({"device": machine} if here else {}), fresh=fresh)
         if out is None and not fresh:
@@ -126,13 +128,3 @@ def _beside(table: LatencyTable, before: LatencyTable) -> LatencyTable:
         networks=(*table.networks, *(dataclasses.replace(one, seconds=one.seconds * pace) for one in networks)),
         recipes=(*(name for name in before.recipes if name not in table.recipes), *table.recipes),
     )
-
-
-def runtime_version(runtime: Runtime) -> str | None:
-    """Return the version of a runtime that is installed here, None where it is not."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("onnxruntime" if runtime is Runtime.ONNXRUNTIME else "tensorrt")
-    except PackageNotFoundError:
-        return None

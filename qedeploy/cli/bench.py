@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from qedeploy.cli.options import DurationOption, LatencyTableOption, ThreadsOption
+from qedeploy.cli.runtime_options import FROM, given_settings
 
 
 def bench(
-    model: Annotated[Path | None, typer.Argument(help="Model to measure: an .onnx file or an engine.plan.")] = None,
+    context: typer.Context,
+    model: Annotated[
+        Path | None, typer.Argument(help="Model to measure: an .onnx file, or what a runtime builds of one.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
     threads: ThreadsOption = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
@@ -27,12 +31,6 @@ def bench(
         float, typer.Option(min=0.0, help="Percent of variation over which a run is unstable, its verdict withheld.")
     ] = 2.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
-    from_trtexec: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Report what trtexec exported to a folder, instead of measuring.")
-    ] = None,
-    cuda_graph: Annotated[bool, typer.Option(help="Launch an engine as one CUDA graph.")] = True,
-    spin_wait: Annotated[bool, typer.Option(help="Wait for the GPU by spinning, which is quicker.")] = True,
-    transfers: Annotated[bool, typer.Option(help="Count the copies to and from the GPU.")] = False,
     latency_table: LatencyTableOption = None,
     update_table: Annotated[
         bool, typer.Option("--update-table", help="Feed the measured layers back to the latency table.")
@@ -55,16 +53,18 @@ def bench(
     from qedeploy.bench.report.console import print_result, stdout_console
     from qedeploy.bench.report.document import to_text
     from qedeploy.bench.report.output import write_results
-    from qedeploy.bench.source import Source
-    from qedeploy.runtimes.runner import EngineOptions, RunnerOptions
+    from qedeploy.bench.source import ModelOrRecording
+    from qedeploy.runtimes.runner import RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
 
+    settings = given_settings(context)
+    recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
     options = BenchOptions(
         runner=RunnerOptions(
             threads=threads,
             batch=batch,
             seed=seed,
-            engine=EngineOptions(cuda_graph=cuda_graph, spin_wait=spin_wait, transfers=transfers),
+            settings=settings,
         ),
         protocol=TimingProtocol(
             warm_up=parse_seconds(warm_up, "--warm-up"),
@@ -77,7 +77,7 @@ def bench(
         variation_limit=max_variation / 100,
         table=TableOptions(file=latency_table, profile=profile, update=update_table),
     )
-    source = Source(model=model, recording=from_trtexec)
+    source = ModelOrRecording(model=model, recorded=recorded)
     folder = source.folder(out)
     with Console(stderr=True).status("") as status:
         result = source.result(options, status.update)

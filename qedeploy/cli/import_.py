@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
 def import_(
     structure: Annotated[Path, typer.Argument(help="best_structure.txt or .json of LightNAS, or structure.json.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Its .pth.tar; without one, initialised weights.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Its .pth.tar or .safetensors; without one, initialised weights.")
+    ] = None,
+    weights: Annotated[
+        Literal["auto", "last", "ema"],
+        typer.Option(help="Which of a checkpoint: the last, or their average (EMA) where it has one."),
+    ] = "auto",
     out: Annotated[Path | None, typer.Option(help="File to write; by default the structure's, with .pth.")] = None,
     profile: Annotated[str, typer.Option(help="Device: a name or a TOML file.")] = "cpu-int8",
     resolution: Annotated[
@@ -22,21 +28,23 @@ def import_(
     seed: Annotated[int, typer.Option(min=0, help="Seed of initialised weights.")] = 0,
 ) -> None:
     """Turn a LightNAS structure and its training checkpoint into model.pth."""
-    from rich.console import Console
-
-    from qedeploy.errors import UserError
-    from qedeploy.model.checkpoint import save_checkpoint
-    from qedeploy.model.importing import import_model, import_record
-    from qedeploy.model.summary import model_lines
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy import api
+    from qedeploy.cli.model_lines import model_lines
+    from qedeploy.screen import line, screen
 
     target = out or structure.with_suffix(".pth")
-    if target.resolve() in {structure.resolve(), checkpoint.resolve() if checkpoint else None}:
-        raise UserError(f"{target}: is a file to read; choose another --out")
-    device = load_profile(profile)
-    network = import_model(structure, checkpoint, profile=device, resolution=resolution, classes=classes, seed=seed)
-    save_checkpoint(target, network, profile=profile, recipe=import_record(structure, checkpoint))
-    weights = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
-    console = Console(highlight=False)
-    for line in model_lines(network, weights, target, device):
-        console.print(line, soft_wrap=True)
+    console = screen()
+    network = api.import_model(
+        structure,
+        checkpoint,
+        profile=profile,
+        resolution=resolution,
+        classes=classes,
+        seed=seed,
+        weights=weights,
+        out=target,
+        say=lambda note: console.print(line(note), soft_wrap=True),
+    )
+    origin = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
+    for text in model_lines(network, origin, target, api.profile(profile)):
+        console.print(text, soft_wrap=True)

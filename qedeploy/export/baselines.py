@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from qedeploy.files import write_bytes
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
-from qedeploy.network.operations import Operation, consumers, operations
+from qedeploy.network.graph import Graph, structure_graph
+from qedeploy.network.layers import Layer
+from qedeploy.network.operations import Operation, consumers
 from qedeploy.network.structure import MAX_BITS, Bits, Block, Structure
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.dialect import Dialect
@@ -38,14 +39,22 @@ def write_w8a8_twin(metadata: ModelMetadata, path: Path, *, batch: int | None = 
     return _write_twin(metadata, 8, path, batch)
 
 
-def uniform(structure: Structure, width: int) -> Structure:
+def uniform(graph: Graph, width: int) -> Graph:
+    """Return `graph` with every layer at `width` bits; 16 means not quantized."""
+    if graph.structure is not None:
+        return structure_graph(uniform_structure(graph.structure, width))
+    bits = Bits(weight=width, activation=width)
+    return graph.with_bits({layer.name: bits for layer in graph.layers})
+
+
+def uniform_structure(structure: Structure, width: int) -> Structure:
     """Return `structure` with every layer at `width` bits; 16 means not quantized."""
     bits = Bits(weight=width, activation=width)
     return dataclasses.replace(
         structure,
         stem=dataclasses.replace(structure.stem, bits=bits),
         stages=tuple(
-            dataclasses.replace(stage, blocks=tuple(Block.uniform(bits) for _ in stage.blocks))
+            dataclasses.replace(stage, blocks=tuple(_uniform_block(block, bits) for block in stage.blocks))
             for stage in structure.stages
         ),
         head=dataclasses.replace(structure.head, bits=bits),
@@ -53,15 +62,18 @@ def uniform(structure: Structure, width: int) -> Structure:
     )
 
 
-def random_network(structure: Structure, dialect: Dialect, *, seed: int = 0) -> LoweredNetwork:
+def _uniform_block(block: Block, bits: Bits) -> Block:
+    return dataclasses.replace(Block.uniform(bits), expand=None if block.expand is None else bits)
+
+
+def random_network(graph: Graph, dialect: Dialect, *, seed: int = 0) -> LoweredNetwork:
     """Return a lowered network with random weights, to be timed and never judged by its output.
 
     16-bit weights and activations stay floating point. Not yet arranged by the dialect.
     """
-    steps = operations(structure)
-    layers = {layer.name: layer for layer in expand_layers(structure)}
+    steps, made = graph.operations, graph.makers()
+    layers = {layer.name: layer for layer in graph.layers}
     readers = consumers(steps)
-    made = {step.name: step for step in steps}
     grids = {value: _assumed_grid(made.get(value), layers[reader], dialect) for value, reader in readers.items()}
     points = {
         point.value: Grid.of(
@@ -80,25 +92,26 @@ def random_network(structure: Structure, dialect: Dialect, *, seed: int = 0) -> 
         for step in steps
         if step.layer is not None
     }
+    inputs = {step.name: found.get(step.inputs[0]) for step in steps}
     plan = LoweringPlan(
         profile="",
         runtime=dialect.runtime,
         dialect=dialect.name,
-        layers=tuple(_layer_plan(layers[reader], grids[value], folded[reader]) for value, reader in readers.items()),
+        layers=tuple(_layer_plan(layer, inputs[layer.name], folded[layer.name]) for layer in graph.layers),
         values=tuple(
             ValuePlan(name=name, grid=grid, source=StepSource.ASSUMED, reader=readers.get(name))
             for name, grid in found.items()
         ),
         integer_bias=dialect.integer_bias,
     )
-    return LoweredNetwork(structure=structure, plan=plan, layers=folded)
+    return LoweredNetwork(graph=graph, plan=plan, layers=folded)
 
 
 def float_network(network: LoweredNetwork) -> LoweredNetwork:
     """Return `network` without any rounding of activations, its weights as the floating-point values they stand for."""
     layers = {name: _floating(layer) for name, layer in network.layers.items()}
     plan = dataclasses.replace(network.plan, values=(), integer_bias=False)
-    return LoweredNetwork(structure=uniform(network.structure, MAX_BITS), plan=plan, layers=layers)
+    return LoweredNetwork(graph=uniform(network.graph, MAX_BITS), plan=plan, layers=layers)
 
 
 def write_float_onnx(network: LoweredNetwork, path: Path, dialect: Dialect, *, batch: int | None = None) -> Path:
@@ -108,11 +121,11 @@ def write_float_onnx(network: LoweredNetwork, path: Path, dialect: Dialect, *, b
 
 
 def _write_twin(metadata: ModelMetadata, width: int, path: Path, batch: int | None) -> Path:
-    dialect = dialect_for(metadata.plan.runtime)
-    network = random_network(uniform(metadata.structure, width), dialect)
+    dialect = dialect_for(metadata.plan.runtime, metadata.plan.dialect)
+    network = random_network(uniform(metadata.graph, width), dialect)
     if width < MAX_BITS:
         network = dialect.arrange(network)
-    properties = to_properties(ModelMetadata(structure=network.structure, profile="", plan=network.plan))
+    properties = to_properties(ModelMetadata(graph=network.graph, profile="", plan=network.plan))
     written = write_model(network, dialect, batch=batch, metadata=properties)
     return write_bytes(path, written.model.SerializeToString())
 
@@ -133,10 +146,7 @@ def _step(bits: int, signed: bool) -> float:
 
 def _random_layer(layer: Layer, grid: Grid | None, dialect: Dialect, generator: np.random.Generator) -> FoldedLayer:
     inputs = layer.weight_count // layer.out_channels
-    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
-    if layer.kind is LayerKind.CLASSIFIER:
-        shape = shape[:2]
-    weight = generator.standard_normal(shape) * np.sqrt(2 / inputs)
+    weight = generator.standard_normal(layer.weight_shape) * np.sqrt(2 / inputs)
     ones = np.ones(layer.out_channels)
     shift = generator.standard_normal(layer.out_channels) * 0.1
     if layer.bits.weight == MAX_BITS:
@@ -153,7 +163,7 @@ def _layer_plan(layer: Layer, grid: Grid | None, folded: FoldedLayer) -> LayerPl
     lowering = Lowering.INT8 if folded.scale is not None and grid is not None else Lowering.FLOAT32
     return LayerPlan(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.category,
         bits=layer.bits,
         lowering=lowering,
         executed=lowering.executed(layer.bits),

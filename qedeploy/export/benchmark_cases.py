@@ -9,11 +9,16 @@ from pathlib import Path
 
 from qedeploy.export.baselines import random_network
 from qedeploy.files import write_bytes
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.network.structure_file import to_document
-from qedeploy.profiles.profile import Profile, Runtime
+from qedeploy.profiles.profile import Profile
+from qedeploy.qdq.dialect import Dialect
+from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.writer import write_fragment, write_model
-from qedeploy.runtimes.registry import dialect_for
+from qedeploy.runtimes.base import BuildSource
+from qedeploy.runtimes.registry import dialect_for, find_runtime
 
 STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"
 """Names of the blocks of the small structures below."""
@@ -101,19 +106,37 @@ def reference_subject(around: Bits) -> Subject:
 
 
 def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
-    """Write a subject as the profile's runtime loads it, into `folder`; returns the file: for TensorRT an engine.
+    """Write a subject as the profile's runtime runs it, into `folder`, built where that has to be; returns the file.
 
-    Raises RequestError where the runtime has no kernel for it, MissingRuntimeError where this machine lacks TensorRT or
-    a GPU.
+    Raises RequestError where the runtime has no kernel for it, MissingRuntimeError where this machine lacks the runtime
+    or its device.
     """
-    path = write_graph(subject, profile, folder)
-    return _engine(path) if profile.runtime is Runtime.TENSORRT else path
+    network, dialect = _random_network(subject, profile)
+    path = _write(subject, network, dialect, folder)
+    runtime = find_runtime(profile.runtime)
+    if runtime.artefact is None:
+        return path
+    source = BuildSource(model=path, network=network, blocks=subject.blocks)
+    return runtime.build(source, runtime.artefact_path(path), {}, 1).path
 
 
 def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
     """Write a subject with random weights as an ONNX file in the profile's dialect, batch 1; returns the file."""
-    dialect = dialect_for(profile.runtime)
-    network = dialect.arrange(random_network(subject.structure, dialect))
+    network, dialect = _random_network(subject, profile)
+    return _write(subject, network, dialect, folder)
+
+
+def neutral_bits(profile: Profile) -> Bits:
+    """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
+    return profile.native_pairs(LayerCategory.POINTWISE)[0]
+
+
+def _random_network(subject: Subject, profile: Profile) -> tuple[LoweredNetwork, Dialect]:
+    dialect = dialect_for(profile.runtime, profile.dialect)
+    return dialect.arrange(random_network(structure_graph(subject.structure), dialect)), dialect
+
+
+def _write(subject: Subject, network: LoweredNetwork, dialect: Dialect, folder: Path) -> Path:
     if subject.blocks is None:
         model = write_model(network, dialect, batch=1).model
     else:
@@ -123,11 +146,3 @@ def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
 
 def _narrow_stage(channels: int, bits: Bits) -> Stage:
     return Stage(out_channels=channels, bottleneck_channels=_NARROW, kernel=3, stride=1, blocks=(Block.uniform(bits),))
-
-
-def _engine(path: Path) -> Path:
-    from qedeploy.runtimes.tensorrt.engine import build_engine
-    from qedeploy.runtimes.tensorrt.machine import probe
-
-    version, gpu = probe().require()
-    return build_engine(path, path.with_suffix(".plan"), version=version, gpu=gpu, metadata=None).plan

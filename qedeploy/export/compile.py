@@ -1,25 +1,22 @@
-"""The engine behind an export: built where TensorRT and a GPU are, else the reason why there is none."""
+"""The artefact behind an export: built where its runtime and device are, else the reason why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.export.exporter import ExportResult, export_again
-from qedeploy.profiles.profile import Runtime
+from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.metadata import ModelMetadata
-from qedeploy.runtimes.tensorrt.child import Emit
-from qedeploy.runtimes.tensorrt.engine import BuiltEngine, build_engine
-from qedeploy.runtimes.tensorrt.fallback import without_quantization
-from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, probe
-from qedeploy.runtimes.tensorrt.settings import EngineSettings
+from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, ignore
+from qedeploy.runtimes.options import Settings
+from qedeploy.runtimes.registry import find_runtime, runtimes
 
 
-class EngineChoice(StrEnum):
-    """Whether an export builds an engine: if it can, or else fails, or not at all."""
+class BuildChoice(StrEnum):
+    """Whether an export builds what its runtime runs: if it can, or else fails, or not at all."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -27,78 +24,69 @@ class EngineChoice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOutcome:
-    """The engine, or in one line why there is none; the export as it stands, which a fallback may have changed."""
+class BuildOutcome:
+    """The artefact, or in one line why there is none; the export as it stands, which a build may have changed.
+
+    `target` is where the artefact is or would be, None where the runtime runs the ONNX file itself.
+    """
 
     export: ExportResult
-    engine: BuiltEngine | None = None
+    target: Path | None = None
+    artefact: Artefact | None = None
     reason: str = ""
 
     @property
     def path(self) -> Path:
-        """Return what is to be run: the engine's plan, or the ONNX file where there is none."""
-        return self.export.model if self.engine is None else self.engine.plan
+        """Return what is to be run: the artefact, or the ONNX file where there is none."""
+        return self.export.model if self.artefact is None else self.artefact.path
 
 
-def export_engine(
+def build_artefact(
     result: ExportResult,
-    choice: EngineChoice,
-    settings: EngineSettings,
+    choice: BuildChoice,
+    settings: Settings,
     *,
-    on_event: Emit = lambda _event: None,
-    look: Callable[[], TensorrtMachine] = probe,
-) -> EngineOutcome:
-    """Build the engine of an export as `choice` says, beside its ONNX file.
+    on_event: OnEvent = ignore,
+    runtime: Runtime | None = None,
+) -> BuildOutcome:
+    """Build what the runtime of an export runs, as `choice` says, beside its ONNX file.
 
-    Raises RequestError where TensorRT cannot build it or the profile is not for TensorRT, and MissingRuntimeError where
-    an engine is required and TensorRT or a GPU is missing.
+    `settings` are values of the runtimes' `build_options`; `runtime` stands in for the export's own. Raises
+    RequestError where it cannot be built or the runtime builds nothing, and MissingRuntimeError where it is required
+    and the runtime or a device is missing.
     """
-    if result.plan.runtime is not Runtime.TENSORRT:
-        if choice is EngineChoice.REQUIRED:
+    runtime = runtime or find_runtime(result.plan.runtime)
+    if runtime.artefact is None:
+        if choice is BuildChoice.REQUIRED:
+            building = " or ".join(other.name for other in runtimes() if other.artefact is not None)
             raise RequestError(
-                f"--engine required: profile {result.plan.profile} runs on {result.plan.runtime}, which has no "
-                "engines: choose a profile with runtime tensorrt (qedeploy profiles lists them)"
+                f"--engine required: profile {result.plan.profile} runs on {runtime.name}, which has no engines: "
+                f"choose a profile with runtime {building} (qedeploy profiles lists them)"
             )
-        return EngineOutcome(export=result)
-    if choice is EngineChoice.NEVER:
-        return EngineOutcome(export=result, reason="not asked for (--engine never)")
+        return BuildOutcome(export=result)
+    target = runtime.artefact_path(result.model)
+    if choice is BuildChoice.NEVER:
+        return BuildOutcome(export=result, target=target, reason="not asked for (--engine never)")
     try:
-        version, gpu = look().require()
+        return _built(result, target, runtime, settings, on_event)
     except MissingRuntimeError as error:
-        if choice is EngineChoice.REQUIRED:
-            raise MissingRuntimeError(
-                f"{result.model} is written; {engine_path(result.model)} is not: {error}"
-            ) from error
-        return EngineOutcome(export=result, reason=str(error))
-    return _built(result, version, gpu, settings, on_event)
+        if choice is BuildChoice.REQUIRED:
+            raise MissingRuntimeError(f"{result.model} is written; {target} is not: {error}") from error
+        return BuildOutcome(export=result, target=target, reason=str(error))
 
 
-def _built(result: ExportResult, version: str, gpu: Gpu, settings: EngineSettings, on_event: Emit) -> EngineOutcome:
+def _built(result: ExportResult, target: Path, runtime: Runtime, settings: Settings, on_event: OnEvent) -> BuildOutcome:
     current = result
 
-    def revise(layers: tuple[str, ...]) -> ModelMetadata:
+    def rewrite(network: LoweredNetwork) -> BuildSource:
         nonlocal current
-        current = export_again(current, without_quantization(current.prepared.network, layers))
-        return _metadata(current)
+        current = export_again(current, network)
+        return source()
 
-    engine = build_engine(
-        result.model,
-        engine_path(result.model),
-        version=version,
-        gpu=gpu,
-        metadata=_metadata(result),
-        revise=revise,
-        settings=settings,
-        on_event=on_event,
-    )
-    return EngineOutcome(export=current, engine=engine)
+    def source() -> BuildSource:
+        network = current.prepared.network
+        metadata = ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
+        return BuildSource(model=current.model, network=network, metadata=metadata, rewrite=rewrite)
 
-
-def engine_path(model: Path) -> Path:
-    """Return where the engine of an ONNX file goes: engine.plan beside model.onnx, else under the file's own name."""
-    return model.with_name("engine.plan") if model.stem == "model" else model.with_suffix(".plan")
-
-
-def _metadata(result: ExportResult) -> ModelMetadata:
-    network = result.prepared.network
-    return ModelMetadata(structure=network.structure, profile=network.plan.profile, plan=network.plan)
+    artefact = runtime.build(source(), target, settings, result.prepared.settings.batch, on_event)
+    return BuildOutcome(export=current, target=target, artefact=artefact)

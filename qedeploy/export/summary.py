@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from qedeploy.export.compile import EngineOutcome
+    from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
 
 _SHOWN = 3
@@ -58,18 +58,16 @@ def print_summary(result: ExportResult, console: Console) -> None:
     console.print(f"{result.seconds:.1f} s")
 
 
-def print_engine(outcome: EngineOutcome, console: Console) -> None:
-    """Print the engine that was built, or why there is none; nothing where the runtime has no engines."""
-    built = outcome.engine
+def print_artefact(outcome: BuildOutcome, console: Console) -> None:
+    """Print what was built, or why it was not; nothing where the runtime runs the ONNX file itself."""
+    built = outcome.artefact
     if built is not None:
-        gpu = built.record.gpu
         console.print(
-            f"[bold]{escape(str(built.plan))}[/bold]: {built.plan_bytes / 1e6:.2f} MB, TensorRT "
-            f"{built.record.tensorrt} for {gpu or 'no GPU'}, batch {built.record.settings.batch}, built in "
-            f"{built.seconds:.1f} s",
+            f"[bold]{escape(str(built.path))}[/bold]: {built.size_bytes / 1e6:.2f} MB, {escape(built.description)}, "
+            f"built in {built.seconds:.1f} s",
             soft_wrap=True,
         )
-        for name in built.record.dropped:
-            console.print(f"[yellow]warning:[/yellow] {name}: no INT8 kernel on this GPU, runs in float16")
-    elif outcome.reason:
-        console.print(f"no engine.plan: {escape(outcome.reason)}", soft_wrap=True)
+        for warning in built.warnings:
+            console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    elif outcome.target is not None:
+        console.print(f"no {outcome.target.name}: {escape(outcome.reason)}", soft_wrap=True)

@@ -23,7 +23,7 @@ from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
 from qedeploy.qdq.simulation import Reading
 from qedeploy.qdq.writer import LOGITS, WrittenModel
-from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.registry import reference
 
 DIFFERING_SHARE = EXACT.share
 """Largest share of a layer's values that may differ by the one step of a sum on a rounding boundary."""
@@ -104,21 +104,22 @@ def verify(
     float_tolerance: float,
     rounding: Rounding = EXACT,
 ) -> Verification:
-    """Compare `written` in ONNX Runtime with PyTorch's run of the same plan on `images`; raises no error for a failure.
+    """Compare `written`, run literally, with PyTorch's run of the same plan on `images`; raises no error for a failure.
 
     Layers are compared on the first CHECKED_IMAGES, logits on all. `expected`: the logits of `reference.run` on the
     same images, (batch, classes). `rounding` tells what the graph's own floating-point type may do between integers.
     """
-    session = open_session(_exposed(network, written).SerializeToString(), optimize=rounding.optimize)
-    plain = open_session(_open_batch(written.model).SerializeToString(), optimize=rounding.optimize)
+    runtime = reference()
+    exposed = runtime.evaluator(_exposed(network, written).SerializeToString(), rounding.optimize)
+    plain = runtime.evaluator(_open_batch(written.model).SerializeToString(), rounding.optimize)
     counts: dict[str, list[ValueCheck]] = {}
     logits = []
     for index, chunk in enumerate(torch.split(images.to(torch.float32), _CHUNK)):
         feed = {IMAGE: chunk.numpy()}
-        logits.append(plain.run([LOGITS], feed)[0])
+        logits.append(plain(feed)[LOGITS])
         if index * _CHUNK >= CHECKED_IMAGES:
             continue
-        outputs = dict(zip([item.name for item in session.get_outputs()], session.run(None, feed), strict=True))
+        outputs = exposed(feed)
         if rounding is EXACT and not np.array_equal(logits[-1], outputs[LOGITS]):
             raise VerificationError("reading layers' values out of the graph changed its result; please report this")
         for check in _check_chunk(network, written, chunk, outputs, float_tolerance):
@@ -126,7 +127,7 @@ def verify(
     _require_same_in_fixed_batch(written.model, images, logits[0], optimize=rounding.optimize)
     found = torch.from_numpy(np.concatenate(logits)).to(torch.float64)
     return Verification(
-        runtime=f"onnxruntime {_runtime_version()}",
+        runtime=runtime.version(),
         images=len(images),
         checks=tuple(_merged(checks) for checks in counts.values()),
         logit_difference=float((found - expected).abs().max()),
@@ -166,8 +167,8 @@ def _require_same_in_fixed_batch(model: onnx.ModelProto, images: Tensor, logits:
     if not batch:
         return
     chosen = np.arange(batch) % min(len(images), len(logits))
-    session = open_session(model.SerializeToString(), optimize=optimize)
-    found = session.run([LOGITS], {IMAGE: images.to(torch.float32).numpy()[chosen]})[0]
+    run = reference().evaluator(model.SerializeToString(), optimize)
+    found = run({IMAGE: images.to(torch.float32).numpy()[chosen]})[LOGITS]
     if not np.allclose(found, logits[chosen], rtol=1e-5, atol=1e-6 * float(np.abs(logits).max())):
         raise VerificationError(
             f"with its batch fixed to {batch} the graph computes something else; nothing was written"
@@ -186,7 +187,7 @@ def _exposed(network: LoweredNetwork, written: WrittenModel) -> onnx.ModelProto:
 def _tensors(network: LoweredNetwork, written: WrittenModel) -> Mapping[str, str]:
     """Return the graph's tensor for each value: its integers where it is quantized, else the value itself."""
     found = {}
-    for name in (IMAGE, *(step.name for step in network.operations)):
+    for name in (IMAGE, *(step.name for step in network.graph.operations)):
         quantized = written.quantized.get(name)
         integers = quantized.integers if quantized is not None else None
         found[name] = integers if integers is not None else written.values[name]
@@ -215,7 +216,7 @@ def _check_chunk(
     checks = []
     if IMAGE in grids:
         checks.append(_compare(IMAGE, images.to(torch.float64), reading(IMAGE), grids[IMAGE], float_tolerance))
-    for step in network.operations:
+    for step in network.graph.operations:
         value = simulation.execute(step, [reading(name) for name in step.inputs], network.layers.get(step.name))
         checks.append(_compare(step.name, value, reading(step.name), grids.get(step.name), float_tolerance))
     return checks
@@ -251,9 +252,3 @@ def _merged(checks: Sequence[ValueCheck]) -> ValueCheck:
         largest=max(check.largest for check in checks),
         allowed_share=checks[0].allowed_share,
     )
-
-
-def _runtime_version() -> str:
-    import onnxruntime
-
-    return str(onnxruntime.__version__)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from qedeploy.latency.table import Part, Shape
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import MAX_SIZE, Bits
 from qedeploy.profiles.describe import compact_pairs
 from qedeploy.profiles.profile import Profile
@@ -127,7 +127,7 @@ def row_of(values: Mapping[str, Any], profile: Profile) -> LayerRow | NetworkRow
 
 def _require_pair(row: LayerRow, profile: Profile) -> None:
     # A shortcut is computed as the layer in front of it, which is a pointwise one.
-    kind = LayerKind.POINTWISE if row.kind == Part.SHORTCUT else LayerKind(row.kind)
+    kind = LayerCategory.POINTWISE if row.kind == Part.SHORTCUT else LayerCategory(row.kind)
     if profile.precision(kind, row.bits) is None:
         offered = ", ".join(compact_pairs(profile.pairs(kind))) or "none"
         raise ValueError(f"bits: profile {profile.name} has no {row.bits} for {kind} layers; it has {offered}")

@@ -14,10 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes, write_bytes
+from qedeploy.model import image_settings
+from qedeploy.model.foreign_state import require_plain_archive, without_wrappers
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.inspection import describe_foreign, require_sound, require_state
-from qedeploy.model.network import QuantizedNetwork, signed_activations
+from qedeploy.model.network import (
+    DevicePoint,
+    QuantizedNetwork,
+    quantizers,
+    signed_activations,
+    use_device_grids,
+)
 from qedeploy.model.quantizer import SMALLEST_STEP
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
@@ -28,7 +38,6 @@ _FAMILY = "qedeploy/"
 _KEYS = {"structure": dict, "profile": str, "recipe": dict, "signed_activations": list, "state_dict": dict}
 _MEND = "write one with `qedeploy search`, or with save_checkpoint after training"
 _ZIP_MAGIC = b"PK\x03\x04"
-_PICKLE_MAGIC = b"\x80"
 _FOLDER = 0x10
 """The bit of a zip entry's attributes that marks a folder."""
 
@@ -37,12 +46,14 @@ _FOLDER = 0x10
 class Checkpoint:
     """A network to train or export, with the name of its profile and the recipe that found its structure.
 
-    `network` comes from `load_checkpoint` in evaluation mode: call `network.train()` before training it.
+    `network` comes from `load_checkpoint` in evaluation mode: call `network.train()` before training it. `images` says
+    how pictures were prepared in training, None where nothing trained the network on pictures yet.
     """
 
     network: QuantizedNetwork
     profile: str
     recipe: Mapping[str, Any]
+    images: ImageSettings | None = None
 
     @property
     def structure(self) -> Structure:
@@ -51,10 +62,17 @@ class Checkpoint:
 
     def save(self, path: Path | str) -> Path:
         """Write the checkpoint with the network's weights as they are now; see `save_checkpoint`."""
-        return save_checkpoint(path, self.network, profile=self.profile, recipe=self.recipe)
+        return save_checkpoint(path, self.network, profile=self.profile, recipe=self.recipe, images=self.images)
 
 
-def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recipe: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    path: Path | str,
+    network: nn.Module,
+    *,
+    profile: str,
+    recipe: Mapping[str, Any],
+    images: ImageSettings | None = None,
+) -> Path:
     """Write `network` to `path`, whole or not at all, and return the path; equal content makes equal bytes.
 
     A wrapper (DataParallel, torch.compile) is taken off; floating point becomes float32. `profile` is a profile's name
@@ -72,6 +90,7 @@ def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recip
         "recipe": _plain(recipe, f"{path}: recipe"),
         "signed_activations": _plain(signed_activations(unwrapped), "signed_activations"),
         "state_dict": state,
+        **_training_entries(unwrapped, images),
     }
     # Through memory: torch names the archive's root after the file, which here is a temporary one.
     stream = io.BytesIO()
@@ -88,18 +107,73 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     document = _read_document(path)
     structure = from_document(document["structure"], f"{path}: structure")
-    network = _empty_network(structure, document["signed_activations"], path)
-    state = document["state_dict"]
+    network = _empty_network(structure, document, path)
+    state = without_wrappers(document["state_dict"])
     require_state(state, network.state_dict(), path)
     require_sound(state, path)
     state = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
     network.load_state_dict(state, assign=True)
+    _mark_set_steps(network, document.get("set_steps", []), path)
+    images = document.get("images")
     return Checkpoint(
-        network=network.eval(), profile=document["profile"], recipe=_plain(document["recipe"], f"{path}: recipe")
+        network=network.eval(),
+        profile=document["profile"],
+        recipe=_plain(document["recipe"], f"{path}: recipe"),
+        images=None if images is None else image_settings.from_document(images, f"{path}: images"),
     )
 
 
-def _empty_network(structure: Structure, signed: list[Any], path: Path) -> QuantizedNetwork:
+def _training_entries(network: QuantizedNetwork, images: ImageSettings | None) -> dict[str, Any]:
+    """Return what only training adds to a checkpoint, each entry only where there is something to say."""
+    entries: dict[str, Any] = {}
+    if images is not None:
+        entries["images"] = _plain(image_settings.to_document(images), "images")
+    if network.device_points is not None:
+        points = [{"value": one.value, "bits": one.bits, "signed": one.signed} for one in network.device_points]
+        entries["device_points"] = _plain(points, "device_points")
+    untrained = _set_steps(network)
+    if untrained:
+        entries["set_steps"] = _plain(untrained, "set_steps")
+    return entries
+
+
+def _set_steps(network: QuantizedNetwork) -> list[str]:
+    """Return the names of activation quantizers whose step was set and then not trained."""
+    return [
+        name
+        for name, quantizer in quantizers(network)
+        if bool(quantizer.initialized) and not quantizer.trained and not name.endswith("weight_quantizer")
+    ]
+
+
+def _mark_set_steps(network: QuantizedNetwork, names: object, path: Path) -> None:
+    known = dict(quantizers(network))
+    if not isinstance(names, list):
+        raise UserError(f"{path}: set_steps: expected a list, found a {type(names).__name__}")
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise UserError(f"{path}: set_steps: expected names of quantizers, found {name!r}; {_MEND}")
+        known[name].trained = False
+
+
+def _device_points(data: object, path: Path) -> tuple[DevicePoint, ...]:
+    if not isinstance(data, list):
+        raise UserError(f"{path}: device_points: expected a list, found a {type(data).__name__}; {_MEND}")
+    points = []
+    for item in data:
+        match item:
+            case {"value": str(value), "bits": int(bits), "signed": bool(signed)} if 2 <= bits <= 8:
+                points.append(DevicePoint(value=value, bits=bits, signed=signed))
+            case _:
+                raise UserError(
+                    f"{path}: device_points: expected a value's name, 2 to 8 bits and whether they are signed, found "
+                    f"{item!r}; {_MEND}"
+                )
+    return tuple(points)
+
+
+def _empty_network(structure: Structure, document: Mapping[str, Any], path: Path) -> QuantizedNetwork:
+    signed = document["signed_activations"]
     names = {layer.name for layer in expand_layers(structure)}
     for name in signed:
         if not isinstance(name, str) or name not in names:
@@ -107,9 +181,14 @@ def _empty_network(structure: Structure, signed: list[Any], path: Path) -> Quant
     try:
         # On the meta device: a structure that lies about its size must not take the memory it claims.
         with torch.device("meta"):
-            return QuantizedNetwork(structure, signed_activations=signed)
+            network = QuantizedNetwork(structure, signed_activations=signed)
+            if "device_points" in document:
+                use_device_grids(network, _device_points(document["device_points"], path))
+            return network
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -138,7 +217,7 @@ def _read_archive(path: Path) -> Any:
         raise UserError(f"{path}: no such file, expected a checkpoint: {_MEND}")
     content = read_bytes(path)
     if not content.startswith(_ZIP_MAGIC):
-        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}; {_MEND}")
+        raise UserError(f"{path}: expected a {FORMAT} checkpoint, found {_what_is(content)}")
     try:
         names = _checked_names(content)
     except Exception as error:  # A damaged archive makes zipfile raise a dozen kinds, and all of them mean this.
@@ -154,24 +233,24 @@ def _read_archive(path: Path) -> Any:
 
 def _checked_names(content: bytes) -> list[str]:
     """Return the names in a zip archive; raises an exception of some kind where a byte of it changed."""
+    names = require_plain_archive(content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # PyTorch checks no sums, and leaves the memory of what claims to be a folder as it found it.
         if archive.testzip() is not None or any(entry.external_attr & _FOLDER for entry in archive.infolist()):
             raise zipfile.BadZipFile
-        return archive.namelist()
+    return names
 
 
 def _what_is(content: bytes) -> str:
-    if not content:
-        return "an empty file"
-    if content.startswith(_PICKLE_MAGIC):
-        return "a pickle or an old PyTorch file, which is never loaded because it can run code"
-    try:
-        content[:1024].decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character may have been cut in two at the end of the sample.
-        return "text" if error.start > 1020 else "another kind of file"
-    return "text" if b"\x00" not in content[:1024] else "another kind of file"
+    found = sniff(content[:HEAD_BYTES])
+    match found.kind:
+        case Kind.PICKLE:
+            return f"{found.name}, which is never loaded because it can run code; {_MEND}"
+        case Kind.SAFETENSORS:
+            return f"{found.name}: with the structure of its network, `qedeploy import --checkpoint` reads it"
+        case Kind.ONNX:
+            return f"{found.name}: `qedeploy bench` measures it as it is"
+    return f"{found}" if found.mend else f"{found}; {_MEND}"
 
 
 def _refusal(error: Exception) -> str:

@@ -11,18 +11,11 @@ from torch import Tensor
 from qedeploy.errors import UserError
 from qedeploy.words import listed
 
-"""Keys that a message names before it only counts."""
 _FLOATS = (torch.float32, torch.float64)
 
 
 def require_state(state: Mapping[str, object], expected: Mapping[str, Tensor], path: Path) -> None:
     """Raise UserError, naming keys, unless `state` has the keys, shapes and types of `expected`."""
-    wrapped = [key for key in state if isinstance(key, str) and key.startswith("module.")]
-    if wrapped and len(wrapped) == len(state):
-        raise UserError(
-            f"{path}: state_dict: every key starts with 'module.', as DataParallel's do: save with save_checkpoint, "
-            "which takes the wrapper off, or give it network.module"
-        )
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
     wrong = [
@@ -84,7 +77,9 @@ def describe_foreign(value: object) -> str:
 def _mismatch(key: str, value: object, expected: Tensor) -> str | None:
     if not isinstance(value, Tensor):
         return f"{key} is a {type(value).__name__}, expected a tensor"
-    if value.layout is not torch.strided or value.is_quantized or not value.is_contiguous():
+    if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized:
+        return f"{key} is not a dense tensor in memory"
+    if not value.is_contiguous():
         return f"{key} is not a dense tensor"
     if value.shape != expected.shape:
         return f"{key} has shape {_shape(value)}, expected {_shape(expected)}"

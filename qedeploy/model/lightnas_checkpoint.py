@@ -8,20 +8,17 @@ whose files hold epoch, arch, state_dict, best_acc1 and the optimizer's state.
 from __future__ import annotations
 
 import dataclasses
-import io
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.files import read_bytes
+from qedeploy.model.foreign_state import NAMED_AT_MOST, ForeignState, Weights, read_state
 from qedeploy.model.layers import QuantizedConvolution
 from qedeploy.model.network import QuantizedLayer, QuantizedNetwork, layer_modules
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import MAX_BITS, Bits, Structure
 from qedeploy.words import listed
 
@@ -32,26 +29,15 @@ _DERIVED = (".weightq", ".alpha", ".scalar")
 _CLASSIFIER = "fc_linear"
 _CLASSIFIER_BITS = Bits(weight=8, activation=8)
 _OPTIONAL = ".num_batches_tracked"
-_NAMED_AT_MOST = 20
-_REFUSED = re.compile(r"GLOBAL (\S+) was not")
+_ROOTS = ("block_list.", f"{_CLASSIFIER}.")
 
 
-def read_reference_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a reference checkpoint by key, without what a multi-GPU wrapper puts in front.
+def read_reference_state(path: Path, weights: Weights = Weights.AUTO) -> ForeignState:
+    """Return the tensors of a reference checkpoint by key, without what wrappers put in front.
 
-    They may lie under `state_dict` or be the file itself. Nothing in the file is run: raises UserError where it cannot
-    be read without that, and says what to do.
+    Raises what `foreign_state.read_state` raises.
     """
-    content = _load(path)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state:
-        raise UserError(f"{path}: expected a state_dict of tensors, found {_kind(state)}")
-    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        raise UserError(
-            f"{path}: expected a state_dict of tensors, found other values under {listed(others, _NAMED_AT_MOST)}"
-        )
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    return read_state(path, _ROOTS, weights)
 
 
 def network_from_reference(structure: Structure, state: Mapping[str, Tensor], source: Path | str) -> QuantizedNetwork:
@@ -80,33 +66,15 @@ def network_from_reference(structure: Structure, state: Mapping[str, Tensor], so
 
 def reference_prefix(layer: Layer, stages: int) -> tuple[str, str | None]:
     """Return the prefixes of a layer's convolution and of its normalisation (None for the classifier)."""
-    if layer.kind is LayerKind.CLASSIFIER:
+    if layer.position is Position.CLASSIFIER:
         return _CLASSIFIER, None
-    if layer.kind in {LayerKind.STEM, LayerKind.HEAD}:
-        block = f"block_list.{0 if layer.kind is LayerKind.STEM else stages + 1}"
+    if layer.position is not None:
+        block = f"block_list.{0 if layer.position is Position.STEM else stages + 1}"
     else:
         stage, inner, role = layer.name.split(".")
         position = int(inner.removeprefix("block")) - 1
         block = f"block_list.{stage.removeprefix('stage')}.block_list.{position}.{_INNER[role]}"
     return f"{block}.conv1", f"{block}.bn1"
-
-
-def _load(path: Path) -> Any:
-    data = read_bytes(path)
-    try:
-        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:
-        # torch raises errors of many types here, each with a page of advice to trust the file.
-        refused = _REFUSED.search(str(error))
-        if refused:
-            converted = path.with_name(f"{path.name.partition('.')[0]}.weights.pth")
-            raise UserError(
-                f"{path}: holds {refused[1]}, a Python object, and loading those runs code, which qedeploy never does; "
-                f"where you trust the file: python -c \"import torch; c = torch.load('{path}', weights_only=False); "
-                "torch.save(c.state_dict() if hasattr(c, 'state_dict') else c.get('state_dict', c), "
-                f"'{converted}')\" and import {converted.name}"
-            ) from error
-        raise UserError(f"{path}: no PyTorch checkpoint, or one cut short: copy it again") from error
 
 
 def _with_reference_classifier(structure: Structure, state: Mapping[str, Tensor]) -> Structure:
@@ -151,17 +119,17 @@ def _require_agreement(expected: Mapping[str, Tensor], state: Mapping[str, Tenso
     faults = []
     missing = [key for key in expected if key not in state and not key.endswith(_OPTIONAL)]
     if missing:
-        faults.append(f"missing {listed(missing, _NAMED_AT_MOST)}")
+        faults.append(f"missing {listed(missing, NAMED_AT_MOST)}")
     unexpected = [key for key in state if key not in expected and not _is_derived(key, expected)]
     if unexpected:
-        faults.append(f"unexpected {listed(unexpected, _NAMED_AT_MOST)}")
+        faults.append(f"unexpected {listed(unexpected, NAMED_AT_MOST)}")
     shapes = [
         f"{key} {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
         for key, tensor in expected.items()
         if key in state and state[key].shape != tensor.shape
     ]
     if shapes:
-        faults.append(f"wrong shape: {listed(shapes, _NAMED_AT_MOST)}")
+        faults.append(f"wrong shape: {listed(shapes, NAMED_AT_MOST)}")
     if faults:
         raise UserError(f"{source}: does not fit the structure: {'; '.join(faults)}; is it the checkpoint of another?")
 
@@ -200,8 +168,4 @@ def _require_sound_values(expected: Mapping[str, Tensor], state: Mapping[str, Te
         elif key.endswith(".running_var") and not bool((value >= 0).all()):
             faults.append(f"{key} holds a variance of {float(value.min()):g}")
     if faults:
-        raise UserError(f"{source}: {listed(faults, _NAMED_AT_MOST)}: take a checkpoint from before that")
-
-
-def _kind(value: object) -> str:
-    return "nothing" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+        raise UserError(f"{source}: {listed(faults, NAMED_AT_MOST)}: take a checkpoint from before that")

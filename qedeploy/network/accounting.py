@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 from qedeploy.network.costs import convolutions, structure_costs
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import Activation, Block, Structure
 
 REFERENCE_SIZE = "weights, 2 bytes a channel"
@@ -30,7 +30,7 @@ def size_accountings(structure: Structure, published_megabytes: str) -> tuple[Ac
     """
     layers = expand_layers(structure)
     weights = sum(layer.weight_count * layer.bits.weight / 8 for layer in layers)
-    classifier = next(layer for layer in layers if layer.kind is LayerKind.CLASSIFIER)
+    classifier = next(layer for layer in layers if layer.position is Position.CLASSIFIER)
     classifier_weights = classifier.weight_count * classifier.bits.weight / 8
     values = {
         "weights": weights,
@@ -47,7 +47,7 @@ def bitops_accountings(structure: Structure, published_giga: str) -> tuple[Accou
     """
     layers = expand_layers(structure)
     products = sum(_product_bitops(layer) for layer in convolutions(layers))
-    classifier = sum(_product_bitops(layer) for layer in layers if layer.kind is LayerKind.CLASSIFIER)
+    classifier = sum(_product_bitops(layer) for layer in layers if layer.position is Position.CLASSIFIER)
     reference = structure_costs(structure).bitops
     values = {
         "multiply-accumulates": products,
@@ -79,7 +79,7 @@ def _expanded(block: Block) -> Block:
 
 
 def _product_bitops(layer: Layer) -> float:
-    area = (layer.nominal_size / layer.stride) ** 2
+    area = layer.nominal_area / layer.window.stride_area
     return layer.weight_count * area * layer.bits.weight * layer.bits.activation
 
 

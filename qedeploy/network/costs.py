@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, LayerKind, Position, expand_layers
 from qedeploy.network.structure import Bits, Structure
 
 BITOPS_PER_FLOP = 64
@@ -42,7 +42,7 @@ def structure_costs(structure: Structure) -> Costs:
 
 def convolutions(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Return the layers that the reference counts: all but the classifier."""
-    return tuple(layer for layer in layers if layer.kind is not LayerKind.CLASSIFIER)
+    return tuple(layer for layer in layers if layer.position is not Position.CLASSIFIER)
 
 
 def layer_flops(layer: Layer, bits: Bits | None = None) -> float:
@@ -51,12 +51,12 @@ def layer_flops(layer: Layer, bits: Bits | None = None) -> float:
     `bits` replaces the layer's own widths, for instance with those that a device executes.
     """
     widths = bits or layer.bits
-    products = layer.in_channels * layer.out_channels * layer.kernel**2 / layer.groups / layer.stride**2
-    normalisation = 2 * layer.out_channels / layer.stride**2
-    activation = layer.out_channels / layer.stride**2 if layer.activation else 0.0
+    stride_area = layer.window.stride_area
+    products = layer.in_channels * layer.out_channels * layer.window.kernel_area / layer.groups / stride_area
+    normalisation = 2 * layer.out_channels / stride_area
+    activation = layer.out_channels / stride_area if layer.activation else 0.0
     flops = products * widths.activation * widths.weight / 64 + normalisation + activation
-    area = layer.nominal_size**2
-    return flops * area + _pooling_flops(layer)
+    return flops * layer.nominal_area + _pooling_flops(layer)
 
 
 def executed_bitops(structure: Structure, executed: Mapping[str, Bits]) -> float:
@@ -81,19 +81,19 @@ def memory_bytes(layers: tuple[Layer, ...]) -> tuple[float, ...]:
 def _layer_memory(layers: tuple[Layer, ...], index: int) -> float:
     layer = layers[index]
     next_bits = layers[index + 1].bits.activation if index + 1 < len(layers) else 8
-    area = layer.nominal_size**2
+    area, stride_area = layer.nominal_area, layer.window.stride_area
     in_place = layer.kind is LayerKind.DEPTHWISE
     out_channels = 1 if in_place else layer.out_channels
     bytes_alive = area * layer.in_channels * layer.bits.activation / 8
-    bytes_alive += area * out_channels // layer.stride**2 * next_bits / 8
+    bytes_alive += area * out_channels // stride_area * next_bits / 8
     if in_place and layer.residual:
         first = layers[index - 1] if layers[index - 1].block == layer.block else layer
-        bytes_alive += area * layers[index + 1].out_channels // layer.stride**2 * first.bits.activation / 8
+        bytes_alive += area * layers[index + 1].out_channels // stride_area * first.bits.activation / 8
     return bytes_alive
 
 
 def _pooling_flops(layer: Layer) -> float:
     # The shortcut is pooled at the block's input size; the project layer carries the cost, at a quarter of that area.
     if layer.pooled and layer.name.endswith(".project"):
-        return layer.out_channels * (2 * layer.nominal_size) ** 2
+        return layer.out_channels * 4 * layer.nominal_area
     return 0.0

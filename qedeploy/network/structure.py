@@ -16,6 +16,9 @@ MAX_BITS = 16
 MAX_SIZE = 1 << 20
 """Bound of every channel count and size: far above any network, and small enough that no cost overflows."""
 
+MAX_BLOCKS = 1000
+"""Bound of the inverted bottlenecks of a network: the deepest that were published have a few hundred layers."""
+
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 """How a file's data becomes these classes (read by pydantic, which this module does not import)."""
 
@@ -171,11 +174,19 @@ class Structure:
     activation: Activation = Activation.RELU
     linear_bottlenecks: bool = False
 
+    @property
+    def image_sizes(self) -> tuple[int, int, int]:
+        """Channels, height and width of what it reads."""
+        return self.input_channels, self.resolution, self.resolution
+
     def __post_init__(self) -> None:
         _require_int("resolution", self.resolution, 1)
         _require_int("input_channels", self.input_channels, 1)
         if not self.stages:
             raise StructureError("stages: expected at least one stage, found none")
+        blocks = sum(len(stage.blocks) for stage in self.stages)
+        if blocks > MAX_BLOCKS:
+            raise StructureError(f"stages: expected at most {MAX_BLOCKS} blocks in all, found {blocks}")
         in_channels = self.stem.out_channels
         for index, stage in enumerate(self.stages):
             with located(f"stages[{index}]"):

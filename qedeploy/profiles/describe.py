@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.profiles.profile import Lowering, Precision, Profile
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering, Precision, Profile
 from qedeploy.units import format_bytes
 
 
@@ -40,17 +40,17 @@ def _rectangle(weights: Iterable[int], activations: Iterable[int]) -> str:
     return f"W{weight}{gap}A{activation}"
 
 
-def same_precisions(profile: Profile) -> tuple[tuple[tuple[LayerKind, ...], tuple[Precision, ...]], ...]:
-    """Return the layer kinds in groups that run the same pairs in the same way, in the order of LayerKind."""
-    groups: dict[tuple[Precision, ...], list[LayerKind]] = {}
-    for kind in LayerKind:
-        groups.setdefault(profile.precisions[kind], []).append(kind)
+def same_precisions(profile: Profile) -> tuple[tuple[tuple[LayerCategory, ...], tuple[Precision, ...]], ...]:
+    """Return the layer kinds in groups that run the same pairs in the same way, in the order of LayerCategory."""
+    groups: dict[tuple[Precision, ...], list[LayerCategory]] = {}
+    for kind, precisions in profile.precisions.items():
+        groups.setdefault(precisions, []).append(kind)
     return tuple((tuple(kinds), precisions) for precisions, kinds in groups.items())
 
 
-def kind_names(kinds: tuple[LayerKind, ...]) -> str:
+def kind_names(kinds: tuple[LayerCategory, ...]) -> str:
     """Return layer kinds in words, `all` for every one."""
-    return "all layers" if len(kinds) == len(LayerKind) else ", ".join(kinds)
+    return "all layers" if set(kinds) >= set(REQUIRED_CATEGORIES) else ", ".join(kinds)
 
 
 def by_lowering(precisions: tuple[Precision, ...], *, carried: bool) -> tuple[tuple[Lowering, tuple[Bits, ...]], ...]:
@@ -97,7 +97,8 @@ def profile_document(profile: Profile) -> dict[str, Any]:
     return {
         "name": profile.name,
         "device": profile.device,
-        "runtime": str(profile.runtime),
+        "runtime": profile.runtime,
+        **({} if profile.dialect is None else {"dialect": profile.dialect}),
         "description": profile.description,
         "source": profile.source,
         "recipe": profile.recipe,

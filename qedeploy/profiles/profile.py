@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.layers import Layer, LayerCategory
 from qedeploy.network.structure import Bits
 
-
-class Runtime(StrEnum):
-    """What executes the exported network; `none` for devices that qedeploy searches for and does not export to."""
-
-    ONNXRUNTIME = "onnxruntime"
-    TENSORRT = "tensorrt"
-    NONE = "none"
+NO_RUNTIME = "none"
+"""What stands for a runtime in profiles of devices that qedeploy searches for and does not export to."""
 
 
 class Lowering(StrEnum):
@@ -70,50 +65,74 @@ class Memory:
     source: str = ""
 
 
+REQUIRED_CATEGORIES = (
+    LayerCategory.STEM,
+    LayerCategory.POINTWISE,
+    LayerCategory.DEPTHWISE,
+    LayerCategory.HEAD,
+    LayerCategory.CLASSIFIER,
+)
+"""What every profile has pairs for: the layers of a Structure."""
+
+_STANDS_IN = {LayerCategory.CONVOLUTION: LayerCategory.STEM, LayerCategory.LINEAR: LayerCategory.CLASSIFIER}
+"""Whose pairs a layer has that a profile does not name: of the required ones the nearest operator."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """A device with its runtime. `precisions` lists the pairs of each layer kind, the natively executed ones first.
 
+    Layers go by their category: by their position where they have one, else by their operator. A profile names those
+    of a Structure; where it names no plain convolution it runs one as it does the stem, and any other linear layer as
+    the classifier.
+
     `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
-    `recipe` names the recipe that a search on this device takes where the user names none.
+    `recipe` names the recipe that a search on this device takes where the user names none. `runtime` is the runtime's
+    name, or `none`; `dialect` the one of its dialects that files for the device are written in, None for its usual one.
     """
 
     name: str
     device: str
-    runtime: Runtime
+    runtime: str
     description: str
-    precisions: Mapping[LayerKind, tuple[Precision, ...]]
+    precisions: Mapping[LayerCategory, tuple[Precision, ...]]
     unsigned_activation_bits: int
     rates: Mapping[Lowering, Rate]
     memory: Memory
     source: str
     recipe: str = "k1dwk1-224"
+    dialect: str | None = None
 
-    def native_pairs(self, kind: LayerKind) -> tuple[Bits, ...]:
+    @property
+    def search_only(self) -> bool:
+        """Whether no runtime executes the profile."""
+        return self.runtime == NO_RUNTIME
+
+    def native_pairs(self, kind: LayerCategory) -> tuple[Bits, ...]:
         """Return the pairs of `kind` that the device executes in a type of their own width."""
-        return tuple(precision.bits for precision in self.precisions[kind] if not precision.carried)
+        return tuple(precision.bits for precision in self._of(kind) if not precision.carried)
 
-    def pairs(self, kind: LayerKind) -> tuple[Bits, ...]:
+    def pairs(self, kind: LayerCategory) -> tuple[Bits, ...]:
         """Return every pair of `kind` that the device runs, carried ones included."""
-        return tuple(precision.bits for precision in self.precisions[kind])
+        return tuple(precision.bits for precision in self._of(kind))
 
-    def precision(self, kind: LayerKind, bits: Bits) -> Precision | None:
+    def precision(self, kind: LayerCategory, bits: Bits) -> Precision | None:
         """Return how `bits` runs in a layer of `kind`, or None where it does not."""
-        return next((precision for precision in self.precisions[kind] if precision.bits == bits), None)
+        return next((precision for precision in self._of(kind) if precision.bits == bits), None)
 
     def lower(self, layer: Layer) -> Precision:
         """Return how `layer` runs; raises RequestError naming the layer, its pair and those the profile has."""
-        found = self.precision(layer.kind, layer.bits)
+        found = self.precision(layer.category, layer.bits)
         if found is None:
-            offered = ", ".join(map(str, self.pairs(layer.kind))) or "none"
+            offered = ", ".join(map(str, self.pairs(layer.category))) or "none"
             raise RequestError(
-                f"{layer.name}: profile {self.name} has no {layer.bits} for {layer.kind} layers; it has {offered}"
+                f"{layer.name}: profile {self.name} has no {layer.bits} for {layer.category} layers; it has {offered}"
             )
         return found
 
     def require_runtime(self) -> None:
         """Raise RequestError where no runtime executes the profile, so that it serves for search only."""
-        if self.runtime is Runtime.NONE:
+        if self.search_only:
             raise RequestError(
                 f"profile {self.name} is for search only, no runtime executes it (`qedeploy profiles` lists others)"
             )
@@ -121,3 +140,6 @@ class Profile:
     def executed_bits(self, layers: tuple[Layer, ...]) -> dict[str, Bits]:
         """Return for each layer name the widths the device computes in; raises RequestError for a pair it lacks."""
         return {layer.name: self.lower(layer).lowering.executed(layer.bits) for layer in layers}
+
+    def _of(self, category: LayerCategory) -> tuple[Precision, ...]:
+        return self.precisions.get(category) or self.precisions[_STANDS_IN[category]]

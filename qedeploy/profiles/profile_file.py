@@ -10,27 +10,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from qedeploy.errors import UserError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import MAX_BITS, Bits
-from qedeploy.profiles.profile import Lowering, Memory, Precision, Profile, Rate, Runtime
+from qedeploy.plugins import RUNTIMES
+from qedeploy.profiles.capabilities import Capabilities, capabilities_of
+from qedeploy.profiles.profile import NO_RUNTIME, REQUIRED_CATEGORIES, Lowering, Memory, Precision, Profile, Rate
 from qedeploy.schema import validate
 from qedeploy.units import Quantity, parse_quantity
 
-MATMUL_KINDS = (LayerKind.POINTWISE, LayerKind.HEAD, LayerKind.CLASSIFIER)
-"""Layers that can be written as a matrix product: 1x1 convolutions and the linear one."""
-
-_UNSIGNED_BITS = {Runtime.TENSORRT: 7, Runtime.ONNXRUNTIME: 8}
-"""TensorRT's Q saturates at -128..127, so an unsigned value keeps 7 bits; ONNX Runtime has a true uint8."""
-
-_LOWERINGS = {
-    Runtime.TENSORRT: (Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16, Lowering.FLOAT32),
-    Runtime.ONNXRUNTIME: (Lowering.INT8, Lowering.FLOAT32),
-    Runtime.NONE: tuple(Lowering),
-}
-
 
 def _all_kinds(value: object) -> object:
-    return list(LayerKind) if value == "all" else value
+    return list(REQUIRED_CATEGORIES) if value == "all" else value
 
 
 def _quantity(quantity: Quantity) -> BeforeValidator:
@@ -50,7 +40,7 @@ class _Table(BaseModel):
 class _PrecisionTable(_Table):
     """Every weight width with every activation width, for every kind."""
 
-    kinds: Annotated[list[LayerKind], BeforeValidator(_all_kinds), Field(min_length=1)]
+    kinds: Annotated[list[LayerCategory], BeforeValidator(_all_kinds), Field(min_length=1)]
     weight_bits: Widths
     activation_bits: Widths
     lowering: Lowering
@@ -75,7 +65,8 @@ class _MemoryTable(_Table):
 
 class _ProfileTable(_Table):
     device: Text
-    runtime: Runtime
+    runtime: Text
+    dialect: Text | None = None
     description: Text
     source: Text
     recipe: Text = "k1dwk1-224"
@@ -96,11 +87,12 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
         name=name,
         device=table.device,
         runtime=table.runtime,
+        dialect=table.dialect,
         description=" ".join(table.description.split()),
         source=" ".join(table.source.split()),
         recipe=table.recipe,
         unsigned_activation_bits=table.unsigned_activation_bits,
-        precisions={kind: _precisions(table, kind) for kind in LayerKind},
+        precisions={kind: found for kind in LayerCategory if (found := _precisions(table, kind))},
         rates={
             lowering: Rate(operations_per_second=rate.peak, source=" ".join(rate.source.split()))
             for lowering, rate in table.rates.items()
@@ -116,7 +108,7 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
     )
 
 
-def _precisions(table: _ProfileTable, kind: LayerKind) -> tuple[Precision, ...]:
+def _precisions(table: _ProfileTable, kind: LayerCategory) -> tuple[Precision, ...]:
     found = [
         Precision(bits=bits, lowering=entry.lowering, carried=entry.carried)
         for entry in table.precision
@@ -127,7 +119,11 @@ def _precisions(table: _ProfileTable, kind: LayerKind) -> tuple[Precision, ...]:
 
 
 def _impossible(table: _ProfileTable) -> Iterator[str]:
-    widest = _UNSIGNED_BITS.get(table.runtime)
+    capabilities = capabilities_of(table.runtime)
+    if capabilities is None:
+        yield f"runtime: expected one of {', '.join((NO_RUNTIME, *RUNTIMES.names()))}, found {table.runtime}"
+        return
+    widest = capabilities.unsigned_activation_bits
     if widest is not None and table.unsigned_activation_bits != widest:
         yield (
             f"unsigned_activation_bits: expected {widest}, the widest that {table.runtime} represents exactly, "
@@ -135,17 +131,21 @@ def _impossible(table: _ProfileTable) -> Iterator[str]:
         )
     for index, entry in enumerate(table.precision):
         where = f"precision[{index}]"
-        if entry.lowering not in _LOWERINGS[table.runtime]:
-            offered = ", ".join(_LOWERINGS[table.runtime])
+        if entry.lowering not in capabilities.lowerings:
+            offered = ", ".join(capabilities.lowerings)
             yield f"{where}.lowering: expected what {table.runtime} executes ({offered}), found {entry.lowering}"
         yield from _impossible_widths(where, entry)
-        if entry.lowering is Lowering.INT4_WEIGHT_ONLY and table.runtime is Runtime.TENSORRT:
-            lacking = [kind for kind in entry.kinds if kind not in MATMUL_KINDS]
-            if lacking:
-                yield (
-                    f"{where}.kinds: int4-weight-only is for layers written as MatMul ({', '.join(MATMUL_KINDS)}), "
-                    f"found {', '.join(lacking)}"
-                )
+        yield from _impossible_kinds(where, entry, capabilities)
+
+
+def _impossible_kinds(where: str, entry: _PrecisionTable, capabilities: Capabilities) -> Iterator[str]:
+    restriction = capabilities.restrictions.get(entry.lowering)
+    lacking = [] if restriction is None else [kind for kind in entry.kinds if kind not in restriction.kinds]
+    if restriction is not None and lacking:
+        yield (
+            f"{where}.kinds: {entry.lowering} is for {restriction.what} ({', '.join(restriction.kinds)}), "
+            f"found {', '.join(lacking)}"
+        )
 
 
 def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:
 
 
 def _repeated(table: _ProfileTable) -> Iterator[str]:
-    seen: dict[tuple[LayerKind, Bits], int] = {}
+    seen: dict[tuple[LayerCategory, Bits], int] = {}
     for index, entry in enumerate(table.precision):
         clashes: dict[int, list[str]] = {}
         for key in product(entry.kinds, entry.pairs()):
@@ -179,7 +179,7 @@ def _repeated(table: _ProfileTable) -> Iterator[str]:
 
 def _kinds_without_native(table: _ProfileTable) -> Iterator[str]:
     native = {kind for entry in table.precision if not entry.carried for kind in entry.kinds}
-    lacking = [kind for kind in LayerKind if kind not in native]
+    lacking = [kind for kind in REQUIRED_CATEGORIES if kind not in native]
     if lacking:
         yield f"precision: expected at least one pair that is not carried for {', '.join(lacking)}, found none"
 

@@ -28,12 +28,13 @@ _SMALLEST_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A grid whose step is still to be chosen."""
+    """A grid whose step is still to be chosen; `step` is what it was set to without training, if it was."""
 
     bits: int
     signed: bool
     nonnegative: bool
     ceiling: float | None = None
+    step: float | None = None
 
     def grid(self, step: float) -> Grid:
         """Return the grid with `step`."""
@@ -61,7 +62,7 @@ def calibrate(
 ) -> Calibrated:
     """Return the grids of `grids` with every step chosen, those that have one unchanged.
 
-    `images`: float (batch, channels, resolution, resolution), normalised. Values without an entry in `grids` stay
+    `images`: float (batch, channels, height, width), normalised. Values without an entry in `grids` stay
     floating point. With `integer_bias`, biases go onto the grid of their products as soon as that is known.
     `progress` is called with the operations done and their number.
     """

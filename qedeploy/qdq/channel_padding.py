@@ -4,49 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers, expanded_blocks, round_up
+from qedeploy.network.graph import Graph
+from qedeploy.network.layers import LayerKind
+from qedeploy.network.padding import padded_channels, padded_widths
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.lowered import LoweredNetwork
 
 
-def padded_widths(layers: tuple[Layer, ...], multiple: int) -> dict[str, int]:
-    """Return for each layer whose output should grow the number of channels it grows to.
-
-    That is what goes in and out of depthwise convolutions behind an expand layer: nothing but the neighbours' weights
-    must follow.
-    """
-    expanded = expanded_blocks(layers)
-    widths = {}
-    for layer, following in pairwise(layers):
-        inner = {layer.kind, following.kind} >= {LayerKind.DEPTHWISE} and layer.block == following.block
-        if inner and layer.block in expanded and layer.out_channels % multiple:
-            widths[layer.name] = round_up(layer.out_channels, multiple)
-    return widths
-
-
 def pad_channels(network: LoweredNetwork, multiple: int) -> LoweredNetwork:
     """Return `network` with the channels of `padded_widths` filled up with zero weights; its plan says which."""
-    layers = expand_layers(network.structure)
-    widths = padded_widths(layers, multiple)
+    widths = padded_widths(network.graph, multiple)
     if not widths:
         return network
-    padded: dict[str, FoldedLayer] = {}
-    previous = network.structure.input_channels
-    for layer in layers:
-        outputs = widths.get(layer.name, layer.out_channels)
-        padded[layer.name] = _padded(network.layers[layer.name], previous, outputs, layer.kind)
-        previous = outputs
-    notes = (*network.plan.notes, *_notes(layers, widths))
+    channels = padded_channels(network.graph, widths)
+    padded = {
+        layer.name: _padded(network.layers[layer.name], *channels[layer.name], layer.kind, layer.groups)
+        for layer in network.graph.layers
+    }
+    notes = (*network.plan.notes, *_notes(network.graph, widths))
     return dataclasses.replace(network, layers=padded, plan=dataclasses.replace(network.plan, notes=notes))
 
 
-def _padded(layer: FoldedLayer, inputs: int, outputs: int, kind: LayerKind) -> FoldedLayer:
-    inputs = 1 if kind is LayerKind.DEPTHWISE else inputs
+def _padded(layer: FoldedLayer, inputs: int, outputs: int, kind: LayerKind, groups: int) -> FoldedLayer:
+    inputs = 1 if kind is LayerKind.DEPTHWISE else inputs // groups
     extra_outputs, extra_inputs = outputs - layer.weight.shape[0], inputs - layer.weight.shape[1]
     if not extra_outputs and not extra_inputs:
         return layer
@@ -56,6 +40,6 @@ def _padded(layer: FoldedLayer, inputs: int, outputs: int, kind: LayerKind) -> F
     return dataclasses.replace(layer, weight=weight, scale=scale, bias=np.pad(layer.bias, (0, extra_outputs)))
 
 
-def _notes(layers: tuple[Layer, ...], widths: Mapping[str, int]) -> list[str]:
-    channels = {layer.name: layer.out_channels for layer in layers}
+def _notes(graph: Graph, widths: Mapping[str, int]) -> list[str]:
+    channels = {layer.name: layer.out_channels for layer in graph.layers}
     return [f"{name}: {channels[name]} channels padded to {width} with zeros" for name, width in widths.items()]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -44,8 +44,8 @@ class Quantized:
 class Rounding:
     """What may differ between a graph and its plan, because the graph's floating-point type rounds between integers.
 
-    `share` of a quantized value's integers may be one step off. `optimize` says whether ONNX Runtime may optimise the
-    graph that is verified.
+    `share` of a quantized value's integers may be one step off. `optimize` says whether the runtime that verifies
+    may optimise the graph.
     """
 
     share: float
@@ -69,8 +69,8 @@ class Dialect(Protocol):
         ...
 
     @property
-    def runtime(self) -> Runtime:
-        """The runtime that the graphs are for."""
+    def runtime(self) -> str:
+        """The name of the runtime that the graphs are for."""
         ...
 
     @property
@@ -105,7 +105,7 @@ class Dialect(Protocol):
 
     @property
     def rounding(self) -> Rounding:
-        """What the graph's own floating-point type does between integers when ONNX Runtime runs it."""
+        """What the graph's own floating-point type does between integers when it is verified."""
         ...
 
     def exact_form(self) -> Dialect | None:

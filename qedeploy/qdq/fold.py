@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.network.layers import Layer, LayerKind
+
 _SMALLEST_SCALE = 1e-30
 """Below this a float32 product of scales can leave the normal range; a channel that small is dead."""
 
@@ -50,6 +52,13 @@ class FoldedLayer:
     clipped_weights: int = 0
     dead_channels: int = 0
     rescaled_channels: int = 0
+
+
+def groups_of(layer: Layer, out_channels: int) -> int:
+    """Return the groups of `layer` where it has `out_channels` in a graph, which padding may have made more."""
+    if layer.kind is not LayerKind.DEPTHWISE:
+        return layer.groups
+    return out_channels * layer.in_channels // layer.out_channels
 
 
 def normalisation(
@@ -92,7 +101,7 @@ def fold(layer: LayerWeights, *, highest: int = 127) -> FoldedLayer:
 def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
     """Return `layer` with its bias on the grid of its products, `step * scale`, in 32-bit whole numbers.
 
-    `step` is the input's. ONNX Runtime adds biases as such integers, and the grid of narrow weights is coarse: rounded
+    `step` is the input's. A runtime may add biases as such integers, and the grid of narrow weights is coarse: rounded
     to it, the biases of 3- and 4-bit layers cost more accuracy than everything else a lowering does. Weights are
     therefore held in multiples of a power of two where int8 has the room, under a scale that is finer by as much: the
     same weights, and a bias that rounds up to 32 times finer. Where a bias does not fit at all, the channel's scale

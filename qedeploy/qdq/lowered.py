@@ -7,24 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.network.operations import Operation, operations
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.plan import LoweringPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoweredNetwork:
-    """A structure, the plan of its lowering, and the folded weights of every layer by name."""
+    """A graph, the plan of its lowering, and the folded weights of every layer by name."""
 
-    structure: Structure
+    graph: Graph
     plan: LoweringPlan
     layers: Mapping[str, FoldedLayer]
-
-    @property
-    def operations(self) -> tuple[Operation, ...]:
-        """Return the steps of the network in execution order."""
-        return operations(self.structure)
 
 
 def bias_integers(layer: FoldedLayer, step: float) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import Layer, expand_layers
-from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers, operations
+from qedeploy.network.layers import Layer
+from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers
 from qedeploy.profiles.profile import Precision, Profile
 from qedeploy.qdq.calibration import Wanted, calibrate
 from qedeploy.qdq.dialect import Dialect, Point
@@ -57,12 +57,10 @@ def lower(
 ) -> LoweredNetwork:
     """Return `trained` as `profile` executes it, arranged for `dialect`.
 
-    Steps that were not trained, and those of the dialect's extra points, are calibrated on `images` (batch, channels,
-    resolution, resolution), whose kind `source` tells. Raises RequestError where the profile cannot run the network.
+    Steps that were not trained, also of the dialect's extra points, are calibrated on `images` (batch, channels,
+    height, width), whose kind `source` tells. Raises RequestError where the profile cannot run the network.
     """
-    structure = trained.structure
-    steps = operations(structure)
-    layers = expand_layers(structure)
+    steps, layers = trained.graph.operations, trained.graph.layers
     readers = consumers(steps)
     precisions = plan_layers(layers, profile, dialect)
     require_signedness(trained.grids, readers, profile)
@@ -73,10 +71,13 @@ def lower(
     }
     wanted = {
         **{name: grid for name, grid in trained.grids.items() if grid is not None},
-        **{point.value: _wanted(point) for point in points},
+        **{point.value: _point_grid(point, trained.points.get(point.value)) for point in points},
     }
+    if source is StepSource.RANDOM:
+        # Random data know less of a step than the images that it was set by.
+        wanted = {name: _as_set(grid) for name, grid in wanted.items()}
     found = calibrate(steps, folded, wanted, images, integer_bias=dialect.integer_bias, progress=progress)
-    inputs = {reader: found.grids.get(value) for value, reader in readers.items()}
+    inputs = {step.name: found.grids.get(step.inputs[0]) for step in steps}
     plan = LoweringPlan(
         profile=profile.name,
         runtime=dialect.runtime,
@@ -88,18 +89,25 @@ def lower(
         quantized_shortcuts=_quantized_shortcuts(steps, found.grids, points),
         integer_bias=dialect.integer_bias,
     )
-    return dialect.arrange(LoweredNetwork(structure=structure, plan=plan, layers=found.layers))
+    return dialect.arrange(LoweredNetwork(graph=trained.graph, plan=plan, layers=found.layers))
 
 
-def _wanted(point: Point) -> Wanted:
+def _point_grid(point: Point, known: Grid | Wanted | None) -> Grid | Wanted:
+    """Return the grid that training had for a point, or what is still to be chosen."""
+    if known is not None and (known.bits, known.signed) == (point.bits, point.signed):
+        return known
     return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative, ceiling=point.ceiling)
+
+
+def _as_set(grid: Grid | Wanted) -> Grid | Wanted:
+    return grid.grid(grid.step) if isinstance(grid, Wanted) and grid.step is not None else grid
 
 
 def _layer_plan(layer: Layer, precision: Precision, grid: Grid | None, folded: FoldedLayer) -> LayerPlan:
     low, high = weight_range(folded)
     return LayerPlan(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.category,
         bits=layer.bits,
         lowering=precision.lowering,
         executed=precision.lowering.executed(layer.bits),

@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: Structure, profile and lowering plan as JSON in metadata_props."""
+"""What an exported ONNX file says of itself: its network, profile and lowering plan as JSON in metadata_props."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ import onnx
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
-from qedeploy.network import structure_file
+from qedeploy.model import image_settings
+from qedeploy.model.image_settings import ImageSettings
+from qedeploy.network import graph_file, structure_file
+from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq import plan as plans
 from qedeploy.qdq.plan import LoweringPlan
 
 FORMAT = "qedeploy-onnx/1"
+
+_IMAGES = "qedeploy.images"
+_STRUCTURE, _GRAPH = "qedeploy.structure", "qedeploy.graph"
+"""Keys of the network: the first where it is a Structure, else the second."""
 
 
 class DamagedMetadataError(UserError):
@@ -24,20 +31,36 @@ class DamagedMetadataError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
+    """What read_metadata finds: `profile` is the name of the profile that the plan was made for.
 
-    structure: Structure
+    `images` says how pictures were prepared in training, None where the file does not say.
+    """
+
+    graph: Graph
     profile: str
     plan: LoweringPlan
+    images: ImageSettings | None = None
+
+    @property
+    def structure(self) -> Structure | None:
+        """Return the Structure that the graph was made from, None where it is none of ours."""
+        return self.graph.structure
 
 
 def to_properties(metadata: ModelMetadata) -> dict[str, str]:
     """Return `metadata` as ONNX metadata_props."""
+    structure = metadata.structure
+    network = (
+        {_GRAPH: json.dumps(graph_file.to_document(metadata.graph))}
+        if structure is None
+        else {_STRUCTURE: json.dumps(structure_file.to_document(structure))}
+    )
     return {
         "qedeploy.format": FORMAT,
-        "qedeploy.structure": json.dumps(structure_file.to_document(metadata.structure)),
+        **network,
         "qedeploy.profile": metadata.profile,
         "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
+        **({} if metadata.images is None else {_IMAGES: json.dumps(image_settings.to_document(metadata.images))}),
     }
 
 
@@ -56,9 +79,10 @@ def read_metadata(path: Path) -> ModelMetadata | None:
         )
     try:
         return ModelMetadata(
-            structure=structure_file.from_document(_json(properties, "qedeploy.structure", path), path),
+            graph=_graph(properties, path),
             profile=properties.get("qedeploy.profile", ""),
             plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
+            images=_image_settings(properties, path),
         )
     except UserError as error:
         raise DamagedMetadataError(str(error)) from error
@@ -76,6 +100,18 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise UserError(f"{path}: not an ONNX model: it holds no graph")
     return model
+
+
+def _graph(properties: dict[str, str], path: Path) -> Graph:
+    if _GRAPH in properties:
+        return graph_file.from_document(_json(properties, _GRAPH, path), f"{path}: {_GRAPH}")
+    return structure_graph(structure_file.from_document(_json(properties, _STRUCTURE, path), path))
+
+
+def _image_settings(properties: dict[str, str], path: Path) -> ImageSettings | None:
+    if _IMAGES not in properties:
+        return None
+    return image_settings.from_document(_json(properties, _IMAGES, path), f"{path}: {_IMAGES}")
 
 
 def _json(properties: dict[str, str], key: str, path: Path) -> object:

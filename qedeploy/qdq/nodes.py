@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.qdq.graph_builder import GraphBuilder
 
@@ -17,21 +17,22 @@ def convolution(
     layer: Layer,
     operands: Sequence[str],
     *,
-    channels: int,
+    groups: int,
     attributes: dict[str, Any] | None = None,
 ) -> str:
-    """Add the Conv of `layer` to `operands`: value, weight (out, in/groups, k, k) and bias (out,).
+    """Add the Conv of `layer` to `operands`: value, weight (out, in/groups, height, width) and bias (out,).
 
-    `channels` is the number of output channels as they are in the graph, which is the number of groups of a depthwise
-    convolution; `attributes` replaces kernel shape, strides and pads.
+    `groups` are those of the weights in the graph; `attributes` replaces kernel shape, strides and pads.
     """
+    window = layer.window
     shape = attributes or {
-        "kernel_shape": [layer.kernel] * 2,
-        "strides": [layer.stride] * 2,
-        "pads": [layer.kernel // 2] * 4,
+        "kernel_shape": list(window.kernel),
+        "strides": list(window.stride),
+        "pads": list(window.padding),
+        # The default is left out.
+        **({"dilations": list(window.dilation)} if window.dilation != (1, 1) else {}),
     }
-    group = channels if layer.kind is LayerKind.DEPTHWISE else 1
-    return graph.node("Conv", operands, layer.name, group=group, **shape)
+    return graph.node("Conv", operands, layer.name, group=groups, **shape)
 
 
 def linear(graph: GraphBuilder, layer: Layer, operands: Sequence[str]) -> str:

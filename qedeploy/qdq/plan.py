@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 
 
 class StepSource(StrEnum):
@@ -78,7 +78,7 @@ class LayerPlan:
     """
 
     name: str
-    kind: LayerKind
+    kind: LayerCategory
     bits: Bits
     lowering: Lowering
     executed: Bits
@@ -96,7 +96,7 @@ class LoweringPlan:
     """Everything a lowering decided. `quantized_shortcuts` are values that training added unquantized."""
 
     profile: str
-    runtime: Runtime
+    runtime: str
     dialect: str
     layers: tuple[LayerPlan, ...]
     values: tuple[ValuePlan, ...]

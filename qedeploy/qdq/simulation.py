@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
-from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
 
@@ -68,14 +68,14 @@ def run(
 ) -> Iterator[tuple[Operation, Tensor]]:
     """Yield each operation with its output before rounding; the last is the logits (batch, classes).
 
-    `images`: (batch, channels, resolution, resolution). `without` names values whose rounding is left out and
+    `images`: (batch, channels, height, width). `without` names values whose rounding is left out and
     `raw_shortcuts` reads the origin of shortcuts as it was before rounding: both as training did, to tell what the
     plan changes.
     """
     grids = {name: grid for name, grid in network.plan.grids().items() if name not in without}
     values = {IMAGE: images.to(torch.float64)}
     readings = {IMAGE: read(values[IMAGE], grids.get(IMAGE))}
-    steps = network.operations
+    steps = network.graph.operations
     pooled = {step.name for step in steps if step.kind is OperationKind.AVERAGE_POOL}
     last_use = {name: index for index, step in enumerate(steps) for name in step.inputs}
     for index, step in enumerate(steps):
@@ -112,7 +112,7 @@ def constants(layer: FoldedLayer) -> Mapping[str, Tensor]:
 
 def _weighted(layer: Layer, value: Reading, folded: FoldedLayer) -> Tensor:
     held = constants(folded)
-    if layer.kind is LayerKind.CLASSIFIER:
+    if layer.kind is LayerKind.LINEAR:
         return (
             value.numbers.to(torch.float64).flatten(1) @ held["weight"].T * (held["scale"] * value.step) + held["bias"]
         )
@@ -126,8 +126,15 @@ def _convolve(layer: Layer, value: Tensor, weight: Tensor) -> Tensor:
     bound = float(value.abs().max() * weight.abs().flatten(1).sum(dim=1).max())
     whole = value.dtype is torch.float32 and bool((weight == weight.round()).all())
     dtype = torch.float32 if whole and bound < _EXACT_IN_FLOAT32 else torch.float64
-    groups = weight.shape[0] if layer.kind is LayerKind.DEPTHWISE else 1
+    window = layer.window
+    top, left, bottom, right = window.padding
+    padded = value if window.symmetric else functional.pad(value, (left, right, top, bottom))
     sums = functional.conv2d(
-        value.to(dtype), weight.to(dtype), stride=layer.stride, padding=layer.kernel // 2, groups=groups
+        padded.to(dtype),
+        weight.to(dtype),
+        stride=window.stride,
+        padding=(top, left) if window.symmetric else 0,
+        dilation=window.dilation,
+        groups=groups_of(layer, weight.shape[0]),
     )
     return sums.to(torch.float64)

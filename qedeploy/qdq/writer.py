@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from qedeploy.network.layers import expand_layers
+from qedeploy.network.layers import Dimensions
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
-from qedeploy.network.structure import Structure
 from qedeploy.qdq.dialect import Dialect, Quantized
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -37,17 +36,17 @@ def write_model(
 ) -> WrittenModel:
     """Return `network`, arranged by `dialect`, as an ONNX model.
 
-    Input `image`: float32 (batch, channels, resolution, resolution), normalised. Output `logits`: float32
-    (batch, classes). `batch` None leaves the batch open.
+    Input `image`: float32 (batch, channels, height, width), normalised. Output `logits`: float32, what the
+    last operation makes, (batch, classes) behind a classifier. `batch` None leaves the batch open.
     """
     graph = GraphBuilder()
     values, quantized = _write_steps(
-        graph, network, dialect, network.operations, dialect.write_input(graph, IMAGE), output=LOGITS
+        graph, network, dialect, network.graph.operations, dialect.write_input(graph, IMAGE), output=LOGITS
     )
     model = graph.model(
         "qedeploy",
-        inputs=[_image_info(network.structure, batch)],
-        outputs=[_logits_info(network.structure, batch)],
+        inputs=[_info(IMAGE, network.graph.input, batch)],
+        outputs=[_info(LOGITS, network.graph.output, batch)],
         opset=dialect.opset,
         metadata=metadata or {},
     )
@@ -62,15 +61,14 @@ def write_fragment(
     A block is named as `Layer.block` is (`stem`, `stage1.block1`, `head`; `classifier` brings the pooling before it).
     Input `input` and output `output` are float32; what is read and made is quantized as within the whole network.
     """
-    steps = tuple(step for step in network.operations if _block_of(step) in blocks)
+    steps = tuple(step for step in network.graph.operations if _block_of(step) in blocks)
     first, last = steps[0], steps[-1]
     graph = GraphBuilder()
     _write_steps(graph, network, dialect, steps, dialect.write_input(graph, FRAGMENT_INPUT), output=FRAGMENT_OUTPUT)
-    shape = [batch or "batch", first.channels, first.size, first.size]
     return graph.model(
         "qedeploy",
-        inputs=[helper.make_tensor_value_info(FRAGMENT_INPUT, TensorProto.FLOAT, shape)],
-        outputs=[helper.make_tensor_value_info(FRAGMENT_OUTPUT, TensorProto.FLOAT, [batch or "batch", *_made(last)])],
+        inputs=[_info(FRAGMENT_INPUT, first.input, batch)],
+        outputs=[_info(FRAGMENT_OUTPUT, last.output, batch)],
         opset=dialect.opset,
         metadata={},
     )
@@ -87,7 +85,7 @@ def _write_steps(
 ) -> tuple[dict[str, str], dict[str, Quantized]]:
     """Write adjoining `steps` behind the value `source`; returns the values before and after rounding, by name."""
     plans = {value.name: value for value in network.plan.values}
-    layers = {layer.name: layer for layer in expand_layers(network.structure)}
+    layers = {layer.name: layer for layer in network.graph.layers}
     quantized: dict[str, Quantized] = {}
     values: dict[str, str] = {}
 
@@ -124,24 +122,10 @@ def _block_of(step: Operation) -> str:
     return "classifier" if step.kind is OperationKind.GLOBAL_AVERAGE_POOL else step.name.rpartition(".")[0]
 
 
-def _made(step: Operation) -> list[int]:
-    """Return the shape of what a step makes, without the batch."""
-    if step.layer is None:
-        return [step.channels, step.size, step.size]
-    if step.kind is OperationKind.LINEAR:
-        return [step.layer.out_channels]
-    return [step.layer.out_channels, step.layer.output_size, step.layer.output_size]
-
-
 def quantization_name(value: ValuePlan) -> str:
     """Return the prefix of a value's Q and DQ nodes: the layer that reads it, or the value itself for a point."""
     return value.reader if value.reader is not None else f"{value.name}.output"
 
 
-def _image_info(structure: Structure, batch: int | None) -> onnx.ValueInfoProto:
-    shape = [batch or "batch", structure.input_channels, structure.resolution, structure.resolution]
-    return helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, shape)
-
-
-def _logits_info(structure: Structure, batch: int | None) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [batch or "batch", structure.classifier.classes])
+def _info(name: str, sizes: Dimensions, batch: int | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch or "batch", *sizes])

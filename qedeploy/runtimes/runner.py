@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from numpy.typing import NDArray
 
+from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames
+from qedeploy.runtimes.options import Settings
+from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    """How queries of a TensorRT engine are run; the defaults are trtexec 11's (10.16 has the opposite of all three)."""
-
-    cuda_graph: bool = True
-    spin_wait: bool = True
-    transfers: bool = False
+CPU = "CPU"
+"""The device of runners that compute on the CPU of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs."""
+    """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs.
+
+    `settings` are values of the runtimes' own `run_options`, by name.
+    """
 
     threads: int = 1
     batch: int | None = None
     seed: int = 0
-    engine: EngineOptions = EngineOptions()
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,8 @@ class InputTensor:
 class RunnerDescription:
     """What a runner records about itself: whatever can change a figure.
 
-    `latency` says in words what one sample covers. `settings` are the runtime's own, by their own names.
+    `runtime` is the runtime's label. `latency` says in words what one sample covers. `settings` are the runtime's own,
+    by their own names.
     """
 
     runtime: str
@@ -58,6 +59,11 @@ class RunnerDescription:
     batch: int
     threads: int
     settings: Mapping[str, str]
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU computes, so that its threads and instruction sets say something."""
+        return self.device == CPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,7 @@ class ProfiledRun:
 
     `inside` is the time the runtime says a query takes: what of it is in no node passes between nodes. `whole` is the
     time its caller saw. Nodes and `inside` are usual times, which a stray interruption does not move; `interrupted` is
-    the part of `whole` that the mean query took more than usual.
+    the part of `whole` that the mean query took more than usual. `names` says how to read the nodes.
     """
 
     nodes: tuple[NodeTime, ...]
@@ -83,6 +89,7 @@ class ProfiledRun:
     whole: float
     queries: int
     interrupted: float = 0.0
+    names: NodeNames = ONNX_NAMES
 
 
 class Runner(Protocol):
@@ -118,4 +125,13 @@ class Runner(Protocol):
         except that a model whose batch is open takes any. Later measurements feed random values as before. Raises
         UserError for other names or shapes.
         """
+        ...
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """A runner that has more to tell than its samples, once it has measured and profiled."""
+
+    def report(self) -> RuntimeReport:
+        """Return what only this runtime can tell."""
         ...

@@ -21,6 +21,9 @@ from qedeploy.units import DURATION_UNITS
 MAX_VARIATION = 0.025
 """Coefficient of variation over which a run counts as unstable (trtexec's limit)."""
 
+PERCENTILE_RULE = "trtexec's rule"
+"""Whose rule `percentile` follows, in words."""
+
 _UNITS = {"": 1.0, **DURATION_UNITS}
 
 

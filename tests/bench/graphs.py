@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qedeploy.bench.benchmark import BenchOptions
 from qedeploy.export.baselines import random_network
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.registry import dialect_for
@@ -28,13 +28,14 @@ BRIEF_OPTIONS = BenchOptions(protocol=BRIEF)
 
 def exported(path: Path, bits: Bits = Bits(weight=5, activation=5), batch: int | None = None) -> Structure:
     """Write a small network with qedeploy's metadata, random weights and every layer in `bits` but both ends."""
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
-    network = dialect.arrange(random_network(small_structure(bits, resolution=32), dialect))
+    dialect = dialect_for("onnxruntime")
+    structure = small_structure(bits, resolution=32)
+    network = dialect.arrange(random_network(structure_graph(structure), dialect))
     plan = dataclasses.replace(network.plan, profile="cpu-int8")
-    metadata = ModelMetadata(structure=network.structure, profile="cpu-int8", plan=plan)
+    metadata = ModelMetadata(graph=network.graph, profile="cpu-int8", plan=plan)
     written = write_model(network, dialect, batch=batch, metadata=to_properties(metadata))
     path.write_bytes(written.model.SerializeToString())
-    return network.structure
+    return structure
 
 
 def save(

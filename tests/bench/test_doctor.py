@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from qedeploy.bench import doctor
-from qedeploy.bench.doctor import Status, diagnose, engine_finding, gpu_finding, tensorrt_finding
+from qedeploy.bench.doctor import diagnose
 from qedeploy.errors import RequestError
+from qedeploy.runtimes.findings import Readiness
+from qedeploy.runtimes.tensorrt.doctor import engine_finding, gpu_finding, tensorrt_finding
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
+from qedeploy.runtimes.tensorrt.runtime import TensorRT
 
 T4 = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")
 READY = TensorrtMachine(tensorrt="10.16.1.11", gpu=T4)
@@ -20,7 +22,7 @@ def findings(machine):
 
 def test_a_gpu_and_its_tensorrt_are_ready():
     tensorrt, gpu, engines = findings(READY)
-    assert [item.status for item in (tensorrt, gpu, engines)] == [Status.READY] * 3
+    assert [item.status for item in (tensorrt, gpu, engines)] == [Readiness.READY] * 3
     assert tensorrt.detail == "10.16.1.11"
     assert "Tesla T4 (compute capability 7.5), 16 GiB" in gpu.detail
     assert "CUDA 13.0" in gpu.detail
@@ -48,19 +50,26 @@ def test_a_gpu_and_its_tensorrt_are_ready():
 )
 def test_what_would_stop_an_engine_is_not_ready(machine, detail, remedy):
     *parts, engines = findings(machine)
-    (lacking,) = (item for item in parts if item.status is not Status.READY)
+    (lacking,) = (item for item in parts if item.status is not Readiness.READY)
     assert detail in lacking.detail
     assert remedy in lacking.remedy
-    assert engines.status is Status.MISSING
+    assert engines.status is Readiness.MISSING
     assert lacking.name in engines.detail
 
 
-def test_a_probe_that_crashes_is_a_finding(monkeypatch):
+def test_a_probe_that_crashes_is_a_finding():
     def crash():
         raise RequestError("this machine: TensorRT crashed while looking for a GPU")
 
-    monkeypatch.setattr(doctor, "probe", crash)
-    by_name = {item.name: item for item in diagnose()}
-    assert by_name["NVIDIA GPU"].status is Status.MISSING
+    by_name = {item.name: item for item in TensorRT(crash).findings()}
+    assert by_name["NVIDIA GPU"].status is Readiness.MISSING
     assert "crashed" in by_name["NVIDIA GPU"].detail + by_name["NVIDIA GPU"].remedy
-    assert by_name["CPU"].status is not Status.MISSING
+
+
+def test_every_runtime_is_looked_for():
+    by_name = {item.name: item for item in diagnose()}
+    assert list(by_name) == [
+        "CPU", "PyTorch", "ONNX", "ONNX Runtime", "TensorRT", "NVIDIA GPU", "TensorRT engines", "latency tables",
+        "Dask",
+    ]  # fmt: skip
+    assert by_name["CPU"].status is not Readiness.MISSING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qedeploy.bench.gates import Outcome, Verdict, enforce, judge_absolute, judge_relative, parse_gate
+from qedeploy.bench.gates import Ruling, Verdict, enforce, judge_absolute, judge_relative, parse_gate
 from qedeploy.bench.measure.interleave import ratio
 from qedeploy.errors import RequestError, UserError
 from qedeploy.runtimes.timing import Samples, Summary, summarize
@@ -74,40 +74,40 @@ def test_what_is_no_expression_is_named(text):
 
 def test_stable_and_slower_fails():
     verdict = relative("p50>1.05x", rounds(1.2, noise=0.005, seed=1), rounds(1.0, noise=0.005, seed=2))
-    assert verdict.outcome is Outcome.FAILED
+    assert verdict.outcome is Ruling.FAILED
     assert "1.20x" in verdict.sentence
 
 
 def test_stable_and_faster_passes():
     verdict = relative("p50>1.05x", rounds(0.8, noise=0.005, seed=1), rounds(1.0, noise=0.005, seed=2))
-    assert verdict.outcome is Outcome.PASSED
+    assert verdict.outcome is Ruling.PASSED
 
 
 def test_throughput_gates_turn_the_other_way():
     slow, fast = rounds(1.2, noise=0.005, seed=1), rounds(1.0, noise=0.005, seed=2)
-    assert relative("throughput<0.95x", slow, fast).outcome is Outcome.FAILED
-    assert relative("throughput<0.95x", fast, slow).outcome is Outcome.PASSED
+    assert relative("throughput<0.95x", slow, fast).outcome is Ruling.FAILED
+    assert relative("throughput<0.95x", fast, slow).outcome is Ruling.PASSED
 
 
 def test_an_unstable_run_withholds_the_verdict():
     verdict = relative("p50>1.05x", rounds(2.0, noise=0.2, seed=1), rounds(1.0, noise=0.005, seed=2))
-    assert verdict.outcome is Outcome.WITHHELD
+    assert verdict.outcome is Ruling.WITHHELD
     assert "--max-variation" in verdict.sentence
 
 
 def test_a_limit_inside_the_interval_withholds_the_verdict():
     verdict = relative("p50>1x", rounds(1.0, noise=0.01, seed=1), rounds(1.0, noise=0.01, seed=2))
-    assert verdict.outcome is Outcome.WITHHELD
+    assert verdict.outcome is Ruling.WITHHELD
     assert "--duration" in verdict.sentence
 
 
 def test_absolute_gates():
-    assert judge_absolute(parse_gate("p50>4ms"), steady(0.005)).outcome is Outcome.FAILED
-    assert judge_absolute(parse_gate("p50>4ms"), steady(0.003)).outcome is Outcome.PASSED
-    assert judge_absolute(parse_gate("throughput<250/s"), steady(0.005)).outcome is Outcome.FAILED
+    assert judge_absolute(parse_gate("p50>4ms"), steady(0.005)).outcome is Ruling.FAILED
+    assert judge_absolute(parse_gate("p50>4ms"), steady(0.003)).outcome is Ruling.PASSED
+    assert judge_absolute(parse_gate("throughput<250/s"), steady(0.005)).outcome is Ruling.FAILED
     shaky = summarize(Samples.joined(rounds(0.003, noise=0.1, seed=0)))
-    assert judge_absolute(parse_gate("p50>4ms"), shaky).outcome is Outcome.WITHHELD
-    assert judge_absolute(parse_gate("p50>4ms"), shaky, 0.5).outcome is Outcome.PASSED
+    assert judge_absolute(parse_gate("p50>4ms"), shaky).outcome is Ruling.WITHHELD
+    assert judge_absolute(parse_gate("p50>4ms"), shaky, 0.5).outcome is Ruling.PASSED
 
 
 def test_failed_and_withheld_gates_end_with_an_error():

@@ -8,17 +8,19 @@ import itertools
 import numpy as np
 import pytest
 
-from qedeploy.campaign.jobs import Job, JobSettings, inner_nodes, neutral_bits, run_job
+from qedeploy.campaign.jobs import Job, JobSettings, inner_nodes, run_job
 from qedeploy.export.benchmark_cases import (
     BlockShape,
     Subject,
     block_subject,
+    neutral_bits,
     stem_subject,
     tail_subject,
     write_subject,
 )
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.profiles.loader import load_profile
+from qedeploy.runtimes.node_names import ONNX_NAMES
 from qedeploy.runtimes.runner import NodeTime, RunnerDescription
 from qedeploy.runtimes.timing import Samples
 
@@ -130,7 +132,7 @@ def test_the_edges_of_a_cut_are_left_out(subject, kept):
         node("middle", "Transpose"), node("b", "QLinearAdd"), node("out", "DequantizeLinear"),
         node("logits", "Identity"),
     ]  # fmt: skip
-    assert [one.name for one in inner_nodes(nodes, subject)] == kept
+    assert [one.name for one in inner_nodes(nodes, subject, ONNX_NAMES)] == kept
 
 
 def test_equal_subjects_share_a_key():

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from qedeploy.campaign.jobs import JobResult, Measured
+from qedeploy.campaign.jobs import JobResult, MeasuredSubject
 from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.errors import UserError
 from qedeploy.export.benchmark_cases import Subject
@@ -16,7 +16,7 @@ SETTINGS = {"threads": 1, "machine": "x"}
 
 
 def entry(*subjects):
-    measured = tuple(Measured(key=one.key, ratios=(1.0, 1.5), parts={"stem": 0.5}) for one in subjects)
+    measured = tuple(MeasuredSubject(key=one.key, ratios=(1.0, 1.5), parts={"stem": 0.5}) for one in subjects)
     result = JobResult(
         measured=measured,
         failures={"abc": "why"},

@@ -66,9 +66,14 @@ def test_json_is_the_same_structure(folder):
     ("structure", "options", "code", "reason"),
     [
         ("missing.txt", {}, 2, "missing.txt: cannot be read"),
-        ("evil.txt", {}, 2, "only literals are read: nothing in it is run"),
+        ("evil.txt", {}, 2, "only literals are read; nothing in it is executed"),
         ("best_structure.txt", {"checkpoint": "missing.pth.tar"}, 2, "missing.pth.tar: cannot be read"),
-        ("best_structure.txt", {"checkpoint": "best_structure.txt"}, 2, "no PyTorch checkpoint"),
+        (
+            "best_structure.txt",
+            {"checkpoint": "best_structure.txt"},
+            2,
+            "expected a PyTorch checkpoint (.pth, .pth.tar, .pt) or safetensors, found text",
+        ),
         ("best_structure.txt", {"checkpoint": "objects.pth.tar"}, 2, "argparse.Namespace"),
         ("other.txt", {"checkpoint": "quant_238.pth.tar"}, 2, "does not fit the structure: missing block_list.2.conv1"),
         ("best_structure.txt", {"checkpoint": "quant_238.pth.tar", "classes": 5}, 2, "quant_238.pth.tar has 10"),

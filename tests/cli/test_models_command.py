@@ -9,11 +9,14 @@ import pytest
 
 from qedeploy.bench import published
 from qedeploy.cli.models import build
+from qedeploy.cli.models_tables import measured_table
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import find_published
+from qedeploy.runtimes import tensorrt
 from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
+from qedeploy.runtimes.tensorrt.runtime import TensorRT
 from qedeploy.runtimes.timing import TimingProtocol
 from tests.cli.console import qedeploy
 
@@ -76,7 +79,7 @@ def test_models_are_measured_side_by_side(tmp_path):
     assert measured[0].against_first.value == 1.0
     assert all(item.executed_bitops > item.bitops for item in measured)
     assert all(item.summary.median > 0 for item in measured)
-    assert published.measured_table(bench).row_count == 2
+    assert measured_table(bench).row_count == 2
     assert "ONNX Runtime" in published.measured_notes(bench)[0]
     assert (tmp_path / "mixed19d2g.onnx").exists()
 
@@ -94,7 +97,7 @@ def test_a_device_that_only_searches_measures_nothing(tmp_path):
 
 def test_a_device_that_is_not_here_is_refused_before_anything_is_searched(tmp_path, monkeypatch):
     machine = TensorrtMachine(tensorrt=None, gpu=None, lacks_tensorrt="TensorRT is not installed")
-    monkeypatch.setattr(published, "probe", lambda: machine)
+    monkeypatch.setattr(tensorrt, "RUNTIME", TensorRT(lambda: machine))
     with pytest.raises(MissingRuntimeError, match="TensorRT is not installed"):
         published.bench_published([find_published("Mixed7d0G")], tmp_path, profile_name="t4-int8")
     assert not list(tmp_path.iterdir())

@@ -126,7 +126,7 @@ def test_a_truncated_line_is_named(tmp_path):
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path):
-    for name, reason in ((".", "Is a directory"), ("gone.json", "No such file")):
+    for name, reason in ((".", "is a folder"), ("gone.json", "No such file")):
         done = qedeploy("score", name, cwd=tmp_path)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert reason in done.stderr

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
-from qedeploy.network.operations import Operation, consumers, operations
+from qedeploy.network.graph import Graph, structure_graph
+from qedeploy.network.layers import Layer
+from qedeploy.network.operations import Operation, consumers
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
 from qedeploy.qdq.fold import LayerWeights
 from qedeploy.qdq.plan import Grid
@@ -44,13 +45,17 @@ def small_structure(
 
 def random_trained(structure: Structure, *, seed: int = 0, signed: bool = False) -> TrainedNetwork:
     """Random integers over the whole range of every weight quantizer, random normalisation with negative gains."""
+    return random_trained_graph(structure_graph(structure), seed=seed, signed=signed)
+
+
+def random_trained_graph(graph: Graph, *, seed: int = 0, signed: bool = False) -> TrainedNetwork:
+    """The same of any network."""
     generator = np.random.default_rng(seed)
-    layers = {layer.name: layer for layer in expand_layers(structure)}
-    readers = consumers(operations(structure))
-    made = {step.name: step for step in operations(structure)}
+    layers = {layer.name: layer for layer in graph.layers}
+    readers, made = consumers(graph.operations), graph.makers()
     grids = {value: random_grid(made.get(value), layers[reader], signed) for value, reader in readers.items()}
     return TrainedNetwork(
-        structure=structure,
+        graph=graph,
         layers={name: random_weights(layer, generator) for name, layer in layers.items()},
         grids=grids,
     )
@@ -69,9 +74,7 @@ def random_grid(made: Operation | None, layer: Layer, signed: bool) -> Grid | No
 
 def random_weights(layer: Layer, generator: np.random.Generator) -> LayerWeights:
     inputs = layer.weight_count // layer.out_channels
-    shape: tuple[int, ...] = (layer.out_channels, inputs // layer.kernel**2, layer.kernel, layer.kernel)
-    if layer.kind is LayerKind.CLASSIFIER:
-        shape = shape[:2]
+    shape = layer.weight_shape
     signs = generator.choice([-1.0, 1.0], layer.out_channels)
     gain = signs * generator.uniform(0.5, 1.5, layer.out_channels)
     shift = generator.normal(0.3, 0.4, layer.out_channels)

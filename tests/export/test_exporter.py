@@ -22,7 +22,8 @@ from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.model.network import layer_modules
-from qedeploy.network.operations import consumers, operations
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.operations import consumers
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq.lowering import require_signedness
@@ -156,7 +157,7 @@ def test_profiles_that_cannot_carry_the_model(tmp_path):
 def test_signedness_that_the_runtime_lacks():
     profile = dataclasses.replace(load_profile("cpu-int8"), unsigned_activation_bits=7)
     structure = small_structure(Bits(weight=8, activation=8))
-    readers = consumers(operations(structure))
+    readers = consumers(structure_graph(structure).operations)
     with pytest.raises(RequestError, match=r"stage1\.block1\.expand: reads unsigned 8-bit activations"):
         require_signedness(read_network(trained_network(structure), "model.pth").grids, readers, profile)
     signed = read_network(trained_network(structure, unsigned=7), "model.pth")

@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 
 from qedeploy.export.baselines import random_network
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.writer import FRAGMENT_INPUT, write_fragment, write_model
 from qedeploy.runtimes.registry import dialect_for
@@ -27,8 +27,8 @@ def run(model, value):
 @pytest.mark.parametrize("bits", [Bits(weight=8, activation=8), Bits(weight=4, activation=5)])
 def test_fragments_one_behind_the_other_compute_what_the_whole_network_does(bits, pooled):
     structure = small_structure(bits, resolution=32, pooled=pooled)
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
-    network = dialect.arrange(random_network(structure, dialect))
+    dialect = dialect_for("onnxruntime")
+    network = dialect.arrange(random_network(structure_graph(structure), dialect))
     image = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32)
     value = image
     for block in dict.fromkeys(layer.block for layer in expand_layers(structure)):
@@ -38,8 +38,8 @@ def test_fragments_one_behind_the_other_compute_what_the_whole_network_does(bits
 
 def test_adjoining_blocks_may_be_one_fragment():
     structure = small_structure()
-    dialect = dialect_for(Runtime.ONNXRUNTIME)
-    network = dialect.arrange(random_network(structure, dialect))
+    dialect = dialect_for("onnxruntime")
+    network = dialect.arrange(random_network(structure_graph(structure), dialect))
     whole = write_model(network, dialect, batch=1).model
     fragment = write_fragment(network, dialect, {"head", "classifier"}, batch=1)
     assert {owner(node.name) for node in fragment.graph.node} == {"head", "pool", "classifier", "output"}
@@ -51,11 +51,11 @@ def test_adjoining_blocks_may_be_one_fragment():
     assert {node.name for node in fragment.graph.node if node.name != "output"} <= names
 
 
-@pytest.mark.parametrize("runtime", [Runtime.ONNXRUNTIME, Runtime.TENSORRT])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
 def test_every_dialect_writes_fragments(runtime):
     structure = small_structure(Bits(weight=8, activation=8))
     dialect = dialect_for(runtime)
-    network = dialect.arrange(random_network(structure, dialect))
+    network = dialect.arrange(random_network(structure_graph(structure), dialect))
     for block in ("stem", "stage1.block1", "stage2.block1", "head"):
         value = np.ones((1, *fragment_input(write_fragment(network, dialect, {block}, batch=1))), np.float32)
         assert np.isfinite(run(write_fragment(network, dialect, {block}, batch=1), value)).all()

@@ -6,12 +6,11 @@ import pytest
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.baselines import random_network, write_float_onnx, write_float_twin, write_w8a8_twin
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
-from qedeploy.network.operations import operations
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowering import lower
@@ -22,7 +21,7 @@ from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 @pytest.fixture
@@ -32,10 +31,10 @@ def exported(tmp_path):
         random_trained(structure),
         load_profile("cpu-int8"),
         DIALECT,
-        random_images(structure, 2, 0),
+        random_images(structure.image_sizes, 2, 0),
         StepSource.RANDOM,
     )
-    metadata = ModelMetadata(structure=structure, profile="cpu-int8", plan=network.plan)
+    metadata = ModelMetadata(graph=network.graph, profile="cpu-int8", plan=network.plan)
     path = tmp_path / "model.onnx"
     path.write_bytes(write_model(network, DIALECT, metadata=to_properties(metadata)).model.SerializeToString())
     return path, metadata
@@ -68,7 +67,7 @@ def test_every_node_is_named_after_its_layer(exported):
     names = [node.name for node in nodes]
     assert len(set(names)) == len(names)
     layers = [layer.name for layer in expand_layers(metadata.structure)]
-    owners = {step.name for step in operations(metadata.structure)} | {"logits"}
+    owners = {step.name for step in metadata.graph.operations} | {"logits"}
     assert {owner(name) for name in names} == owners
     assert {node.name for node in nodes if node.op_type in {"Conv", "Gemm"}} == {*layers, "stage2.block1.shortcut"}
 
@@ -118,7 +117,7 @@ def test_twins_are_the_same_network_at_other_widths(exported, tmp_path):
     for model in (onnx.load(plain), twin):
         assert {node.name for node in model.graph.node if node.op_type in {"Conv", "Gemm"}} >= layers
         onnx.checker.check_model(model, full_check=True)
-    images = random_images(metadata.structure, 2, 0).numpy()
+    images = random_images(metadata.graph.input, 2, 0).numpy()
     logits = open_session(plain).run(None, {"image": images})[0]
     assert logits.shape == (2, 10)
     assert np.isfinite(logits).all()
@@ -128,8 +127,8 @@ def test_twins_are_the_same_network_at_other_widths(exported, tmp_path):
 
 def test_the_float_form_of_a_network_computes_nearly_the_same(tmp_path):
     structure = small_structure(Bits(weight=8, activation=8))
-    network = random_network(structure, DIALECT)
-    images = random_images(structure, 4, 0).numpy()
+    network = random_network(structure_graph(structure), DIALECT)
+    images = random_images(structure.image_sizes, 4, 0).numpy()
     write_float_onnx(network, tmp_path / "float.onnx", DIALECT)
     plain = open_session(tmp_path / "float.onnx").run(None, {"image": images})[0]
     quantized = write_model(DIALECT.arrange(network), DIALECT).model.SerializeToString()
@@ -139,7 +138,7 @@ def test_the_float_form_of_a_network_computes_nearly_the_same(tmp_path):
 
 def test_mobilenetv2_with_its_linear_bottlenecks_and_relu6_has_twins(tmp_path):
     structure = find_published("MBV2-4bit").structure
-    network = random_network(structure, DIALECT)
+    network = random_network(structure_graph(structure), DIALECT)
     model = write_model(DIALECT.arrange(network), DIALECT).model
     onnx.checker.check_model(model, full_check=True)
     open_session(model.SerializeToString())
@@ -147,4 +146,4 @@ def test_mobilenetv2_with_its_linear_bottlenecks_and_relu6_has_twins(tmp_path):
 
 def test_a_runtime_that_nothing_is_written_for():
     with pytest.raises(RequestError, match="runtime none: qedeploy writes no graph for it"):
-        dialect_for(Runtime.NONE)
+        dialect_for("none")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qedeploy.bench.report.document import read_result
-from qedeploy.export.compile import EngineChoice, export_engine
+from qedeploy.export.compile import BuildChoice, build_artefact
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.latency.table import Part, read_table
 from qedeploy.model.build import build
@@ -23,13 +23,13 @@ from qedeploy.qdq import simulation
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.inspector import read_description
 from qedeploy.runtimes.tensorrt.record import read_record, record_path
+from qedeploy.runtimes.tensorrt.report import read_figures
 from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
-from qedeploy.runtimes.tensorrt.settings import parse_settings
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure
 
-pytestmark = pytest.mark.usefixtures("gpu_machine")
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu_machine")]
 
 CARRIED = Bits(weight=4, activation=4)
 STRUCTURES = {
@@ -60,11 +60,11 @@ def checkpoint(folder: Path, name: str = "W8A8") -> Path:
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_an_engine_computes_what_its_plan_says(name, tmp_path):
     result = export_checkpoint(checkpoint(tmp_path, name), settings=ExportSettings(images=4))
-    outcome = export_engine(result, EngineChoice.REQUIRED, parse_settings(batch=None, engine_batch="4", workspace=None))
-    assert outcome.engine is not None
+    outcome = build_artefact(result, BuildChoice.REQUIRED, {"engine_batch": "4"})
+    assert outcome.artefact is not None
     images = outcome.export.prepared.images
     expected = simulation.logits(outcome.export.prepared.network, images).numpy()
-    with TensorRTRunner(outcome.engine.plan, RunnerOptions(batch=4)) as runner:
+    with TensorRTRunner(outcome.artefact.path, RunnerOptions(batch=4)) as runner:
         (found,) = runner.infer({runner.description.inputs[0].name: images.numpy()}).values()
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.75
@@ -78,14 +78,14 @@ def test_an_engine_is_measured_and_joined(name, tmp_path):
     done = qedeploy("bench", tmp_path / "engine.plan", "--duration", "500ms")
     assert done.returncode == 0, done.stderr
     result = read_result(tmp_path / "bench.json")
-    assert result.engine is not None
-    assert result.engine.times.gpu.median > 0
+    engine = read_figures(result.engine, "bench.json")
+    assert engine.times.gpu.median > 0
     assert result.runner.settings["cuda_graph"] == "on"
-    names = {name for row in result.engine.rows for name in row.layers}
+    names = {name for row in engine.rows for name in row.layers}
     assert names == {layer.name for layer in expand_layers(STRUCTURES[name][0])}
-    assert result.engine.int8_mac_share is not None
+    assert engine.int8_mac_share is not None
     if name == "W8A8":
-        assert result.engine.int8_mac_share > 0.5
+        assert engine.int8_mac_share > 0.5
     total = sum(row.seconds for row in result.profiled.layers) + sum(part.seconds for part in result.profiled.overheads)
     assert total == pytest.approx(result.profiled.whole)
 
@@ -105,11 +105,10 @@ def test_the_record_holds_the_engines_layers(tmp_path, gpu_machine):
 def test_timings_are_kept_for_the_next_build(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     result = export_checkpoint(checkpoint(tmp_path))
-    settings = parse_settings(batch=None, engine_batch=None, workspace=None)
-    first = export_engine(result, EngineChoice.REQUIRED, settings).engine
+    first = build_artefact(result, BuildChoice.REQUIRED, {}).artefact
     (cache,) = (tmp_path / "cache").rglob("*.cache")
     assert cache.stat().st_size > 1000
-    second = export_engine(result, EngineChoice.REQUIRED, settings).engine
+    second = build_artefact(result, BuildChoice.REQUIRED, {}).artefact
     assert first is not None
     assert second is not None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import onnx
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -153,16 +156,29 @@ def test_a_folder_that_takes_no_file(tmp_path, network):
         save_checkpoint(tmp_path / "file" / "model.pth", network, profile="p", recipe={})
 
 
+def onnx_bytes() -> bytes:
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    return onnx.helper.make_model(graph).SerializeToString()
+
+
 def test_missing_folder_empty_and_text(tmp_path):
     assert "no such file" in refusal(tmp_path / "missing.pth")
     assert "is a folder" in refusal(tmp_path)
     for name, content, expected in (
         ("empty.pth", b"", "an empty file"),
-        ("text.pth", b"version https://git-lfs.github.com/spec/v1\n", "found text"),
+        (
+            "text.pth",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "a Git LFS pointer and not the file that it stands for: run `git lfs pull`",
+        ),
+        ("page.pth", b"<html><body>404</body></html>", "an HTML document: a page was saved"),
+        ("archive.pth", gzip.compress(b"a" * 100), "a gzip archive: unpack it first"),
+        ("model.pth", onnx_bytes(), "an ONNX model: `qedeploy bench`"),
+        ("m.pth", safetensors.torch.save({"a": torch.ones(2)}), "a safetensors file: with the structure"),
         ("umlauts.pth", ("ä" * 3000).encode()[1:2048], "another kind of file"),
         ("cut.pth", ("xä" * 3000).encode(), "found text"),
         ("binary.pth", bytes(range(255)), "another kind of file"),
-        ("zeros.pth", b"\0" * 2000, "another kind of file"),
+        ("zeros.pth", b"\0" * 2000, "nothing but zero bytes"),
         ("old.pth", b"\x80\x02}q\x00.", "can run code"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -290,14 +306,26 @@ def test_a_structure_of_other_sizes(path):
         value["structure"]["head"]["out_channels"] = 1 << 20
         value["structure"]["classifier"]["classes"] = 1 << 20  # 4 TB, were it allocated before it is compared
 
-    assert "head.weight has shape 64x16x1x1, expected 1048576x16x1x1" in refusal(rewritten(path, change))
+    with pytest.raises(RequestError, match="at most 200,000,000 weights, found 1,099,5"):
+        load_checkpoint(rewritten(path, change))
 
 
-def test_keys_of_a_wrapped_network(path):
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "module.module."])
+def test_keys_of_a_wrapped_network(path, prefix):
+    expected = load_checkpoint(path).network.state_dict()
+
     def change(value):
-        value["state_dict"] = OrderedDict((f"module.{key}", tensor) for key, tensor in value["state_dict"].items())
+        value["state_dict"] = OrderedDict((f"{prefix}{key}", tensor) for key, tensor in value["state_dict"].items())
 
-    assert "DataParallel" in refusal(rewritten(path, change))
+    found = load_checkpoint(rewritten(path, change)).network.state_dict()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_tensors_without_values(path):
+    def change(value):
+        value["state_dict"]["head.weight"] = value["state_dict"]["head.weight"].to("meta")
+
+    assert "head.weight is not a dense tensor in memory" in refusal(rewritten(path, change))
 
 
 @pytest.mark.parametrize(

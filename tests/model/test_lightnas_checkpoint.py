@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gzip
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from qedeploy.errors import UserError
+from qedeploy.model.foreign_state import Weights
 from qedeploy.model.lightnas_checkpoint import network_from_reference, read_reference_state
 from qedeploy.model.network import signed_activations
 from qedeploy.network.layers import expand_layers
@@ -135,7 +139,7 @@ def test_every_form_of_the_file_gives_the_same_state(form, tmp_path):
         "half": {key: value.half() if value.is_floating_point() else value for key, value in state.items()},
     }
     path = save(tmp_path / "x.pth.tar", contents[form], _use_new_zipfile_serialization=form != "legacy")
-    found = read_reference_state(path)
+    found = read_reference_state(path).tensors
     assert found.keys() == state.keys()
     for key, value in state.items():
         assert torch.allclose(found[key].to(value.dtype), value, rtol=1e-3, atol=1e-3)
@@ -177,12 +181,23 @@ def test_the_conversion_that_a_refusal_names_works(form, tmp_path):
         read_reference_state(path)
     code = str(caught.value).partition('python -c "')[2].partition('" and import')[0]
     exec(code)
-    assert read_reference_state(tmp_path / "a.weights.pth").keys() == state.keys()
+    assert read_reference_state(tmp_path / "a.weights.pth").tensors.keys() == state.keys()
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "no PyTorch checkpoint"), (b"hello", "no PyTorch checkpoint"), (b"PK\x03\x04", "no PyTorch checkpoint")],
+    [
+        (b"", "found an empty file"),
+        (b"hello", "expected a PyTorch checkpoint .* found text"),
+        (b"PK\x03\x04", "a zip archive that was cut short"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer .*run `git lfs pull`"),
+        (b"\x80\x02}q", "cut short or damaged"),
+        (b"<!doctype html><title>Sign in</title>", "an HTML document: a page was saved"),
+        (gzip.compress(b"weights"), "a gzip archive: unpack it first"),
+        (b"a" * 257 + b"ustar\x0000" + b"\0" * 200, "a tar archive: unpack it first"),
+        (b"\x08\x0a\x12\x07pytorch", "found an ONNX model"),
+        (b"\x10\0\0\0\0\0\0\0{'a': ", "a safetensors file that was cut short"),
+    ],
 )
 def test_what_is_no_checkpoint_is_one_line(content, reason, tmp_path):
     path = tmp_path / "x.pth.tar"
@@ -201,7 +216,7 @@ def test_a_truncated_checkpoint_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {}}, torch.zeros(3)])
 def test_a_file_without_weights_is_one_line(content, tmp_path):
-    with pytest.raises(UserError, match="expected a state_dict of tensors"):
+    with pytest.raises(UserError, match="expected a state_dict of tensors, found"):
         read_reference_state(save(tmp_path / "x.pth", content))
 
 
@@ -252,3 +267,111 @@ def test_another_model_s_checkpoint_is_refused(named_golden):
         network_from_reference(
             from_blocks(named_golden["mixed19d2G"]["structure"]), reference(PLAIN).state_dict(), "x.pth.tar"
         )
+
+
+def under(prefix: str, state: dict) -> dict:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def averaged(state: dict) -> dict:
+    return {key: value * 2 if value.is_floating_point() else value for key, value in state.items()}
+
+
+STATE = dict(reference(PLAIN).state_dict())
+MEAN = averaged(STATE)
+LIGHTNING = under("model.", STATE) | {"criterion.weight": torch.ones(3), "train_acc.total": torch.tensor(3)}
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ({"state_dict": under("module._orig_mod.", STATE)}, "`module._orig_mod.` taken off the keys"),
+        (under("_orig_mod.", STATE), "`_orig_mod.` taken off"),
+        (under("module.module.", STATE), "`module.module.` taken off"),
+        (under("module.", STATE) | {"n_averaged": torch.tensor(7)}, "`module.` taken off"),
+        (STATE | {"n_averaged": torch.tensor(7)}, None),
+        ({"epoch": 3, "model": STATE, "optimizer": {}}, "weights of model"),
+        ({"model": {"state_dict": under("module.", STATE)}}, "weights of model.state_dict"),
+        ({"module": STATE, "global_steps": 3}, "weights of module"),
+        ({"state_dict": LIGHTNING, "hyper_parameters": {}}, "left out what is beside it: criterion.weight, train_acc"),
+        ({"state_dict": under("net.backbone.", STATE)}, "`net.backbone.` taken off"),
+    ],
+)
+def test_containers_and_wrappers_are_taken_off_and_said(tmp_path, content, note):
+    found = read_reference_state(save(tmp_path / "x.pth", content))
+    assert found.tensors.keys() == STATE.keys()
+    assert all(torch.equal(found.tensors[key], STATE[key]) for key in STATE)
+    assert note is None or any(note in said for said in found.notes), found.notes
+    network_from_reference(from_blocks(PLAIN), found.tensors, "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "weights", "expected", "note"),
+    [
+        ({"state_dict": STATE, "state_dict_ema": MEAN}, "auto", STATE, "lie under state_dict_ema: --weights ema"),
+        ({"state_dict": STATE, "state_dict_ema": MEAN}, "ema", MEAN, "averaged weights (EMA) of state_dict_ema"),
+        ({"epoch": 3, "state_dict_ema": under("module.", MEAN)}, "auto", MEAN, "there are no others"),
+        ({"model": STATE, "model_ema": {"module": MEAN, "decay": 0.9}}, "ema", MEAN, "of model_ema.module"),
+        ({"model": STATE, "model_ema": MEAN}, "last", STATE, "weights of model"),
+        ({"state_dict": under("model.", STATE) | under("ema_model.module.", MEAN)}, "auto", STATE, "`model.`"),
+        ({"state_dict": under("model.", STATE) | under("ema_model.module.", MEAN)}, "ema", MEAN, "`ema_model.module.`"),
+        (STATE | under("ema.", MEAN), "auto", STATE, "left out what is beside it: ema.block_list"),
+    ],
+)
+def test_weights_or_their_average_is_a_choice_that_is_said(tmp_path, content, weights, expected, note):
+    found = read_reference_state(save(tmp_path / "x.pth", content), Weights(weights))
+    assert found.tensors.keys() == expected.keys()
+    assert all(torch.equal(found.tensors[key], expected[key]) for key in expected)
+    assert any(note in said for said in found.notes), found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "weights", "reason"),
+    [
+        (
+            {"state_dict_ema": MEAN},
+            "last",
+            "expected weights beside the averaged ones of state_dict_ema.*--weights ema",
+        ),
+        ({"state_dict": STATE}, "ema", r"expected averaged weights \(EMA\), found none"),
+        ({"state_dict": under("teacher.", STATE) | under("student.", STATE)}, "auto", "'teacher.', 'student.'"),
+        ({"state_dict": {"fc_linear.bias": torch.zeros(3, device="meta")}}, "auto", r"meta.*under fc_linear\.bias"),
+        ({"state_dict": {"fc_linear.bias": torch.zeros(3).to_sparse()}}, "auto", r"sparse.*under fc_linear\.bias"),
+        ({"state_dict": {"fc_linear.bias": torch.zeros(3) * 1j}}, "auto", r"complex.*under fc_linear\.bias"),
+        ({"state_dict": STATE | {"fc_linear.note": "x"}}, "auto", "other values under fc_linear.note"),
+        ({"format": "qedeploy/1", "structure": {}}, "auto", "a file of format 'qedeploy/1'"),
+    ],
+)
+def test_what_cannot_be_chosen_or_read_is_named(tmp_path, content, weights, reason):
+    with pytest.raises(UserError, match=reason):
+        read_reference_state(save(tmp_path / "x.pth", content), Weights(weights))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+def test_safetensors_are_read(tmp_path, kind):
+    state = {key: value.to(kind) if value.is_floating_point() else value for key, value in STATE.items()}
+    safetensors.torch.save_file({f"module.{key}": value for key, value in state.items()}, tmp_path / "m.safetensors")
+    found = read_reference_state(tmp_path / "m.safetensors").tensors
+    assert found.keys() == STATE.keys()
+    assert all(torch.equal(found[key], state[key]) for key in state)
+    content = (tmp_path / "m.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[:-9])
+    with pytest.raises(UserError, match="a safetensors file that was cut short or damaged"):
+        read_reference_state(tmp_path / "cut.safetensors")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+    path = tmp_path / "x.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x/data.pkl", "w") as member:
+        for _ in range(64):
+            member.write(bytes(1 << 20))
+    with pytest.raises(UserError, match=r"packed by something other than torch\.save"):
+        read_reference_state(path)
+
+
+def test_torchscript_and_other_archives_are_named(tmp_path):
+    for member, reason in (("x/constants.pkl", "a TorchScript archive"), ("photo.jpg", "torch.save did not write")):
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+            archive.writestr(member, b"12")
+        with pytest.raises(UserError, match=reason):
+            read_reference_state(tmp_path / "x.pth")

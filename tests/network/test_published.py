@@ -7,10 +7,10 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.accounting import as_reference_draws, bitops_accountings, size_accountings
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import LayerKind, Position, expand_layers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.published import find_published, published_models
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 
 def test_the_table_is_the_published_one():
@@ -36,7 +36,7 @@ def test_mobilenetv2_has_the_macs_and_parameters_of_its_paper():
     assert sum(layer.kind is LayerKind.DEPTHWISE for layer in layers) == 17
     # Sandler et al. print 300M multiply-adds and 3.4M parameters; torchvision's model has 300,774,272 and 3,504,872.
     assert sum(layer.macs for layer in layers) == 300_774_272
-    normalisations = sum(2 * layer.out_channels for layer in layers if layer.kind is not LayerKind.CLASSIFIER)
+    normalisations = sum(2 * layer.out_channels for layer in layers if layer.position is not Position.CLASSIFIER)
     assert sum(layer.weight_count for layer in layers) + 1000 + normalisations == 3_504_872
 
 

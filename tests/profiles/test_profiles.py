@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.errors import UserError
-from qedeploy.network.layers import LayerKind
+from qedeploy.errors import RequestError, UserError
+from qedeploy.network.layers import Layer, LayerCategory, LayerKind
 from qedeploy.network.structure import Bits
+from qedeploy.network.window import Window
 from qedeploy.profiles.describe import compact_pairs, compact_widths
 from qedeploy.profiles.loader import FOLDER, load_profile, profile_names
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering
 from qedeploy.profiles.profile_file import profile_from_document
 from qedeploy.search.space.recipe_loader import recipe_names
 
@@ -58,13 +59,13 @@ def test_shipped_profiles_state_their_sources(name):
     memory = profile.memory
     figures = (memory.weight_bytes, memory.activation_bytes, memory.bandwidth_bytes_per_second)
     assert memory.source or figures == (None, None, None)
-    assert profile.unsigned_activation_bits == {Runtime.TENSORRT: 7}.get(profile.runtime, 8)
+    assert profile.unsigned_activation_bits == {"tensorrt": 7}.get(profile.runtime, 8)
 
 
 @pytest.mark.parametrize("name", INT8)
 def test_int8_devices_execute_w8a8_and_carry_every_narrower_pair(name):
     profile = load_profile(name)
-    for kind in LayerKind:
+    for kind in REQUIRED_CATEGORIES:
         assert profile.native_pairs(kind) == (W8A8,)
         assert set(profile.pairs(kind)) == ALL_PAIRS
         assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
@@ -72,10 +73,10 @@ def test_int8_devices_execute_w8a8_and_carry_every_narrower_pair(name):
 
 def test_int4_on_a_t4_is_weight_only_for_matrix_products():
     profile = load_profile("t4-int4")
-    for kind in LayerKind:
+    for kind in REQUIRED_CATEGORIES:
         assert profile.precision(kind, W8A8).lowering is Lowering.INT8
         found = profile.precision(kind, W4A16)
-        if kind in {LayerKind.STEM, LayerKind.DEPTHWISE}:
+        if kind in {LayerCategory.STEM, LayerCategory.DEPTHWISE}:
             assert found is None
         else:
             assert found.lowering is Lowering.INT4_WEIGHT_ONLY
@@ -91,7 +92,7 @@ def test_microcontrollers_have_the_memory_of_their_reference_manuals():
 
 def test_any_bits_executes_what_it_is_asked():
     profile = load_profile("any-bits")
-    for kind in LayerKind:
+    for kind in REQUIRED_CATEGORIES:
         assert set(profile.native_pairs(kind)) == ALL_PAIRS
         assert all(
             precision.lowering.executed(precision.bits) == precision.bits for precision in profile.precisions[kind]
@@ -137,7 +138,7 @@ def test_a_toml_error_carries_its_line(tmp_path):
         ('lowering = "int8"', 'lowering = "int4-weight-only"', "precision[0].activation_bits: expected [16]"),
         ('lowering = "int8"', 'lowering = "int4-weight-only"', "precision[0].kinds: int4-weight-only is for layers"),
         ('kinds = "all"', 'kinds = ["stem"]', "at least one pair that is not carried for pointwise"),
-        ('kinds = "all"', 'kinds = ["convolution"]', "precision[0].kinds[0]"),
+        ('kinds = "all"', 'kinds = ["transposed"]', "precision[0].kinds[0]"),
         ('lowering = "int8"', 'lowering = "int8"\ncarried = true', "at least one pair that is not carried for stem"),
         ("bits = 7", "bits = 8", "unsigned_activation_bits: expected 7, the widest that tensorrt"),
         ('device = "mine"', 'device = "mine"\ncolour = "red"', "colour: unknown key"),
@@ -178,3 +179,24 @@ def test_compact_pairs_are_rectangles():
     assert compact_pairs([W8A8]) == ("W8A8",)
     assert compact_pairs(ALL_PAIRS) == ("W2..8 A2..8",)
     assert compact_pairs(ALL_PAIRS - {W8A8}) == ("W2..7 A2..8", "W8 A2..7")
+
+
+def test_layers_that_a_profile_does_not_name_run_as_their_nearest_relative(tmp_path):
+    text = (FOLDER / "t4-int4.toml").read_text()
+    named = '\n[[precision]]\nkinds = ["convolution"]\nweight_bits = [3]\nactivation_bits = [5]\nlowering = "int8"\n'
+    path = tmp_path / "mine.toml"
+    path.write_text(text + named)
+    shipped, mine = load_profile("t4-int4"), load_profile(str(path))
+    assert shipped.pairs(LayerCategory.CONVOLUTION) == shipped.pairs(LayerCategory.STEM)
+    assert shipped.pairs(LayerCategory.LINEAR) == shipped.pairs(LayerCategory.CLASSIFIER)
+    assert mine.pairs(LayerCategory.CONVOLUTION) == (Bits(weight=3, activation=5),)
+    layer = Layer(
+        name="middle",
+        kind=LayerKind.CONVOLUTION,
+        input=(8, 12, 16),
+        out_channels=8,
+        bits=Bits(weight=4, activation=16),
+        window=Window.square(3, 1),
+    )
+    with pytest.raises(RequestError, match="middle: profile t4-int4 has no W4A16 for convolution layers; it has W8A8"):
+        shipped.lower(layer)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from qedeploy.latency.predictor import LatencyModel
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
-from qedeploy.search.score.score import ScoreSettings, score_stages
+from qedeploy.search.score.kinds.qe_score import QeScore, score_stages
 from qedeploy.search.space.space import BitsPer, SearchSpace
 from tests.search.made_up_latency import MadeUpLatency
 
@@ -32,10 +32,10 @@ def make_space(
     head_channels: int = 1280,
     latency: LatencyModel | None = None,
 ) -> SearchSpace:
-    pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: pointwise}
+    pairs = {LayerCategory.POINTWISE: pointwise, LayerCategory.DEPTHWISE: depthwise, LayerCategory.HEAD: pointwise}
     executed = {
         (kind, bits): W8A8 if bits != W4A16 else Bits(weight=16, activation=16)
-        for kind, known in {LayerKind.STEM: (stem_bits,), **pairs}.items()
+        for kind, known in {LayerCategory.STEM: (stem_bits,), **pairs}.items()
         for bits in known
     }
     ends = score_stages((2, *strides, 1))
@@ -60,7 +60,7 @@ def make_space(
         executed=executed,
         head_channels=head_channels,
         classifier=Classifier(),
-        score=ScoreSettings(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
+        score=QeScore(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
         latency=latency,
     )
 

@@ -58,7 +58,7 @@ def lowered(described: Structure, profile_name: str = "t4-int8", *, seed: int = 
         dataclasses.replace(trained, grids=grids),
         profile,
         TensorRTDialect(),
-        random_images(described, 2, seed),
+        random_images(described.image_sizes, 2, seed),
         StepSource.RANDOM,
     )
 
@@ -70,7 +70,7 @@ def _representable(grid: Grid | None, unsigned_bits: int) -> Grid | None:
 
 
 def metadata_of(network: LoweredNetwork) -> ModelMetadata:
-    return ModelMetadata(structure=network.structure, profile=network.plan.profile, plan=network.plan)
+    return ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
 
 
 def write(network: LoweredNetwork, path: Path, *, batch: int | None = 1) -> Path:

@@ -13,7 +13,6 @@ from qedeploy.files import sha256
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.profiles.profile import Runtime
 from qedeploy.runtimes.tensorrt.engine import BuiltEngine, build_engine
 from qedeploy.runtimes.tensorrt.fallback import without_quantization
 from qedeploy.runtimes.tensorrt.machine import Gpu, probe
@@ -22,7 +21,7 @@ from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
 from tests.tensorrt_cpu.models import W4A16, lowered, metadata_of, structure, write
 
 VERSION = "11.4.0.106"
-TENSORRT_PROFILES = [name for name in profile_names() if load_profile(name).runtime is Runtime.TENSORRT]
+TENSORRT_PROFILES = [name for name in profile_names() if load_profile(name).runtime == "tensorrt"]
 
 CARRIED = Bits(weight=3, activation=5)
 STRUCTURES = {

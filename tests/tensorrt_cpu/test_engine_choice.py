@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from qedeploy.errors import MissingRuntimeError, RequestError
-from qedeploy.export.compile import EngineChoice, export_engine
+from qedeploy.export.build_progress import BuildProgress
+from qedeploy.export.compile import BuildChoice, build_artefact
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.summary import print_engine
+from qedeploy.export.summary import print_artefact
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -25,9 +26,9 @@ from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import read_metadata
 from qedeploy.runtimes.tensorrt import engine as engines
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
-from qedeploy.runtimes.tensorrt.progress import BuildProgress
 from qedeploy.runtimes.tensorrt.record import read_record
-from qedeploy.runtimes.tensorrt.settings import EngineSettings, parse_settings
+from qedeploy.runtimes.tensorrt.runtime import TensorRT
+from qedeploy.runtimes.tensorrt.settings import parse_settings
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import structure
 
@@ -52,20 +53,19 @@ def test_an_export_gets_its_engine(checkpoint):
     screen = io.StringIO()
     console = Console(file=screen, width=200)
     with Progress(console=console) as bar:
-        outcome = export_engine(
-            result, EngineChoice.AUTO, EngineSettings(), on_event=BuildProgress(bar).show, look=lambda: HERE
-        )
+        shown = BuildProgress(bar, "TensorRT")
+        outcome = build_artefact(result, BuildChoice.AUTO, {}, on_event=shown.show, runtime=TensorRT(lambda: HERE))
         assert not bar.tasks
     plan = checkpoint.with_name("engine.plan")
-    assert outcome.engine is not None
-    assert outcome.engine.plan == plan
+    assert outcome.artefact is not None
+    assert outcome.artefact.path == plan
     record = read_record(plan)
     assert record is not None
     assert record.gpu == GPU
     assert record.onnx_sha256 == sha256(result.model)
     # The plan is RTX's and there is no GPU: the inspector's child says so, and the engine stands without its layers.
     assert record.engine_layers is None
-    print_engine(outcome, console)
+    print_artefact(outcome, console)
     said = screen.getvalue()
     assert "engine's layers are not recorded" in said
     assert "built in" in said
@@ -77,31 +77,36 @@ def test_layers_without_a_kernel_lose_their_quantization_and_the_build_goes_on(c
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ["PYTHONPATH"]]))
     result = export_checkpoint(checkpoint)
     events = []
-    outcome = export_engine(result, EngineChoice.REQUIRED, EngineSettings(), on_event=events.append, look=lambda: HERE)
-    assert outcome.engine is not None
-    assert outcome.engine.record.dropped == DEPTHWISE
+    runtime = TensorRT(lambda: HERE)
+    outcome = build_artefact(result, BuildChoice.REQUIRED, {}, on_event=events.append, runtime=runtime)
+    assert outcome.artefact is not None
+    assert [text.partition(":")[0] for text in outcome.artefact.warnings] == list(DEPTHWISE)
+    record = read_record(outcome.artefact.path)
+    assert record is not None
+    assert record.dropped == DEPTHWISE
     said = [event["text"] for event in events if event["event"] == "notice"]
     assert [text for text in said if "no INT8 kernel" in text] == [
         f"no INT8 kernel for {name}: building in float16 there" for name in DEPTHWISE
     ]
     # The ONNX file, its report, the engine's record and what the command holds tell of the same network.
     metadata = read_metadata(result.model)
-    assert metadata == outcome.engine.record.metadata
+    assert metadata == record.metadata
     assert outcome.export.plan == metadata.plan
     lowered = {layer.name: layer.lowering for layer in metadata.plan.layers}
     assert [name for name, lowering in lowered.items() if lowering is Lowering.FLOAT16] == list(DEPTHWISE)
     report = json.loads(result.report.read_text())
-    assert report["model"]["sha256"] == sha256(result.model) == outcome.engine.record.onnx_sha256
+    assert report["model"]["sha256"] == sha256(result.model) == record.onnx_sha256
 
 
 def test_a_missing_gpu_is_a_reason_or_an_error(checkpoint):
     result = export_checkpoint(checkpoint)
     missing = TensorrtMachine(tensorrt=VERSION, gpu=None, lacks_gpu="no NVIDIA driver")
-    outcome = export_engine(result, EngineChoice.AUTO, EngineSettings(), look=lambda: missing)
-    assert outcome.engine is None
+    runtime = TensorRT(lambda: missing)
+    outcome = build_artefact(result, BuildChoice.AUTO, {}, runtime=runtime)
+    assert outcome.artefact is None
     assert outcome.reason == "no NVIDIA driver"
     with pytest.raises(MissingRuntimeError, match="no NVIDIA driver"):
-        export_engine(result, EngineChoice.REQUIRED, EngineSettings(), look=lambda: missing)
+        build_artefact(result, BuildChoice.REQUIRED, {}, runtime=runtime)
     assert not checkpoint.with_name("engine.plan").exists()
 
 
@@ -155,9 +160,9 @@ def test_the_command_builds_an_engine_where_a_driver_shows_a_gpu(checkpoint):
 def test_a_profile_of_another_runtime_has_no_engine(tmp_path):
     save_checkpoint(tmp_path / "model.pth", build(structure(), seed=0), profile="cpu-int8", recipe={})
     result = export_checkpoint(tmp_path / "model.pth")
-    assert export_engine(result, EngineChoice.AUTO, EngineSettings(), look=lambda: HERE).reason == ""
+    assert build_artefact(result, BuildChoice.AUTO, {}).reason == ""
     with pytest.raises(RequestError, match="runs on onnxruntime"):
-        export_engine(result, EngineChoice.REQUIRED, EngineSettings(), look=lambda: HERE)
+        build_artefact(result, BuildChoice.REQUIRED, {})
 
 
 def test_settings_of_the_command_line():

@@ -7,8 +7,7 @@ from itertools import islice
 import pytest
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import neutral_bits
-from qedeploy.export.benchmark_cases import reference_subject, write_graph
+from qedeploy.export.benchmark_cases import neutral_bits, reference_subject, write_graph
 from qedeploy.runtimes.tensorrt.engine import build_engine
 from qedeploy.search.request import make_request
 from tests.tensorrt_cpu.test_engine_builds import VERSION

@@ -5,44 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 
+from qedeploy.runtimes.node_names import NodeNames, Overhead
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
-
-class Overhead(StrEnum):
-    """What a query spends time on besides the arithmetic of its layers."""
-
-    LAYOUT = "layout changes"
-    QUANTIZATION = "quantize and dequantize"
-    CLIP = "clip to a narrower range"
-    ADD = "residual add"
-    POOLING = "pooling"
-    ACTIVATION = "activation not fused"
-    OTHER = "other nodes"
-    BETWEEN = "runtime between nodes"
-    CALL = "call into the runtime"
-    INTERRUPTED = "interruptions"
-
-
-_LAYOUT = (
-    "Transpose", "ReorderInput", "ReorderOutput", "SpaceToDepth", "DepthToSpace", "Pad",
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Reformat", "Shuffle",
-)  # fmt: skip
-_KINDS = {
-    **dict.fromkeys(_LAYOUT, Overhead.LAYOUT),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"), Overhead.QUANTIZATION),
-    "Clip": Overhead.CLIP,
-    **dict.fromkeys(("Add", "QLinearAdd", "Sum"), Overhead.ADD),
-    **dict.fromkeys(
-        (
-            "AveragePool", "GlobalAveragePool", "MaxPool", "QLinearAveragePool", "QLinearGlobalAveragePool",
-            "NhwcMaxPool", "ReduceMean", "QLinearReduceMean",
-        ),
-        Overhead.POOLING,
-    ),
-    **dict.fromkeys(("Relu", "LeakyRelu", "QLinearLeakyRelu", "Sigmoid", "HardSwish"), Overhead.ACTIVATION),
-}  # fmt: skip
 _ROLES = {"add": Overhead.ADD, "shortcut": Overhead.POOLING, "pool": Overhead.POOLING}
 """What an exported node without a layer is for, by the last part of its name: a pooling can be written as Conv."""
 
@@ -51,7 +17,7 @@ _OF_ANY_MODEL = {Overhead.LAYOUT, Overhead.QUANTIZATION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class TimedPart:
     """A layer or an overhead with its time per query in seconds, its share of the whole, and its nodes' types."""
 
     name: str
@@ -64,8 +30,8 @@ class Part:
 class Attribution:
     """A profiled query in parts. The parts of `layers` and `overheads` sum to `whole` (seconds per query)."""
 
-    layers: tuple[Part, ...]
-    overheads: tuple[Part, ...]
+    layers: tuple[TimedPart, ...]
+    overheads: tuple[TimedPart, ...]
     whole: float
     queries: int
 
@@ -84,7 +50,7 @@ def attribute(profile: ProfiledRun, layers: Collection[str] | None) -> Attributi
     by_layer: dict[str, list[NodeTime]] = {name: [] for name in layers or ()}
     by_overhead: dict[Overhead, list[NodeTime]] = {}
     for node in profile.nodes:
-        owner = _owner(node, layers)
+        owner = _owner(node, layers, profile.names)
         if isinstance(owner, Overhead):
             by_overhead.setdefault(owner, []).append(node)
         else:
@@ -96,7 +62,7 @@ def attribute(profile: ProfiledRun, layers: Collection[str] | None) -> Attributi
         (Overhead.CALL, whole - profile.inside - profile.interrupted),
         (Overhead.INTERRUPTED, profile.interrupted),
     ):
-        overheads.append(Part(name=kind, seconds=seconds, share=seconds / whole, nodes=()))
+        overheads.append(TimedPart(name=kind, seconds=seconds, share=seconds / whole, nodes=()))
     return Attribution(
         layers=tuple(_part(name, nodes, whole) for name, nodes in by_layer.items()),
         overheads=tuple(overheads),
@@ -105,17 +71,17 @@ def attribute(profile: ProfiledRun, layers: Collection[str] | None) -> Attributi
     )
 
 
-def _owner(node: NodeTime, layers: Collection[str] | None) -> str | Overhead:
-    kind = _KINDS.get(node.op_type)
+def _owner(node: NodeTime, layers: Collection[str] | None, names: NodeNames) -> str | Overhead:
+    kind = names.overheads.get(node.op_type)
     if layers is None:
         return kind if kind in _OF_ANY_MODEL else node.name
-    name = exported_name(node.name)
+    name = exported_name(node.name, names)
     return kind or layer_of(name, layers) or _ROLES.get(name.rpartition(".")[2], Overhead.OTHER)
 
 
-def exported_name(node_name: str) -> str:
-    """Return the name a node had in the file: ONNX Runtime puts `_token_12` or `_nchwc` behind what it rewrites."""
-    return re.sub(r"(_token_\d+|_nchwc)+$", "", node_name)
+def exported_name(node_name: str, names: NodeNames) -> str:
+    """Return the name a node had in the file, without what its runtime put behind it."""
+    return re.sub(names.added, "", node_name) if names.added else node_name
 
 
 def layer_of(name: str, layers: Collection[str]) -> str | None:
@@ -127,6 +93,6 @@ def layer_of(name: str, layers: Collection[str]) -> str | None:
     return None
 
 
-def _part(name: str, nodes: list[NodeTime], whole: float) -> Part:
+def _part(name: str, nodes: list[NodeTime], whole: float) -> TimedPart:
     seconds = sum(node.seconds for node in nodes)
-    return Part(name=name, seconds=seconds, share=seconds / whole, nodes=tuple(node.op_type for node in nodes))
+    return TimedPart(name=name, seconds=seconds, share=seconds / whole, nodes=tuple(node.op_type for node in nodes))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.bench.attribution.estimates import LayerEstimate
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 
 _FEWEST_LAYERS = 3
 
@@ -119,7 +119,7 @@ def fit_time_model(estimates: Sequence[LayerEstimate], seconds: Sequence[float])
 
 
 def _columns(estimates: Sequence[LayerEstimate]) -> list[tuple[str, str, NDArray[np.float64]]]:
-    depthwise = np.asarray([item.kind is LayerKind.DEPTHWISE for item in estimates])
+    depthwise = np.asarray([item.kind is LayerCategory.DEPTHWISE for item in estimates])
     bitops = np.asarray([item.executed_bitops for item in estimates])
     columns = [
         ("executed BitOps, dense layers", "BitOp", np.where(depthwise, 0.0, bitops)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.graph import Graph
+from qedeploy.network.layers import Layer, LayerCategory, LayerKind
+from qedeploy.network.structure import Bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +17,12 @@ class LayerEstimate:
     """One layer's cost for a whole batch.
 
     BitOps are those of the reference's accounting (normalisation and ReLU included) at nominal and at executed
-    widths. The reference leaves the classifier out; here it counts MACs x widths. `bytes_moved` are the layer's
-    input, output and weights at the executed widths, each once.
+    widths. The reference leaves the classifier out; here a linear layer counts MACs x widths. `bytes_moved` are the
+    layer's input, output and weights at the executed widths, each once.
     """
 
     name: str
-    kind: LayerKind
+    kind: LayerCategory
     nominal: Bits
     executed: Bits
     macs: int
@@ -29,23 +31,23 @@ class LayerEstimate:
     bytes_moved: float
 
 
-def estimate(structure: Structure, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:
-    """Return the estimate of every layer of `structure`; `executed` maps layer names to the widths computed in."""
-    return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in expand_layers(structure))
+def estimate(graph: Graph, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:
+    """Return the estimate of every layer of `graph`; `executed` maps layer names to the widths computed in."""
+    return tuple(_estimate(layer, executed.get(layer.name, layer.bits), batch) for layer in graph.layers)
 
 
 def layer_bitops(layer: Layer, bits: Bits) -> float:
     """Return one image's BitOps of `layer` at the widths `bits`."""
-    if layer.kind is LayerKind.CLASSIFIER:
+    if layer.kind is LayerKind.LINEAR:
         return float(layer.macs * bits.weight * bits.activation)
     return layer_flops(layer, bits) * BITOPS_PER_FLOP
 
 
 def _estimate(layer: Layer, executed: Bits, batch: int) -> LayerEstimate:
-    values = layer.in_channels * layer.input_size**2 + layer.out_channels * layer.output_size**2
+    values = math.prod(layer.input) + math.prod(layer.output)
     return LayerEstimate(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.category,
         nominal=layer.bits,
         executed=executed,
         macs=layer.macs * batch,

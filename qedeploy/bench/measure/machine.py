@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from qedeploy.runtimes.registry import runtimes
+
 _INSTRUCTION_SETS = {
     "avx2": "avx2",
     "avx512f": "avx512f",
@@ -22,7 +24,8 @@ _INSTRUCTION_SETS = {
 }
 """What 8-bit kernels choose by: the kernel's name of a CPU flag, and ours (the flags of x86, then those of Arm)."""
 
-_PACKAGES = ("qedeploy", "onnxruntime", "onnx", "numpy", "torch", "tensorrt")
+_PACKAGES = ("qedeploy", "onnx", "numpy", "torch")
+"""What every figure depends on, beside the packages of the runtimes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ def describe_machine() -> Machine:
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages=tuple(_installed(_PACKAGES)),
+        packages=tuple(_installed(dict.fromkeys((*_PACKAGES, *_of_runtimes())))),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         load=_load(),
     )
@@ -110,6 +113,10 @@ def _load() -> float | None:
     with suppress(OSError, AttributeError):
         return os.getloadavg()[0]
     return None
+
+
+def _of_runtimes() -> Iterable[str]:
+    return (package for runtime in runtimes() for package in runtime.packages)
 
 
 def _installed(names: Iterable[str]) -> Iterable[PackageVersion]:

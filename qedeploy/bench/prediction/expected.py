@@ -13,15 +13,13 @@ from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.store import kept_tables, load_table
 from qedeploy.latency.table import LatencyTable, Shape, Source
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.runner import RunnerDescription
 
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata
-
-_CPU = "CPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ class Expectation:
     path: Path
     table: LatencyTable
     profile: Profile
-    structure: Structure
+    graph: Graph
     layers: Mapping[str, float]
     differences: tuple[str, ...]
     beyond: tuple[str, ...]
@@ -113,10 +111,10 @@ def _expect(
         path=path,
         table=table,
         profile=profile,
-        structure=metadata.structure,
-        layers=LatencyModel(table, profile).seconds_by_layer(metadata.structure),
+        graph=metadata.graph,
+        layers=LatencyModel(table, profile).seconds_by_layer(metadata.graph),
         differences=differences(table, machine, runner),
-        beyond=_beyond(table, metadata.structure),
+        beyond=_beyond(table, metadata.graph),
     )
 
 
@@ -141,13 +139,13 @@ def _table(
     return next((one for one in found if not differences(one[1], machine, runner)), found[0])
 
 
-def _beyond(table: LatencyTable, structure: Structure) -> tuple[str, ...]:
-    """Return the parts of `structure` that lie outside the box of the points of their kind, kernel and stride."""
+def _beyond(table: LatencyTable, graph: Graph) -> tuple[str, ...]:
+    """Return the parts of `graph` that lie outside the box of the points of their kind, kernel and stride."""
     boxes: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
     for point in table.points:
         boxes.setdefault(_kind(point.shape), []).append(_extent(point.shape))
     found = []
-    for name, shape in shapes_of(structure, table.bottleneck_multiple).items():
+    for name, shape in shapes_of(graph, table.bottleneck_multiple).items():
         extents = zip(_extent(shape), zip(*boxes.get(_kind(shape), []), strict=True), strict=False)
         if any(not min(known) <= own <= max(known) for own, known in extents):
             found.append(name)
@@ -166,7 +164,7 @@ def _circumstances(table: LatencyTable, machine: Machine, runner: RunnerDescript
     """Yield what must agree, as the table has it and as this run has it."""
     known = table.runtime
     yield f"{known.get('name')} {known.get('version')}", f"{runner.runtime} {runner.version}"
-    if runner.device == _CPU:
+    if runner.on_cpu:
         yield (
             _processor(table.machine.get("cpu"), table.machine.get("instruction_sets")),
             _processor(machine.cpu, machine.instruction_sets),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qedeploy.bench.measure.interleave import median_latency
 from qedeploy.bench.prediction.expected import Expectation
-from qedeploy.profiles.profile import Runtime
+from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.runner import Runner, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import Samples, TimingProtocol
@@ -25,9 +25,9 @@ def measure_at_pace(
     """Return the samples of `runner`, and how many times as long as with the table the reference graph takes.
 
     The reference graph is timed just before and just behind the run. The second is None where there is no table of
-    this machine, or it has no reference graph, or an engine would have to be built for it.
+    this machine, or it has no reference graph, or it would have to be built first.
     """
-    if expectation is None or expectation.differences or expectation.profile.runtime is not Runtime.ONNXRUNTIME:
+    if expectation is None or expectation.differences or _is_built(expectation):
         return runner.measure(protocol), None
     usual = expectation.table.reference_seconds
     if usual is None:
@@ -39,12 +39,15 @@ def measure_at_pace(
         return samples, (before + look()) / 2 / usual
 
 
+def _is_built(expectation: Expectation) -> bool:
+    return find_runtime(expectation.profile.runtime).artefact is not None
+
+
 def _reference(
     stack: ExitStack, expectation: Expectation, options: RunnerOptions, protocol: TimingProtocol
 ) -> Callable[[], float]:
     """Return what times the reference graph once, in seconds."""
-    from qedeploy.campaign.jobs import neutral_bits
-    from qedeploy.export.benchmark_cases import reference_subject, write_subject
+    from qedeploy.export.benchmark_cases import neutral_bits, reference_subject, write_subject
 
     profile = expectation.profile
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.gates import Outcome
+from qedeploy.bench.gates import Ruling
 from qedeploy.bench.prediction.prediction import PredictedLayer, Prediction
 from qedeploy.bench.report import formats
 from qedeploy.bench.report.document import BenchResult
-from qedeploy.runtimes.tensorrt.tables import engine_blocks
+from qedeploy.runtimes.sections import Section
 from qedeploy.words import counted
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from qedeploy.bench.attribution.correlation import TimeModel
 
-    _Section = tuple[str, RenderableType]
+    _Block = tuple[str, RenderableType]
 
-_COLOURS = {Outcome.PASSED: "green", Outcome.FAILED: "red", Outcome.WITHHELD: "yellow"}
+_COLOURS = {Ruling.PASSED: "green", Ruling.FAILED: "red", Ruling.WITHHELD: "yellow"}
 _WIDTH_OF_FILES = 140
 
 
@@ -61,12 +61,13 @@ def _natural_width(table: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
-def _blocks(result: BenchResult) -> Iterator[_Section]:
+def _blocks(result: BenchResult) -> Iterator[_Block]:
     yield "", _headline(result)
     if result.compared:
         yield _comparison(result)
-    if result.engine:
-        yield from engine_blocks(result.engine)
+    for section in result.sections:
+        if section.on_terminal:
+            yield section.title, _section(section)
     yield _layers(result) if result.totals else _nodes(result)
     yield _parts(result)
     if result.prediction:
@@ -85,8 +86,8 @@ def _headline(result: BenchResult) -> RenderableType:
     # A recording may have kept several in flight; what is measured here has one.
     flight = "" if runner.settings.get("source") else ", one in flight"
     settings = ", ".join(f"{key}={value}" for key, value in runner.settings.items())
-    # An engine computes on a GPU, where threads of the CPU say nothing.
-    threads = "" if result.engine else f"{counted(runner.threads, 'thread')}, "
+    # Elsewhere than on the CPU its threads say nothing.
+    threads = f"{counted(runner.threads, 'thread')}, " if runner.on_cpu else ""
     lines = (
         f"{formats.milliseconds(summary.median)} median on {runner.runtime} {runner.version} ({runner.device}), "
         f"{threads}batch {runner.batch}",
@@ -110,7 +111,7 @@ def _machine(result: BenchResult) -> str:
     return f"machine: {result.machine.cpu}, {result.machine.usable_cores} usable cores, {known}"
 
 
-def _comparison(result: BenchResult) -> _Section:
+def _comparison(result: BenchResult) -> _Block:
     rounds = next(item.ratio.rounds for item in result.compared if item.ratio)
     table = _table(("model", "median\nms", "this model\ntakes", "nominal\nGBitOps", "executed\nGBitOps", "variation"))
     for item in result.compared:
@@ -127,7 +128,7 @@ def _comparison(result: BenchResult) -> _Section:
     return title, table
 
 
-def _layers(result: BenchResult) -> _Section:
+def _layers(result: BenchResult) -> _Block:
     profiled = result.profiled
     table = _table(
         ("layer", "widths", "nominal\nGBitOps", "executed\nGBitOps", "us", "share", "GBitOps\n/s", "model\nus")
@@ -163,14 +164,14 @@ def _layers(result: BenchResult) -> _Section:
     return title, table
 
 
-def _nodes(result: BenchResult) -> _Section:
+def _nodes(result: BenchResult) -> _Block:
     table = _table(("node", "runs as", "us", "share"))
     for row in result.profiled.layers:
         table.add_row(row.name, " ".join(row.nodes), formats.microseconds(row.seconds), formats.percent(row.share))
     return f"Nodes by name, usual time (mean of the middle half) in {result.profiled.queries} profiled queries", table
 
 
-def _parts(result: BenchResult) -> _Section:
+def _parts(result: BenchResult) -> _Block:
     profiled = result.profiled
     table = _table(("part", "nodes", "us", "share"))
     rows = [("layers", sum(len(row.nodes) for row in profiled.layers), profiled.layer_seconds)]
@@ -186,7 +187,7 @@ def _parts(result: BenchResult) -> _Section:
     return "Where the time goes", table
 
 
-def _predicted(prediction: Prediction) -> _Section:
+def _predicted(prediction: Prediction) -> _Block:
     table = _table(("whole query, then worst layers", "predicted us", "measured us", "error"))
     rows: tuple[Prediction | PredictedLayer, ...] = (prediction, *prediction.worst())
     for row in rows:
@@ -196,7 +197,7 @@ def _predicted(prediction: Prediction) -> _Section:
     return f"Predicted by the latency table {prediction.table}", table
 
 
-def _correlations(result: BenchResult) -> _Section:
+def _correlations(result: BenchResult) -> _Block:
     table = _table(("estimate", "layers", "Spearman", "Kendall"))
     for item in result.correlations:
         table.add_row(
@@ -205,7 +206,7 @@ def _correlations(result: BenchResult) -> _Section:
     return "Estimates against measured time over the layers (rank correlation)", table
 
 
-def _time_model(model: TimeModel) -> _Section:
+def _time_model(model: TimeModel) -> _Block:
     table = _table(("term, then worst layers", "rate, or measured us", "share, or model us"))
     for term in model.terms:
         table.add_row(term.name, formats.per_unit(term.seconds_per_unit, term.unit), formats.percent(term.share))
@@ -217,6 +218,26 @@ def _time_model(model: TimeModel) -> _Section:
         f"mean error {formats.percent(model.error)} of the mean layer time"
     )
     return title, table
+
+
+def _section(section: Section) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in section.columns:
+        table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
+    for row in section.rows:
+        table.add_row(*(_cut(cell, column.widest) for cell, column in zip(row, section.columns, strict=True)))
+    return table
+
+
+def _cut(text: str, widest: int | None) -> str:
+    """Return `text`, cut in the middle where it is longer than `widest`."""
+    if widest is None or len(text) <= widest:
+        return text
+    half = (widest - 2) // 2
+    return f"{text[:half]}..{text[-half:]}"
 
 
 def _table(headings: tuple[str, ...]) -> Table:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qedeploy.bench.attribution.attribution import Part
+from qedeploy.bench.attribution.attribution import TimedPart
 from qedeploy.bench.attribution.correlation import Correlation, TimeModel
 from qedeploy.bench.gates import Verdict
 from qedeploy.bench.measure.interleave import Ratio
@@ -18,7 +19,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import json_text
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.runner import NodeTime, RunnerDescription
-from qedeploy.runtimes.tensorrt.report import EngineReport
+from qedeploy.runtimes.sections import Section
 from qedeploy.runtimes.timing import Summary, TimingProtocol
 from qedeploy.schema import read_json, validate
 
@@ -85,7 +86,7 @@ class ProfiledPass:
     """
 
     layers: tuple[LayerRow, ...]
-    overheads: tuple[Part, ...]
+    overheads: tuple[TimedPart, ...]
     nodes: tuple[NodeTime, ...]
     whole: float
     queries: int
@@ -105,7 +106,8 @@ class ProfiledPass:
 class BenchResult:
     """Everything a benchmark found. `compared` is empty, or starts with the measured model itself.
 
-    `engine` is what only a TensorRT engine has to tell. `prediction` is None where no latency table is of the model's
+    `sections` are what only the runtime can tell, as tables, and `engine` the same as data in the runtime's own form,
+    None where it has none. `prediction` is None where no latency table is of the model's
     profile, `table_update` where none was asked for.
     """
 
@@ -125,9 +127,10 @@ class BenchResult:
     findings: tuple[str, ...]
     warnings: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
-    engine: EngineReport | None = None
+    engine: Mapping[str, Any] | None = None
     prediction: Prediction | None = None
     table_update: TableUpdate | None = None
+    sections: tuple[Section, ...] = ()
 
     @property
     def judged(self) -> tuple[Verdict | TableUpdate, ...]:

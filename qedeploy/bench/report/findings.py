@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qedeploy.bench.attribution.attribution import Overhead
 from qedeploy.bench.attribution.correlation import Correlation
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.report.document import ComparedModel, LayerRow, ProfiledPass
+from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames, Overhead
+from qedeploy.runtimes.registry import runtimes
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import Summary
 from qedeploy.words import listed
@@ -19,7 +20,6 @@ THIS_MODEL = "this model"
 FLOAT_TWIN = "float32 twin"
 W8A8_TWIN = "W8A8 twin"
 
-_INTEGER_NODES = ("QLinear", "QGemm", "Integer")
 _FEW_QUERIES = 100
 _SLOWED_BY_PROFILER = 1.25
 _MUCH_INTERRUPTED = 0.1
@@ -78,6 +78,7 @@ class Circumstances:
     runner: RunnerDescription
     profiled: ProfiledPass
     plan_runtime: str | None
+    names: NodeNames = ONNX_NAMES
     damage: str = ""
 
 
@@ -91,7 +92,7 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _threads_warning(seen.machine, seen.runner.threads),
         _profiler_warning(seen.summary, seen.profiled, _crowding(seen)),
         _interruption_warning(seen.profiled, _crowding(seen)),
-        _fallback_warning(seen) if seen.runner.device == "CPU" else "",
+        _fallback_warning(seen),
         _instructions_warning(seen),
         _dialect_warning(seen.plan_runtime, seen.runner),
         _metadata_warning(seen.plan_runtime, seen.damage),
@@ -101,7 +102,7 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
 
 def planned_for(plan_runtime: str, runner: RunnerDescription) -> bool:
     """Return whether a lowering plan was made for the runtime that measures."""
-    return plan_runtime == runner.runtime.lower().replace(" ", "")
+    return any(runtime.name == plan_runtime and runtime.label == runner.runtime for runtime in runtimes())
 
 
 def carried_bits(rows: Sequence[LayerRow]) -> tuple[str, int]:
@@ -236,13 +237,13 @@ def _interruption_warning(profiled: ProfiledPass, others: str) -> str:
 
 
 def _fallback_warning(seen: Circumstances) -> str:
-    rows = seen.profiled.layers
+    rows, integer = seen.profiled.layers, seen.names.integer
+    if integer is None:
+        return ""
     names = [
         row.name
         for row in rows
-        if row.lowering == "int8"
-        and row.nodes
-        and not any(word in node for node in row.nodes for word in _INTEGER_NODES)
+        if row.lowering == "int8" and row.nodes and not any(word in node for node in row.nodes for word in integer)
     ]
     if not names:
         return ""
@@ -254,7 +255,7 @@ def _fallback_warning(seen: Circumstances) -> str:
 
 def _instructions_warning(seen: Circumstances) -> str:
     integer = any(row.lowering == "int8" for row in seen.profiled.layers)
-    if seen.runner.device != "CPU" or seen.machine.int8_products or not integer:
+    if not seen.runner.on_cpu or seen.machine.int8_products or not integer:
         return ""
     return (
         "This CPU has no instructions for 8-bit dot products that qedeploy knows of: int8 gains less here than it can."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution.attribution import Attribution, Part
+from qedeploy.bench.attribution.attribution import Attribution, TimedPart
 from qedeploy.bench.attribution.correlation import Correlation, TimeModel, correlate, fit_time_model
 from qedeploy.bench.attribution.estimates import LayerEstimate
 from qedeploy.bench.report.document import LayerRow
@@ -48,7 +48,7 @@ def explain(
     return correlations, fit_time_model(timed, times)
 
 
-def _row(part: Part, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
+def _row(part: TimedPart, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
     if item is None:
         return LayerRow(name=part.name, seconds=part.seconds, share=part.share, nodes=part.nodes)
     return LayerRow(

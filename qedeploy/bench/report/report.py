@@ -7,7 +7,7 @@ from pathlib import Path
 from qedeploy.bench.report import formats, plots
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.bench.report.findings import FLOAT_TWIN, W8A8_TWIN
-from qedeploy.runtimes.tensorrt.tables import runs_as
+from qedeploy.runtimes.timing import PERCENTILE_RULE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -24,7 +24,6 @@ def render(result: BenchResult) -> str:
         lstrip_blocks=True,
     )
     environment.globals["formats"] = formats
-    environment.globals["runs_as"] = runs_as
     return environment.get_template("report.html").render(
         result=result,
         summary=result.summary,
@@ -35,6 +34,7 @@ def render(result: BenchResult) -> str:
         kinds={row.name: row.kind for row in result.profiled.layers},
         twins=(FLOAT_TWIN, W8A8_TWIN),
         plots=_plots(result),
+        percentile_rule=PERCENTILE_RULE,
     )
 
 

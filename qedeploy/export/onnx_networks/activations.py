@@ -1,7 +1,7 @@
-"""Hard activations spelled in four nodes, written as HardSigmoid (and Mul): the form that ONNX Runtime fuses.
+"""Hard activations spelled in four nodes, written as HardSigmoid (and Mul): the form that runtimes fuse.
 
 `Clip(x + b, 0, m) / m` is HardSigmoid with alpha 1/m and beta b/m; times x it is a hard swish. Exporters write both as
-Add, Clip, Mul and Div in any order; ONNX Runtime then runs each node on its own, over the whole feature map.
+Add, Clip, Mul and Div in any order; a runtime then runs each node on its own, over the whole feature map.
 """
 
 from __future__ import annotations

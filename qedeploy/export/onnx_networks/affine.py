@@ -2,7 +2,7 @@
 
 Mul, Add, Sub and Div by constants and BatchNormalization are `y = scale x + shift`, one pair of numbers per channel. A
 convolution takes them in behind it always, in front of it where no padding would be shifted too. Two or more that no
-convolution takes become one BatchNormalization, which ONNX Runtime runs in its blocked layout.
+convolution takes become one BatchNormalization, which runs in a blocked layout too.
 """
 
 from __future__ import annotations

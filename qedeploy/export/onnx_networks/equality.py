@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.sizes import declared_inputs
+from qedeploy.runtimes.base import Evaluator
+from qedeploy.runtimes.inputs import random_values
+from qedeploy.runtimes.registry import reference
 
 TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the range that it has over all inputs tried."""
@@ -53,8 +56,6 @@ class OutputDifference:
 
 def trial_feeds(model: onnx.ModelProto) -> tuple[Feed, ...]:
     """Return inputs to compare on: unit normal noise, and pictures of flat patches for inputs that could be images."""
-    from qedeploy.runtimes.inputs import random_values
-
     generator = np.random.default_rng(_SEED)
     types = {
         item.name: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type))
@@ -83,15 +84,15 @@ def require_equal(
     The original runs as it is written, without any optimisation, `changed` with all of them, as it will be used. Raises
     RequestError naming an output that differs by more than TOLERANCE, is not finite or has another shape.
     """
-    sessions = (
-        _session(original, source, optimize=False),
-        _session(changed, source, optimize=True),
-        _session(original, source, optimize=True),
+    evaluators = (
+        _evaluator(original, source, optimize=False),
+        _evaluator(changed, source, optimize=True),
+        _evaluator(original, source, optimize=True),
     )
-    names = [item.name for item in sessions[0].get_outputs()]
+    names = [item.name for item in original.graph.output]
     spans = {name: _Span() for name in names}
     for feed in feeds:
-        results = [_run(session, feed, source) for session in sessions]
+        results = [_run(evaluator, feed, source) for evaluator in evaluators]
         for name, expected, found, optimised in zip(names, *results, strict=True):
             if np.shape(expected) != np.shape(found):
                 raise RequestError(f"{source}: output {name!r} changed its shape when it was prepared")
@@ -138,18 +139,16 @@ def _distance(found: NDArray[Any], expected: NDArray[np.float64]) -> float:
     return largest if np.isfinite(largest) else np.inf
 
 
-def _session(model: onnx.ModelProto, source: Path, *, optimize: bool) -> Any:
-    from qedeploy.runtimes.onnxruntime.session import open_session
-
+def _evaluator(model: onnx.ModelProto, source: Path, *, optimize: bool) -> Evaluator:
+    runtime = reference()
     try:
-        return open_session(model.SerializeToString(), optimize=optimize)
-    except Exception as error:  # its exceptions are one class for each status code, with no common base
-        raise RequestError(f"{source}: ONNX Runtime refuses it: {error}") from error
+        return runtime.evaluator(model.SerializeToString(), optimize)
+    except Exception as error:  # a runtime's exceptions need have no common base
+        raise RequestError(f"{source}: {runtime.label} refuses it: {error}") from error
 
 
-def _run(session: Any, feed: Feed, source: Path) -> list[Any]:
+def _run(evaluator: Evaluator, feed: Feed, source: Path) -> list[Any]:
     try:
-        outputs: list[Any] = session.run(None, dict(feed))
-    except Exception as error:  # its exceptions are one class for each status code, with no common base
-        raise RequestError(f"{source}: ONNX Runtime cannot execute it: {error}") from error
-    return outputs
+        return list(evaluator(feed).values())
+    except Exception as error:  # a runtime's exceptions need have no common base
+        raise RequestError(f"{source}: {reference().label} cannot execute it: {error}") from error

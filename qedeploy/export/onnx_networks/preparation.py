@@ -1,12 +1,11 @@
 """A float ONNX file made ready: sizes fixed, constants and normalisation folded, activations as the runtime fuses them.
 
-The work is ONNX Runtime's (its basic level, which folds what is constant) and onnx's (raising the opset, inlining
+The work is the reference runtime's (which folds what is constant) and onnx's (raising the opset, inlining
 functions); what neither does is `activations` and `affine`. What comes out equals the original, or nothing does.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from qedeploy.export.onnx_networks.editor import ONNX_DOMAINS
 from qedeploy.export.onnx_networks.equality import OutputDifference, require_equal, trial_feeds
 from qedeploy.export.onnx_networks.file import every_node, opset_of, read_model, require_float, require_plain
 from qedeploy.export.onnx_networks.sizes import Sizes, declared_inputs, fix_sizes, resolve_sizes
+from qedeploy.runtimes.registry import reference
 
 OPSET = 17
 """What files are raised to: the first opset with LayerNormalization as one operator."""
@@ -86,22 +86,14 @@ def _without_constant_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _folded(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Return `model` as ONNX Runtime's basic level leaves it: constants folded, what is redundant gone."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with tempfile.TemporaryDirectory(prefix="qedeploy-prepare-") as folder:
-        target = Path(folder) / "folded.onnx"
-        options.optimized_model_filepath = str(target)
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions are one class for each status code, with no common base
-            raise RequestError(f"{path}: ONNX Runtime refuses it: {_first_line(error)}") from error
-        folded = onnx.load(str(target))
+    """Return `model` with its constants folded and what is redundant gone."""
+    runtime = reference()
+    try:
+        folded = onnx.load_model_from_string(runtime.simplify(model.SerializeToString()))
+    except Exception as error:  # a runtime's exceptions need have no common base
+        raise RequestError(f"{path}: {runtime.label} refuses it: {_first_line(error)}") from error
     used = {node.domain for node in every_node(folded.graph)}
-    # ONNX Runtime lists every domain it knows, at versions that other tools do not know.
+    # The runtime lists every domain it knows, at versions that other tools do not know.
     kept = [item for item in folded.opset_import if item.domain in used - set(ONNX_DOMAINS)]
     del folded.opset_import[:]
     folded.opset_import.extend([onnx.helper.make_opsetid("", opset_of(model) or OPSET), *kept])

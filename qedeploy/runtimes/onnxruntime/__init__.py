@@ -1,1 +1,5 @@
 """ONNX Runtime on the CPU."""
+
+from qedeploy.runtimes.onnxruntime.runtime import OnnxRuntime
+
+RUNTIME = OnnxRuntime()

@@ -12,14 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.network.layers import Layer, LayerKind, Position
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.structure import MAX_BITS
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
 from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
-from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
 from qedeploy.qdq.plan import Grid
@@ -38,7 +38,7 @@ class OnnxRuntimeDialect:
     """The graph that ONNX Runtime's CPU kernels fuse completely."""
 
     name: ClassVar[str] = "onnxruntime"
-    runtime: ClassVar[Runtime] = Runtime.ONNXRUNTIME
+    runtime: ClassVar[str] = "onnxruntime"
     opset: ClassVar[int] = 17
     lowerings: ClassVar[frozenset[Lowering]] = frozenset({Lowering.INT8, Lowering.FLOAT32})
     integer_bias: ClassVar[bool] = True
@@ -59,11 +59,15 @@ class OnnxRuntimeDialect:
         """Return the outputs that must be quantized for ONNX Runtime to fuse their convolution, add or pooling."""
         by_name = {step.name: step for step in steps}
         found: list[Point] = []
+        pooled = {
+            step.inputs[0]
+            for step in by_name.values()
+            if step.kind is OperationKind.GLOBAL_AVERAGE_POOL and step.name in quantized
+        }
         for step in by_name.values():
             if step.kind is OperationKind.ADD:
                 found.extend(_add_points(step, by_name, quantized))
-            is_head = step.layer is not None and step.layer.kind is LayerKind.HEAD
-            if is_head and _is_integer(step, quantized) and "pool" in quantized:
+            if step.name in pooled and _is_integer(step, quantized):
                 found.append(_point(step, "QLinearConv puts out a quantized value"))
         return tuple(found)
 
@@ -96,10 +100,10 @@ class OnnxRuntimeDialect:
         if any(bounds):
             integers = graph.node("Clip", [integers, *bounds] if bounds[1] else [integers, bounds[0]], f"{name}.clip")
         if producer is not None and _is_packed(producer):
-            integers = unpack_columns(graph, integers, name, channels=producer.out_channels, size=producer.output_size)
+            integers = unpack_columns(graph, integers, name, producer.output)
         read = integers
         if reader is not None and _is_packed(reader):
-            read = pack_columns(graph, integers, name, channels=reader.in_channels, size=reader.input_size)
+            read = pack_columns(graph, integers, name, reader.input)
         dequantized = graph.node("DequantizeLinear", [read, scale, zero], f"{name}.dequantize")
         return Quantized(value=dequantized, integers=integers, zero_point=zero_point)
 
@@ -115,15 +119,14 @@ class OnnxRuntimeDialect:
         """Write one operation; its activation is left to the range of the output's grid where that starts at zero."""
         if operation.layer is not None and layer is not None:
             value = self._write_layer(graph, operation.layer, inputs[0], layer, grid)
-        elif operation.kind is OperationKind.AVERAGE_POOL and operation.size % 2 == 0 and output_grid is not None:
+        elif operation.kind is OperationKind.AVERAGE_POOL and _halves(operation) and output_grid is not None:
             value = _average_by_convolution(graph, operation, inputs[0])
         else:
             value = nodes.weightless(graph, operation, inputs)
         saturates = output_grid is not None and output_grid.low == 0
         value = value if saturates else nodes.relu(graph, operation, value)
         if operation.layer is not None and _is_packed(operation.layer) and output_grid is None:
-            made = operation.layer
-            value = unpack_columns(graph, value, made.name, channels=made.out_channels, size=made.output_size)
+            value = unpack_columns(graph, value, operation.name, operation.output)
         return value
 
     def write_output(self, graph: GraphBuilder, value: str, name: str) -> str:
@@ -135,23 +138,35 @@ class OnnxRuntimeDialect:
     ) -> str:
         folded = packed_layer(folded) if _is_packed(layer) else folded
         operands = [_weight(graph, layer.name, folded), _bias(graph, layer.name, folded, grid)]
-        if layer.kind is LayerKind.CLASSIFIER:
-            # DequantizeLinear is propagated over Squeeze and not over Flatten; Gemm becomes QGemm only behind it.
-            axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
-            value = graph.node("Squeeze", [value, axes], f"{layer.name}.squeeze")
-            return nodes.linear(graph, layer, [value, *operands])
+        if layer.kind is LayerKind.LINEAR:
+            return nodes.linear(graph, layer, [_flat(graph, layer, value), *operands])
         attributes = packed_attributes(layer.kernel) if _is_packed(layer) else None
-        channels = folded.weight.shape[0]
-        return nodes.convolution(graph, layer, [value, *operands], channels=channels, attributes=attributes)
+        groups = groups_of(layer, folded.weight.shape[0])
+        return nodes.convolution(graph, layer, [value, *operands], groups=groups, attributes=attributes)
 
 
 def _is_packed(layer: Layer) -> bool:
-    return layer.kind is LayerKind.STEM and layer.bits.activation < MAX_BITS and packs(layer)
+    return layer.position is Position.STEM and layer.bits.activation < MAX_BITS and packs(layer)
+
+
+def _flat(graph: GraphBuilder, layer: Layer, value: str) -> str:
+    """Bring what a linear `layer` reads to (batch, features)."""
+    if len(layer.input) == 1:
+        return value
+    if layer.input[1:] != (1, 1):
+        return graph.node("Flatten", [value], f"{layer.name}.flatten")
+    # DequantizeLinear is propagated over Squeeze and not over Flatten; Gemm becomes QGemm only behind it.
+    axes = graph.constant("spatial_axes", np.array([2, 3], np.int64))
+    return graph.node("Squeeze", [value, axes], f"{layer.name}.squeeze")
+
+
+def _halves(pool: Operation) -> bool:
+    return not any(size % 2 for size in pool.input[1:])
 
 
 def _average_by_convolution(graph: GraphBuilder, operation: Operation, value: str) -> str:
     # QLinearAveragePool takes eight times as long as the depthwise convolution that computes the same.
-    channels = operation.channels
+    channels = operation.input[0]
     ones = FoldedLayer(
         weight=np.ones((channels, 1, 2, 2), np.int8),
         scale=np.full(channels, 0.25, np.float32),

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.runtimes.inputs import random_values, require_inputs
-from qedeploy.runtimes.runner import InputTensor, NodeTime, ProfiledRun, RunnerDescription, RunnerOptions
+from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
+from qedeploy.runtimes.runner import CPU, InputTensor, NodeTime, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.timing import Samples, TimingProtocol, collect
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def reduce_events(events: list[dict[str, Any]], whole: NDArray[np.float64]) -> P
         whole=whole_usually + interrupted,
         queries=len(whole),
         interrupted=interrupted,
+        names=NODE_NAMES,
     )
 
 
@@ -311,7 +313,7 @@ def _describe(
     return RunnerDescription(
         runtime="ONNX Runtime",
         version=onnxruntime.__version__,
-        device="CPU",
+        device=CPU,
         latency="the host's clock around one query, with inputs and outputs in bound buffers",
         inputs=inputs,
         batch=inputs[0].shape[0] if inputs[0].shape else 1,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from pathlib import Path
 
 import onnxruntime
+
+from qedeploy.runtimes.base import Evaluator
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Without VNNI, x86 kernels add pairs of uint8 x int8 products in 16 bits, which 8-bit weights saturate.
@@ -13,6 +16,7 @@ EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 This option keeps to exact kernels. With VNNI all kernels are exact, and the option would only double the time.
 """
 
+_SILENT = 4
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -35,6 +39,25 @@ def open_session(
         options.intra_op_num_threads = threads
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def evaluator(model: bytes, *, optimize: bool) -> Evaluator:
+    """Return what runs `model` on inputs by name, its integer products exact."""
+    session = open_session(model, optimize=optimize)
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def simplify(model: bytes) -> bytes:
+    """Return `model` as the basic level of graph optimisations leaves it: constants folded, what is redundant gone."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = _SILENT
+    with tempfile.TemporaryDirectory(prefix="qedeploy-simplify-") as folder:
+        target = Path(folder) / "simple.onnx"
+        options.optimized_model_filepath = str(target)
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return target.read_bytes()
 
 
 def saturates() -> bool:

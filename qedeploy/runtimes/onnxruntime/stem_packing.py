@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.network.layers import Layer
+from qedeploy.network.layers import Dimensions, Layer
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
 
@@ -21,7 +21,8 @@ COLUMNS_OUT = 2
 
 def packs(layer: Layer) -> bool:
     """Return whether `layer` can be computed on packed columns: stride 2, one group, a width of whole packs."""
-    return layer.stride == COLUMNS_IN // COLUMNS_OUT and layer.groups == 1 and layer.input_size % COLUMNS_IN == 0
+    strides = layer.window.same and layer.stride == COLUMNS_IN // COLUMNS_OUT
+    return strides and layer.groups == 1 and layer.input[2] % COLUMNS_IN == 0
 
 
 def packed_layer(layer: FoldedLayer) -> FoldedLayer:
@@ -53,14 +54,16 @@ def packed_attributes(kernel: int) -> dict[str, Any]:
     }
 
 
-def pack_columns(graph: GraphBuilder, value: str, name: str, *, channels: int, size: int) -> str:
-    """Add nodes that view a square NCHW value of `channels` as packed columns, four for one."""
-    return _view(graph, value, f"{name}.pack", [0, size, size // COLUMNS_IN, COLUMNS_IN * channels])
+def pack_columns(graph: GraphBuilder, value: str, name: str, sizes: Dimensions) -> str:
+    """Add nodes that view an NCHW value of `sizes`, (channels, height, width), as packed columns, four for one."""
+    channels, height, width = sizes
+    return _view(graph, value, f"{name}.pack", [0, height, width // COLUMNS_IN, COLUMNS_IN * channels])
 
 
-def unpack_columns(graph: GraphBuilder, value: str, name: str, *, channels: int, size: int) -> str:
-    """Add nodes that view packed output, two columns in one, as a square NCHW value of `channels` and `size`."""
-    return _view(graph, value, f"{name}.unpack", [0, size, size, channels])
+def unpack_columns(graph: GraphBuilder, value: str, name: str, sizes: Dimensions) -> str:
+    """Add nodes that view packed output, two columns in one, as an NCHW value of `sizes`, (channels, height, width)."""
+    channels, height, width = sizes
+    return _view(graph, value, f"{name}.unpack", [0, height, width, channels])
 
 
 def _view(graph: GraphBuilder, value: str, name: str, shape: list[int]) -> str:

@@ -1,1 +1,5 @@
-"""NVIDIA TensorRT: the timed and the building process are children of their own."""
+"""TensorRT on NVIDIA GPUs."""
+
+from qedeploy.runtimes.tensorrt.runtime import TensorRT
+
+RUNTIME = TensorRT()

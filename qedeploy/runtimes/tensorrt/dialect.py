@@ -13,6 +13,7 @@ Runtime's optimiser must be off for exact numbers: it rounds the float biases to
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -20,12 +21,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from qedeploy.network.layers import Layer, expand_layers
+from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
-from qedeploy.profiles.profile import Lowering, Runtime
+from qedeploy.network.window import POINT
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
-from qedeploy.qdq.fold import FoldedLayer
+from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
@@ -60,7 +62,7 @@ class TensorRTDialect:
     """
 
     name: str = "tensorrt"
-    runtime: Runtime = Runtime.TENSORRT
+    runtime: str = "tensorrt"
     opset: int = 21
     lowerings: frozenset[Lowering] = frozenset({Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16})
     integer_bias: bool = False
@@ -105,7 +107,7 @@ class TensorRTDialect:
         """Return `network` with float16 constants; its notes say how the 4-bit layers are stored."""
         arranged = in_half(network)
         weight_only = {layer.name for layer in network.plan.layers if layer.lowering is Lowering.INT4_WEIGHT_ONLY}
-        notes = tuple(_storage(layer) for layer in expand_layers(network.structure) if layer.name in weight_only)
+        notes = tuple(_storage(layer) for layer in network.graph.layers if layer.name in weight_only)
         return dataclasses.replace(
             arranged, plan=dataclasses.replace(arranged.plan, notes=(*arranged.plan.notes, *notes))
         )
@@ -165,13 +167,14 @@ class TensorRTDialect:
             raise ValueError(f"{operation.name}: a convolution needs its layer")
         linear = operation.kind is OperationKind.LINEAR
         weight = layer.weight[:, :, None, None] if linear else layer.weight
+        value = _as_column(graph, operation, value) if linear else value
         operands = [
             value,
             self._weight(graph, operation.name, weight, layer.scale),
             self._bias(graph, operation, layer),
         ]
-        channels = layer.weight.shape[0]
-        value = nodes.convolution(graph, operation.layer, operands, channels=channels)
+        groups = groups_of(operation.layer, layer.weight.shape[0])
+        value = nodes.convolution(graph, operation.layer, operands, groups=groups)
         return graph.node("Flatten", [value], f"{operation.name}.flatten") if linear else value
 
     def _matrix_product(self, graph: GraphBuilder, operation: Operation, value: str, layer: FoldedLayer) -> str:
@@ -181,7 +184,8 @@ class TensorRTDialect:
         """
         name, linear = operation.name, operation.kind is OperationKind.LINEAR
         if linear:
-            value = graph.node("Flatten", [value], f"{name}.flatten")
+            flat = len(operation.input) == 1
+            value = value if flat else graph.node("Flatten", [value], f"{name}.flatten")
         else:
             value = graph.node("Transpose", [value], f"{name}.to_channels_last", perm=[0, 2, 3, 1])
         product = graph.node("MatMul", [value, self._blocked_weight(graph, operation, layer)], name)
@@ -223,9 +227,18 @@ def block_size(layer: Layer | None) -> int | None:
     """
     if layer is None or layer.bits.weight != _INT4_BITS or layer.out_channels % 2:
         return None
-    if (layer.kernel, layer.stride, layer.groups) != (1, 1, 1):
+    if layer.window != POINT or layer.groups != 1:
         return None
     return next((block for block in BLOCKS if layer.in_channels % block == 0 and layer.in_channels > block), None)
+
+
+def _as_column(graph: GraphBuilder, operation: Operation, value: str) -> str:
+    """Bring what a linear reads to (batch, features, 1, 1), which a Conv of size 1 reads."""
+    if operation.input[1:] == (1, 1):
+        return value
+    features = math.prod(operation.input)
+    shape = graph.constant(f"column.{features}", np.array([0, features, 1, 1], np.int64))
+    return graph.node("Reshape", [value, shape], f"{operation.name}.column")
 
 
 def _storage(layer: Layer) -> str:

@@ -56,6 +56,7 @@ def build_engine(
     with replacing(plan) as temporary:
         request = BuildRequest(onnx=onnx, plan=temporary, cache=cache, settings=settings)
         attempt = _build(request, metadata, revise, on_event)
+        known = attempt.metadata
         record = EngineRecord(
             tensorrt=attempt.result["tensorrt"],
             gpu=gpu,
@@ -63,9 +64,10 @@ def build_engine(
             onnx=onnx.name,
             onnx_sha256=sha256(onnx),
             settings=settings,
-            profile=attempt.metadata.profile if attempt.metadata else "",
-            structure=attempt.metadata.structure if attempt.metadata else None,
-            lowering=attempt.metadata.plan if attempt.metadata else None,
+            profile=known.profile if known else "",
+            structure=known.structure if known else None,
+            graph=known.graph if known and known.structure is None else None,
+            lowering=known.plan if known else None,
             dropped=attempt.dropped,
             engine_layers=_engine_layers(temporary, on_event) if gpu is not None else None,
         )

@@ -36,7 +36,7 @@ def without_quantization(network: LoweredNetwork, layers: Collection[str]) -> Lo
 
 
 def _shortcuts(network: LoweredNetwork) -> set[str]:
-    steps = {step.name: step for step in network.operations}
+    steps = {step.name: step for step in network.graph.operations}
     found = {step.inputs[1] for step in steps.values() if step.kind is OperationKind.ADD}
     pooled = {steps[name].inputs[0] for name in found if name in steps and _pools(steps[name].kind)}
     return found | pooled

@@ -1,8 +1,8 @@
 """The engine inspector's JSON, of TensorRT 10 and of 11, as values: which layers an engine has and in what precision.
 
 10: `Bindings` are names and a tensor has `Format/Datatype`; 11: `I/O Tensors` are objects and a tensor has `Format`
-and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library: no live engine
-of either was at hand here.
+and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library; neither
+version's engines have been inspected live.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def read_description(document: Any, source: Path | str) -> EngineDescription:
     if isinstance(document, str):
         try:
             document = json.loads(document)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{source}: the engine inspector's answer is not JSON: {error}") from error
     layers = document.get("Layers") if isinstance(document, Mapping) else None
     if not isinstance(layers, Sequence) or isinstance(layers, str):
@@ -120,26 +120,28 @@ def _layer(layer: object, source: Path | str) -> EngineLayer:
         name=name,
         kind=str(layer.get("LayerType", "")),
         nodes=node_names(str(layer.get("Metadata") or name)),
-        inputs=_tensors(layer.get("Inputs")),
-        outputs=_tensors(layer.get("Outputs")),
+        inputs=_tensors(layer.get("Inputs"), f"{source}: {name}"),
+        outputs=_tensors(layer.get("Outputs"), f"{source}: {name}"),
         weight_type=weight_type or None,
         tactic=str(layer.get("TacticName") or layer.get("TacticValue") or ""),
     )
 
 
-def _tensors(value: object) -> tuple[EngineTensor, ...]:
+def _tensors(value: object, where: str) -> tuple[EngineTensor, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return ()
-    return tuple(_tensor(tensor) for tensor in value if isinstance(tensor, Mapping))
+    return tuple(_tensor(tensor, where) for tensor in value if isinstance(tensor, Mapping))
 
 
-def _tensor(tensor: Mapping[str, Any]) -> EngineTensor:
+def _tensor(tensor: Mapping[str, Any], where: str) -> EngineTensor:
     combined = str(tensor.get("Format/Datatype", ""))
     separate = str(tensor.get("Datatype") or tensor.get("DataType") or "")
-    sizes = tensor.get("Dimensions")
+    sizes = tensor.get("Dimensions") or ()
+    if not isinstance(sizes, Sequence) or not all(type(size) is int for size in sizes):
+        raise UserError(f"{where}: Dimensions: expected whole numbers, found {sizes!r:.80}")
     return EngineTensor(
         name=str(tensor.get("Name", "")),
-        dimensions=tuple(int(size) for size in sizes) if isinstance(sizes, Sequence) else (),
+        dimensions=tuple(sizes),
         data_type=data_type(separate or combined),
         format=str(tensor.get("Format") or combined),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
-from qedeploy.network.operations import consumers, operations
+from qedeploy.network.layers import Layer, LayerKind, Position
+from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LayerPlan
@@ -26,7 +26,7 @@ def lint(rows: Sequence[EngineRow], metadata: ModelMetadata | None) -> tuple[str
     found = [*_float32(rows), *_quantizers(rows), *_reformats(rows)]
     if metadata is None:
         return tuple(found)
-    layers = {layer.name: layer for layer in expand_layers(metadata.structure)}
+    layers = {layer.name: layer for layer in metadata.graph.layers}
     computed = [(layers[name], row) for row in rows for name in row.layers]
     found += [*_float_outputs(computed, _quantized_readers(metadata)), *_no_tensor_cores(computed), *_narrow(computed)]
     found += _lone_adds(rows)
@@ -50,10 +50,11 @@ def why_not_int8(layer: Layer, plan: LayerPlan, rows: Sequence[EngineRow], dropp
 
 
 def _suspicion(layer: Layer) -> str:
-    if layer.kind is LayerKind.DEPTHWISE and layer.kernel > _SMALL_KERNEL:
+    if layer.kind is LayerKind.DEPTHWISE and max(layer.window.kernel) > _SMALL_KERNEL:
+        size = "x".join(map(str, layer.window.kernel))
         return (
-            f"likely for want of a kernel: of {layer.kernel}x{layer.kernel} depthwise INT8 kernels none was found in "
-            "TensorRT 11.4, only 1x1 and 3x3"
+            f"likely for want of a kernel: of {size} depthwise INT8 kernels none was found in TensorRT 11.4, only 1x1 "
+            "and 3x3"
         )
     if layer.kind is LayerKind.DEPTHWISE and layer.in_channels % 4:
         return f"likely for its {layer.in_channels} channels: INT8 depthwise kernels take 4 at a time"
@@ -95,12 +96,13 @@ def _no_tensor_cores(computed: _Computed) -> list[str]:
 
 def _narrow(computed: _Computed) -> list[str]:
     # Three channels of an image and the classes of a task are nobody's to choose, and depthwise kernels take any four.
-    fixed = {LayerKind.STEM, LayerKind.CLASSIFIER, LayerKind.DEPTHWISE}
+    fixed = {Position.STEM, Position.CLASSIFIER}
     names = [
         f"{layer.name} ({layer.in_channels} to {layer.out_channels})"
         for layer, row in computed
         if row.int8
-        and layer.kind not in fixed
+        and layer.position not in fixed
+        and layer.kind is not LayerKind.DEPTHWISE
         and (layer.in_channels % _WHOLE_CHANNELS or layer.out_channels % _WHOLE_CHANNELS)
     ]
     return (
@@ -135,7 +137,7 @@ def _lone_adds(rows: Sequence[EngineRow]) -> list[str]:
 def _quantized_readers(metadata: ModelMetadata) -> Mapping[str, str]:
     """Return the values that a layer reads through a quantizer, with that layer, by the layer that makes them."""
     quantized = {value.name for value in metadata.plan.values}
-    steps = operations(metadata.structure)
+    steps = metadata.graph.operations
     readers = {name: reader for name, reader in consumers(steps).items() if name in quantized}
     # A convolution that ends in an add writes what the add's reader wants.
     for step in steps:

@@ -10,6 +10,7 @@ from typing import Any
 
 from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.files import sha256, write_json
+from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LoweringPlan
@@ -24,7 +25,9 @@ _REBUILD = "build it again here with qedeploy export"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """A plan's provenance. `structure` and `lowering` are None for an engine of an ONNX file that is not ours.
+    """A plan's provenance. `lowering` and its network are None for an engine of an ONNX file that is not ours.
+
+    The network is a `structure` where it is one of our search spaces, else a `graph`.
 
     `gpu` is None for a plan that was compiled without one. `dropped` are layers whose Q/DQ was taken out because this
     GPU has no kernel for them; `lowering` already says float16 for those. `engine_layers` is what the engine inspector
@@ -39,16 +42,18 @@ class EngineRecord:
     settings: EngineSettings
     profile: str = ""
     structure: Structure | None = None
+    graph: Graph | None = None
     lowering: LoweringPlan | None = None
     dropped: tuple[str, ...] = ()
     engine_layers: Mapping[str, Any] | None = None
 
     @property
     def metadata(self) -> ModelMetadata | None:
-        """Return Structure and plan as an ONNX file carries them, None where they are not known."""
-        if self.structure is None or self.lowering is None:
+        """Return network and plan as an ONNX file carries them, None where they are not known."""
+        graph = structure_graph(self.structure) if self.structure is not None else self.graph
+        if graph is None or self.lowering is None:
             return None
-        return ModelMetadata(structure=self.structure, profile=self.profile, plan=self.lowering)
+        return ModelMetadata(graph=graph, profile=self.profile, plan=self.lowering)
 
 
 def record_path(plan: Path) -> Path:
@@ -59,6 +64,8 @@ def record_path(plan: Path) -> Path:
 def write_record(record: EngineRecord, plan: Path) -> Path:
     """Write the record beside its plan; returns its path."""
     document = {"format": FORMAT, **dataclasses.asdict(record)}
+    if record.graph is None:
+        del document["graph"]
     return write_json(record_path(plan), document)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass
 
-from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.sections import Column, RuntimeReport, Section
 from qedeploy.runtimes.tensorrt.join import EngineRow, rows_of_layer
 from qedeploy.runtimes.tensorrt.lints import lint, why_not_int8
 from qedeploy.runtimes.tensorrt.nvml import GpuConditions
+from qedeploy.runtimes.tensorrt.tables import conditions_table, layer_table, times_table
 from qedeploy.runtimes.tensorrt.times import TimeFigures, time_warnings
+from qedeploy.schema import validate
 from qedeploy.words import counted, listed
 
 
@@ -47,13 +49,11 @@ class EngineReport:
         return sum(row.seconds or 0.0 for row in self.rows)
 
 
-@runtime_checkable
-class EngineReporter(Protocol):
-    """A runner that has more to tell than its samples, once it has measured and profiled."""
+def read_figures(figures: object, source: str) -> EngineReport:
+    """Return the report in the `engine` of a bench.json; raises UserError naming `source` and every wrong field."""
+    from pydantic import TypeAdapter
 
-    def report(self) -> EngineReport:
-        """Return the report of the engine."""
-        ...
+    return validate(TypeAdapter(EngineReport), figures, source)
 
 
 def assemble(
@@ -80,6 +80,35 @@ def assemble(
         lints=lint(rows, metadata),
         notes=tuple(notes),
     )
+
+
+def runtime_report(report: EngineReport, settings: Mapping[str, str]) -> RuntimeReport:
+    """Return the report in the form of every runtime's; `settings` are the runner's."""
+    return RuntimeReport(
+        sections=engine_sections(report),
+        findings=engine_findings(report),
+        warnings=engine_warnings(report, settings),
+        # Lists and mappings, as they come back from bench.json.
+        figures=json.loads(json.dumps(asdict(report))),
+    )
+
+
+def engine_sections(report: EngineReport) -> tuple[Section, ...]:
+    """Return the times, the clocks where they were sampled, the engine's layers, and those that missed INT8."""
+    sections = [times_table(report.times)]
+    if report.conditions is not None:
+        sections.append(conditions_table(report.conditions))
+    sections.append(layer_table(report.rows, report.profiled_seconds))
+    if report.missed:
+        sections.append(
+            Section(
+                title="Planned as INT8, running otherwise",
+                columns=(Column(title="layer"), Column(title="why")),
+                rows=tuple((item.name, item.reason) for item in report.missed),
+                on_terminal=False,
+            )
+        )
+    return tuple(sections)
 
 
 def engine_findings(report: EngineReport) -> tuple[str, ...]:
@@ -114,7 +143,7 @@ def engine_warnings(report: EngineReport, settings: Mapping[str, str]) -> tuple[
 def _missed(rows: Sequence[EngineRow], metadata: ModelMetadata, dropped: Sequence[str]) -> tuple[MissedLayer, ...]:
     plans = {plan.name: plan for plan in metadata.plan.layers}
     found = []
-    for layer in expand_layers(metadata.structure):
+    for layer in metadata.graph.layers:
         reason = why_not_int8(layer, plans[layer.name], rows_of_layer(rows, layer.name), dropped)
         if reason is not None:
             found.append(MissedLayer(name=layer.name, reason=reason))
@@ -129,6 +158,6 @@ def _time_share(rows: Sequence[EngineRow]) -> float | None:
 
 
 def _mac_share(rows: Sequence[EngineRow], metadata: ModelMetadata) -> float:
-    layers = expand_layers(metadata.structure)
+    layers = metadata.graph.layers
     fast = {name for row in rows if row.int8 for name in row.layers}
     return sum(layer.macs for layer in layers if layer.name in fast) / sum(layer.macs for layer in layers)

@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.network.layers import expand_layers
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.runtimes.inputs import require_inputs
 from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
+from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError
 from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
 from qedeploy.runtimes.tensorrt.join import EngineRow, join, node_times
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, probe
+from qedeploy.runtimes.tensorrt.node_names import NODE_NAMES
 from qedeploy.runtimes.tensorrt.nvml import GpuConditions, GpuSampler
 from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, record_path, require_same_machine
-from qedeploy.runtimes.tensorrt.report import EngineReport, assemble
+from qedeploy.runtimes.tensorrt.report import EngineReport, assemble, runtime_report
+from qedeploy.runtimes.tensorrt.settings import QuerySettings
 from qedeploy.runtimes.tensorrt.times import EngineTimes, summarize
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
@@ -46,7 +48,7 @@ class TensorRTRunner:
     ) -> None:
         self._path = path
         self._options = options
-        self._engine = options.engine
+        self._engine = QuerySettings.of(options.settings)
         self._look = look
         self._child: Child | None = None
         self._gpu: Gpu | None = None
@@ -147,8 +149,11 @@ class TensorRTRunner:
             written = self._ask("infer", doing="running one query", inputs=files, folder=folder)
             return {name: np.load(file, allow_pickle=False) for name, file in written.items()}
 
-    def report(self) -> EngineReport:
-        """Return the engine's report; after `measure` and `profile`."""
+    def report(self) -> RuntimeReport:
+        """Return what the engine has to tell; after `measure` and `profile`."""
+        return runtime_report(self._engine_report(), self.description.settings)
+
+    def _engine_report(self) -> EngineReport:
         return assemble(
             times=summarize(self._times[0]),
             rows=self._rows,
@@ -205,7 +210,7 @@ def profile_of(
     kept = np.argsort(whole, kind="stable")[quarter : len(whole) - quarter]
     names = dict.fromkeys(name for layers in found["layers"] for name in layers)
     seconds = {name: float(np.mean([found["layers"][index].get(name, 0.0) for index in kept])) * 1e-3 for name in names}
-    layers = expand_layers(metadata.structure) if metadata is not None else ()
+    layers = metadata.graph.layers if metadata is not None else ()
     rows = join(description, seconds, [layer.name for layer in layers])
     nodes = node_times(rows, {layer.name: layer.macs for layer in layers})
     inside, usual = (float(np.mean(np.asarray(found[name])[kept])) * 1e-3 for name in ("inside", "whole"))
@@ -213,7 +218,10 @@ def profile_of(
     inside = max(inside, sum(node.seconds for node in nodes))
     usual = max(usual, inside)
     mean = max(float(np.mean(whole)) * 1e-3, usual)
-    return ProfiledRun(nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual), rows
+    profile = ProfiledRun(
+        nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual, names=NODE_NAMES
+    )
+    return profile, rows
 
 
 def _protocol(protocol: TimingProtocol) -> dict[str, Any]:

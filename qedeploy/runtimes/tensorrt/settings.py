@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qedeploy.errors import UserError
+from qedeploy.runtimes.options import Settings, chosen
+from qedeploy.runtimes.tensorrt.options import DEFAULT_OPTIMIZATION_LEVEL, RUN_OPTIONS
 from qedeploy.units import Quantity, QuantityError, parse_quantity
 
-DEFAULT_OPTIMIZATION_LEVEL = 3
-"""TensorRT's own default of its levels 0 (quick build) to 5 (compares most kernels)."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuerySettings:
+    """How queries of an engine are run."""
+
+    cuda_graph: bool
+    spin_wait: bool
+    transfers: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> QuerySettings:
+        """Return the settings of a run, each at its default where it is not given."""
+        return cls(**chosen(RUN_OPTIONS, settings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.evolution.population import Coding
+from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import ROUND_CHANNELS
 
 CHANNEL_FACTORS = (2.0, 1.5, 1.25, 0.8, 0.6, 0.5)
@@ -42,7 +42,7 @@ class Mutator:
         self._stem_floor = np.searchsorted(coding.channels, coding.stems)
         self._stem_ceiling = np.searchsorted(coding.stems, coding.channels, side="right") - 1
         self._depth_limits = np.array([len(depths) - 1 for depths in space.depths])
-        self._head_steps = _bit_steps([(bits,) for bits in space.pairs[LayerKind.HEAD]])
+        self._head_steps = _bit_steps([(bits,) for bits in space.pairs[LayerCategory.HEAD]])
         if coding.per_block == 1:
             steps = [_bit_steps(list(zip(*coding.block_bits, strict=True)))]
         else:

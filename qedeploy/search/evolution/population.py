@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Stage, Structure
-from qedeploy.search.costs.population_costs import Measures, Meter, Shapes, block_bits
-from qedeploy.search.costs.terms import Array
-from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.population import Shapes
+from qedeploy.search.costs.population_costs import Measures, Meter
+from qedeploy.search.space.layers import Array
+from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
+from qedeploy.search.space.space_layers import block_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Coding:
         """Return for each gene how many choices it has, [genes]."""
         counts = np.empty((self.genes, 1), np.int16)
         view = self.views(counts)
-        view.stem[:], view.head[:] = len(self.stems), len(self.space.pairs[LayerKind.HEAD])
+        view.stem[:], view.head[:] = len(self.stems), len(self.space.pairs[LayerCategory.HEAD])
         view.channels[:], view.kernels[:] = len(self.channels), len(self._kernels)
         view.ratios[:], view.depths[:, 0] = len(self.space.ratios), [len(depths) for depths in self.space.depths]
         for position in range(self.per_block):
@@ -102,9 +105,9 @@ class Coding:
             np.copyto(view.widths[:, block], view.widths[:, block - 1], where=depths <= block)
         return genes
 
-    def measure(self, genes: Array, kinds: Iterable[BudgetKind]) -> Measures:
-        """Return the score of the members of `genes` and their costs of `kinds`."""
-        return self._meter.measure(self.shapes(genes), kinds)
+    def measure(self, genes: Array, budgets: Iterable[Budget]) -> Measures:
+        """Return the score of the members of `genes` and their costs of `budgets`."""
+        return self._meter.measure(self.shapes(genes), budgets)
 
     def encode(self, structures: Sequence[Structure]) -> Array:
         """Return the genes of the members of the space nearest to `structures`, choice by choice, [genes, N]."""
@@ -113,7 +116,7 @@ class Coding:
         for member, structure in enumerate(structures):
             view.stem[member] = _nearest(self.stems, structure.stem.out_channels)
             view.head[member] = _nearest_bits(
-                [(bits,) for bits in self.space.pairs[LayerKind.HEAD]], (structure.head.bits,)
+                [(bits,) for bits in self.space.pairs[LayerCategory.HEAD]], (structure.head.bits,)
             )
             floor = self.stems[view.stem[member]]
             for index, stage in enumerate(structure.stages):
@@ -134,7 +137,7 @@ class Coding:
         genes = np.zeros((self.genes, 1), np.int16)
         view = self.views(genes)
         view.channels[:] = np.searchsorted(self.channels, self.stems[0])
-        view.head[:] = _fewest_bits([(bits,) for bits in self.space.pairs[LayerKind.HEAD]])
+        view.head[:] = _fewest_bits([(bits,) for bits in self.space.pairs[LayerCategory.HEAD]])
         if self.per_block == 1:
             view.widths[:] = _fewest_bits(list(zip(*self.block_bits, strict=True)))
         else:
@@ -160,7 +163,7 @@ class Coding:
         return Structure(
             stem=self.space.stem(int(shapes.stem[0])),
             stages=tuple(stages),
-            head=self.space.head(self.space.pairs[LayerKind.HEAD][shapes.head[0]]),
+            head=self.space.head(self.space.pairs[LayerCategory.HEAD][shapes.head[0]]),
             classifier=self.space.classifier,
             resolution=self.space.resolution,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,24 @@ from typing import Any
 import numpy as np
 
 from qedeploy.errors import UserError
-from qedeploy.files import write_with
+from qedeploy.files import require_file, write_with
 from qedeploy.search.evolution.evolution import Evolution, Members, State
+
+_LARGEST = 1 << 30
+"""Bytes of all arrays: a population of a million has 200 MB."""
 
 _ARRAYS = {"genes": np.int16, "score": np.float64, "excess": np.float64, "keys": np.uint64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Where a search with these `settings` (JSON-ready) leaves what it has found, and finds it again."""
+    """Where a search with these `settings` (JSON-ready) saves its state and finds it again."""
 
     path: Path
     settings: Mapping[str, Any]
 
     def save(self, state: State) -> None:
-        """Write `state` whole or not at all; raises UserError where the folder or disk does not take it."""
+        """Write `state` whole or not at all; raises UserError if the folder or disk refuses it."""
         members = {name: getattr(state.members, name) for name in _ARRAYS}
         counts = np.array([state.generation, state.evaluations], np.int64)
         settings = np.array(json.dumps(self.settings))
@@ -44,17 +46,32 @@ class Checkpoint:
         Raises UserError for a file that is no checkpoint, a damaged one, and one of a search with other settings.
         """
         try:
+            if not self.path.exists():
+                return None
+            require_file(self.path)
+            self._require_size()
             with np.load(self.path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in ("counts", "settings", *_ARRAYS)}
             settings = json.loads(str(arrays["settings"]))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise self._damaged(str(error)) from error
+        except UserError:
+            raise
+        except (
+            Exception
+        ) as error:  # A strange archive makes NumPy and zipfile raise a dozen kinds, all of which mean this.
+            raise self._damaged(" ".join(str(error).split())) from error
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise self._damaged("it holds something other than arrays")
         if not isinstance(settings, dict):
             raise self._damaged("it has no settings")
         self._require_same(settings)
         return self._state(arrays, evolution)
+
+    def _require_size(self) -> None:
+        """Raise UserError for an archive that unpacks to more than any search leaves; it is read from its directory."""
+        with zipfile.ZipFile(self.path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _LARGEST:
+            raise self._damaged(f"expected at most {_LARGEST:,} bytes in it, found {size:,}")
 
     def remove(self) -> None:
         """Delete the file, if there is one."""
@@ -72,6 +89,8 @@ class Checkpoint:
             raise self._damaged("a structure lies outside the space")
         members = Members(genes=genes, score=arrays["score"], excess=arrays["excess"], keys=arrays["keys"])
         generation, evaluations = arrays["counts"].tolist()
+        if generation < 0 or evaluations < 0 or np.isnan(arrays["score"]).any() or np.isnan(arrays["excess"]).any():
+            raise self._damaged("a count is negative, or a score no number")
         return State(generation=generation, evaluations=evaluations, members=members)
 
     def _require_same(self, found: Mapping[str, Any]) -> None:

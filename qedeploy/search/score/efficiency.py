@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.structure import Structure
-from qedeploy.search.score.score import score_stages
+from qedeploy.search.score.kinds.qe_score import score_stages
 
 
 def efficient_score(structure: Structure) -> float:
@@ -18,7 +18,7 @@ def efficient_score(structure: Structure) -> float:
     strides = (structure.stem.stride, *(stage.stride for stage in structure.stages), structure.head.stride)
     ends = set(score_stages(strides))
     found, depth, log_width, block = 0.0, 0, 0.0, 0
-    layers = [layer for layer in expand_layers(structure) if layer.kind is not LayerKind.CLASSIFIER]
+    layers = [layer for layer in expand_layers(structure) if layer.position is not Position.CLASSIFIER]
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         depth += 1
         log_width += math.log(layer.in_channels // layer.groups * layer.kernel**2)

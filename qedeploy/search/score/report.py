@@ -16,12 +16,12 @@ from qedeploy.network.costs import (
     memory_bytes,
     structure_costs,
 )
-from qedeploy.network.layers import Layer, LayerKind, expand_layers
+from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import MAX_BITS, Structure
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.score.efficiency import efficient_score
 from qedeploy.search.score.entropy import quantized_deviation
-from qedeploy.search.score.score import ScoreSettings, layer_entropy, qe_score
+from qedeploy.search.score.kinds.qe_score import QeScore
 
 BLIND_BELOW = 1e-3
 """Nats a layer: widths whose entropies are closer than this are the same width to the score."""
@@ -45,7 +45,7 @@ class ScoreReport:
 
     source: str
     structure: Structure
-    settings: ScoreSettings
+    settings: QeScore
     score: float
     costs: Costs
     executed_bitops: float | None
@@ -53,14 +53,14 @@ class ScoreReport:
 
 
 def score_report(
-    structure: Structure, source: str, settings: ScoreSettings = ScoreSettings(), profile: Profile | None = None
+    structure: Structure, source: str, settings: QeScore = QeScore(), profile: Profile | None = None
 ) -> ScoreReport:
     """Return score and costs of `structure`; with a profile also the BitOps its device executes.
 
     Raises UserError for settings that do not fit the structure, RequestError where the profile lacks a layer's widths.
     """
     try:
-        score = qe_score(structure, settings)
+        score = settings.of(structure)
         layers = expand_layers(structure)
         executed = profile.executed_bits(layers) if profile else {}
     except UserError as error:
@@ -73,7 +73,7 @@ def score_report(
         reports.append(
             LayerReport(
                 layer=layer,
-                entropy=layer_entropy(layer, settings) if inside else None,
+                entropy=settings.layer_entropy(layer) if inside else None,
                 bitops=BITOPS_PER_FLOP * layer_flops(layer) if inside else None,
                 executed_bitops=BITOPS_PER_FLOP * layer_flops(layer, executed[layer.name])
                 if inside and profile
@@ -122,7 +122,7 @@ def blind_layers(report: ScoreReport) -> tuple[str, ...]:
     return tuple(
         item.layer.name
         for item in report.layers
-        if item.layer.kind is not LayerKind.CLASSIFIER
+        if item.layer.position is not Position.CLASSIFIER
         and (item.layer.bits.weight > weight or item.layer.bits.activation > activation)
     )
 
@@ -131,7 +131,7 @@ def _layer_document(report: LayerReport) -> dict[str, Any]:
     layer = report.layer
     document = {
         "name": layer.name,
-        "kind": str(layer.kind),
+        "kind": str(layer.category),
         "in_channels": layer.in_channels,
         "out_channels": layer.out_channels,
         "kernel": layer.kernel,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.costs.population_costs import BLOCK_KINDS
+from qedeploy.search.space.layers import BLOCK_KINDS
 from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
 
 
@@ -26,7 +26,7 @@ def outside(structure: Structure, space: SearchSpace) -> str | None:
         classifier=space.classifier,
         resolution=space.resolution,
     )
-    if structure != rebuilt or structure.head.bits not in space.pairs[LayerKind.HEAD]:
+    if structure != rebuilt or structure.head.bits not in space.pairs[LayerCategory.HEAD]:
         return "head, classifier or resolution: not those of the space"
     return None
 

@@ -7,15 +7,53 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from qedeploy.network.structure import Bits, Block, Classifier, Convolution, Stage, Structure
+from qedeploy.errors import UserError
+from qedeploy.network.structure import (
+    MAX_BITS,
+    MAX_BLOCKS,
+    MAX_SIZE,
+    Bits,
+    Block,
+    Classifier,
+    Convolution,
+    Stage,
+    Structure,
+)
 from qedeploy.schema import validate
-from qedeploy.search.score.score import ScoreKind, ScoreSettings, score_stages
-from qedeploy.search.space.budgets import budget_quantity
+from qedeploy.search.costs.registry import all_budgets, budget_named
+from qedeploy.search.score.registry import score_class, score_names
+from qedeploy.search.score.score import Score
+from qedeploy.search.space.budgets import in_order
 from qedeploy.search.space.recipe import Recipe
-from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind
-from qedeploy.units import parse_quantity
+from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer
+from qedeploy.units import Quantity, parse_quantity
+
+DEFAULT_SCORE = "madnas"
+
+MOST_CHANNELS = 512
+"""Numbers of channels that a stage may choose from: what a stage takes to search grows with their square."""
+
+MOST_CHOICES = 32
+"""Kernels, ratios and depths that a stage may choose from, and stages of a recipe."""
+
+MOST_STAGES = 50_000
+"""Shapes that a stage may choose from; the recipes that ship have 5,760."""
+
+MOST_PAIRS = 256
+"""Bit pairs that a layer may choose from: all that there are."""
 
 PROFILE_BITS = "profile"
 """Stands for whatever pairs the profile executes natively."""
@@ -42,7 +80,7 @@ def _pairs(value: object) -> object:
         return value
     if isinstance(value, dict) and set(value) == {"weight_bits", "activation_bits"}:
         widths = (value["weight_bits"], value["activation_bits"])
-        if all(isinstance(side, list) and side for side in widths):
+        if all(isinstance(side, list) and 0 < len(side) <= MAX_BITS for side in widths):
             return [Bits(weight=weight, activation=activation) for weight, activation in product(*widths)]
     raise ValueError(f"{_PAIRS_EXPECTED}, found {value!r}")
 
@@ -55,6 +93,11 @@ def _channels(value: object) -> object:
         raise ValueError(f"expected a list, or a table with min and max in that order, found {value!r}")
     if low % ROUND_CHANNELS or high % ROUND_CHANNELS:
         raise ValueError(f"min, max: expected multiples of {ROUND_CHANNELS}, found {low} and {high}")
+    # Counted before they are listed: a maximum may be anything.
+    if (high - low) // ROUND_CHANNELS >= MOST_CHANNELS:
+        raise ValueError(
+            f"expected at most {MOST_CHANNELS} numbers of channels, found {(high - low) // ROUND_CHANNELS + 1}"
+        )
     return list(range(low, high + 1, ROUND_CHANNELS))
 
 
@@ -71,23 +114,45 @@ def _limits(value: object) -> object:
     faults, found = [], {}
     for key, limit in value.items():
         try:
-            kind = BudgetKind(key)
-            found[kind] = parse_quantity(limit, budget_quantity(kind))
+            budget = budget_named(key)
+        except UserError:
+            faults.append(f"{key}: expected one of {', '.join(map(str, all_budgets()))}")
+            continue
+        try:
+            found[budget.name] = parse_quantity(limit, budget.quantity)
         except ValueError as error:
-            known = key in set(BudgetKind)
-            faults.append(f"{key}: {error}" if known else f"{key}: expected one of {', '.join(BudgetKind)}")
+            faults.append(f"{key}: {error}")
     if faults:
         raise ValueError("; ".join(faults))
     return found
 
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, multiple_of=ROUND_CHANNELS, strict=True)]
-Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1)]
+def _score(value: object) -> Score:
+    """Return the score of a [score]; its `kind` says of which class, whose fields are the other keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, found {value!r}")
+    settings = dict(value)
+    kind = settings.pop("kind", DEFAULT_SCORE)
+    try:
+        found = score_class(kind)
+    except UserError as error:
+        known = " or ".join(repr(name) for name in score_names())
+        fault = PydanticCustomError("score_kind", "Input should be {known}", {"known": known})
+        raise ValidationError.from_exception_data(
+            "score", [InitErrorDetails(type=fault, loc=("kind",), input=kind)]
+        ) from error
+    return TypeAdapter(found).validate_python(settings)
+
+
+Count = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
+Depth = Annotated[int, Field(ge=1, le=MAX_BLOCKS, strict=True)]
+Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, le=MAX_SIZE, multiple_of=ROUND_CHANNELS, strict=True)]
+Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1, max_length=MOST_CHANNELS)]
 Stride = Annotated[int, Field(ge=1, le=2, strict=True)]
 Pair = Annotated[Bits, BeforeValidator(_pair)]
-Pairs = Annotated[list[Pair] | None, BeforeValidator(_pairs)]
+Pairs = Annotated[Annotated[list[Pair], Field(max_length=MOST_PAIRS)] | None, BeforeValidator(_pairs)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=0, le=1000)]
 
 
 def _odd(value: int) -> int:
@@ -121,11 +186,15 @@ class _Classifier(_Table):
 
 
 class _Stages(_Table):
-    strides: Annotated[list[Stride], Field(min_length=1)]
+    strides: Annotated[list[Stride], Field(min_length=1, max_length=MOST_CHOICES)]
     channels: Channels
-    kernels: Annotated[list[Kernel], Field(min_length=1)]
-    ratios: Annotated[list[Positive], Field(min_length=1)]
-    depths: Annotated[list[Annotated[list[Count], Field(min_length=1)]], BeforeValidator(_depths), Field(min_length=1)]
+    kernels: Annotated[list[Kernel], Field(min_length=1, max_length=MOST_CHOICES)]
+    ratios: Annotated[list[Ratio], Field(min_length=1, max_length=MOST_CHOICES)]
+    depths: Annotated[
+        list[Annotated[list[Depth], Field(min_length=1, max_length=MOST_CHOICES)]],
+        BeforeValidator(_depths),
+        Field(min_length=1, max_length=MOST_CHOICES),
+    ]
     bits: Pairs = None
     bits_per: BitsPer = BitsPer.BLOCK
 
@@ -138,14 +207,15 @@ class _Stages(_Table):
             )
         return self
 
-
-class _Score(_Table):
-    sigma_activation: Positive = 5.0
-    sigma_weight: Positive = 4.0
-    stage_ratios: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [0.0, 0.0, 1.0, 1.0, 6.0]
-    kind: ScoreKind = ScoreKind.MADNAS
-    alpha1: Positive = 1.0
-    alpha2: Positive = 1.0
+    @model_validator(mode="after")
+    def _searchable(self) -> Self:
+        choices = len(set(self.channels)) * len(set(self.kernels)) * len(set(self.ratios)) * max(map(len, self.depths))
+        if choices > MOST_STAGES:
+            raise ValueError(
+                f"expected at most {MOST_STAGES:,} shapes of a stage (channels x kernels x ratios x depths), "
+                f"found {choices:,}"
+            )
+        return self
 
 
 class _StartStage(_Table):
@@ -168,18 +238,16 @@ class _RecipeTable(_Table):
     stages: _Stages
     head: _Head = _Head()
     classifier: _Classifier = _Classifier()
-    budgets: Annotated[dict[BudgetKind, float], BeforeValidator(_limits)] = {}
-    score: _Score = _Score()
+    budgets: Annotated[dict[str, float], BeforeValidator(_limits)] = {}
+    score: Annotated[Score, PlainValidator(_score)] = Field(default_factory=lambda: _score({}))
     start: list[_Start] = []
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        ends = len(score_stages((self.stem.stride, *self.stages.strides, 1)))
-        if len(self.score.stage_ratios) != ends:
-            raise ValueError(
-                f"score.stage_ratios: expected {ends}, one for each score stage of these strides, "
-                f"found {len(self.score.stage_ratios)}"
-            )
+        try:
+            self.score.weights((self.stem.stride, *self.stages.strides, 1))
+        except UserError as error:
+            raise ValueError(f"score.{error}") from error
         for index, start in enumerate(self.start):
             if len(start.stages) != len(self.stages.strides):
                 raise ValueError(
@@ -213,15 +281,8 @@ def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str)
         head_bits=None if table.head.bits is None else _sorted(table.head.bits),
         classes=table.classifier.classes,
         classifier_bits=table.classifier.bits,
-        budgets={kind: table.budgets[kind] for kind in BudgetKind if kind in table.budgets},
-        score=ScoreSettings(
-            sigma_activation=table.score.sigma_activation,
-            sigma_weight=table.score.sigma_weight,
-            stage_ratios=tuple(table.score.stage_ratios),
-            kind=table.score.kind,
-            alpha1=table.score.alpha1,
-            alpha2=table.score.alpha2,
-        ),
+        budgets=in_order({budget_named(name): limit for name, limit in table.budgets.items()}),
+        score=table.score,
         start=tuple(_structure(start, table) for start in table.start),
     )
 
@@ -250,17 +311,10 @@ def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
         "classifier": {"classes": recipe.classes, "bits": str(recipe.classifier_bits)},
         "budgets": {
             # A time is not read without its unit.
-            str(kind): f"{limit!r} s" if kind is BudgetKind.LATENCY else limit
-            for kind, limit in recipe.budgets.items()
+            budget.name: f"{limit!r} s" if budget.quantity is Quantity.DURATION else limit
+            for budget, limit in recipe.budgets.items()
         },
-        "score": {
-            "sigma_activation": recipe.score.sigma_activation,
-            "sigma_weight": recipe.score.sigma_weight,
-            "stage_ratios": list(recipe.score.stage_ratios),
-            "kind": str(recipe.score.kind),
-            "alpha1": recipe.score.alpha1,
-            "alpha2": recipe.score.alpha2,
-        },
+        "score": recipe.score.document(),
         "start": [_start_document(structure) for structure in recipe.start],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.space.recipe import Recipe
@@ -20,14 +20,14 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
     the pairs on both sides where that leaves a kind without any, and for a pair that `latency` has no times of.
     """
     pairs = {
-        LayerKind.POINTWISE: _allowed(recipe.bits, profile, LayerKind.POINTWISE, recipe),
-        LayerKind.DEPTHWISE: _allowed(recipe.bits, profile, LayerKind.DEPTHWISE, recipe),
-        LayerKind.HEAD: _allowed(recipe.head_bits, profile, LayerKind.HEAD, recipe),
+        LayerCategory.POINTWISE: _allowed(recipe.bits, profile, LayerCategory.POINTWISE, recipe),
+        LayerCategory.DEPTHWISE: _allowed(recipe.bits, profile, LayerCategory.DEPTHWISE, recipe),
+        LayerCategory.HEAD: _allowed(recipe.head_bits, profile, LayerCategory.HEAD, recipe),
     }
-    stem = _allowed((recipe.stem_bits,), profile, LayerKind.STEM, recipe)
-    classifier = _allowed((recipe.classifier_bits,), profile, LayerKind.CLASSIFIER, recipe)
+    stem = _allowed((recipe.stem_bits,), profile, LayerCategory.STEM, recipe)
+    classifier = _allowed((recipe.classifier_bits,), profile, LayerCategory.CLASSIFIER, recipe)
     if latency is not None:
-        for kind, found in {LayerKind.STEM: stem, **pairs, LayerKind.CLASSIFIER: classifier}.items():
+        for kind, found in {LayerCategory.STEM: stem, **pairs, LayerCategory.CLASSIFIER: classifier}.items():
             for bits in found:
                 latency.require(kind, bits)
     return SearchSpace(
@@ -42,11 +42,11 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
         ratios=recipe.ratios,
         depths=recipe.depths,
         bits_per=recipe.bits_per,
-        block_choices=_block_choices(pairs[LayerKind.POINTWISE], pairs[LayerKind.DEPTHWISE]),
+        block_choices=_block_choices(pairs[LayerCategory.POINTWISE], pairs[LayerCategory.DEPTHWISE]),
         pairs=pairs,
         executed={
             (kind, bits): _executed(profile, kind, bits)
-            for kind, kind_pairs in {LayerKind.STEM: stem, **pairs}.items()
+            for kind, kind_pairs in {LayerCategory.STEM: stem, **pairs}.items()
             for bits in kind_pairs
         },
         head_channels=recipe.head_channels,
@@ -56,7 +56,7 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
     )
 
 
-def _allowed(asked: tuple[Bits, ...] | None, profile: Profile, kind: LayerKind, recipe: Recipe) -> tuple[Bits, ...]:
+def _allowed(asked: tuple[Bits, ...] | None, profile: Profile, kind: LayerCategory, recipe: Recipe) -> tuple[Bits, ...]:
     if asked is None:
         return tuple(sorted(profile.native_pairs(kind)))
     offered = profile.pairs(kind)
@@ -79,6 +79,6 @@ def _block_choices(pointwise: tuple[Bits, ...], depthwise: tuple[Bits, ...]) -> 
     )
 
 
-def _executed(profile: Profile, kind: LayerKind, bits: Bits) -> Bits:
+def _executed(profile: Profile, kind: LayerCategory, bits: Bits) -> Bits:
     precision = profile.precision(kind, bits)
     return bits if precision is None else precision.lowering.executed(bits)

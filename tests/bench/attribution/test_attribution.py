@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.attribution.attribution import Overhead, attribute, layer_of
+from qedeploy.bench.attribution.attribution import attribute, layer_of
+from qedeploy.runtimes.node_names import Overhead
+from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 
 LAYERS = ("stem", "stage1.block1.expand", "stage1.block1.depthwise", "stage1.block1.project", "head", "classifier")
@@ -40,7 +42,12 @@ def profile_of(
 ) -> ProfiledRun:
     inside = sum(node.seconds for node in found) + between
     return ProfiledRun(
-        nodes=found, inside=inside, whole=inside + call + interrupted, queries=10, interrupted=interrupted
+        nodes=found,
+        inside=inside,
+        whole=inside + call + interrupted,
+        queries=10,
+        interrupted=interrupted,
+        names=NODE_NAMES,
     )
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 from qedeploy.bench.attribution.correlation import correlate, fit_time_model
 from qedeploy.bench.attribution.estimates import estimate
 from qedeploy.network.costs import structure_costs
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Structure
 from tests.export.networks import small_structure
 from tests.network.structures import structures
@@ -19,14 +20,14 @@ EIGHT = Bits(weight=8, activation=8)
 
 
 def estimates_of(structure: Structure):
-    return estimate(structure, {})
+    return estimate(structure_graph(structure), {})
 
 
 @settings(max_examples=50)
 @given(structures())
 def test_layer_bitops_sum_to_the_networks(structure):
     items = estimates_of(structure)
-    total = sum(item.nominal_bitops for item in items if item.kind is not LayerKind.CLASSIFIER)
+    total = sum(item.nominal_bitops for item in items if item.kind is not LayerCategory.CLASSIFIER)
     assert total == pytest.approx(structure_costs(structure).bitops, rel=1e-12)
     classifier = items[-1]
     bits = structure.classifier.bits
@@ -35,7 +36,10 @@ def test_layer_bitops_sum_to_the_networks(structure):
 
 def test_executed_widths_and_batches():
     structure = small_structure(Bits(weight=4, activation=4))
-    nominal, executed = estimate(structure, {}), estimate(structure, {"head": EIGHT}, batch=3)
+    nominal, executed = (
+        estimate(structure_graph(structure), {}),
+        estimate(structure_graph(structure), {"head": EIGHT}, batch=3),
+    )
     by_name = {item.name: item for item in executed}
     assert by_name["head"].executed == EIGHT
     assert by_name["head"].nominal_bitops == 3 * next(i.nominal_bitops for i in nominal if i.name == "head")
@@ -67,7 +71,7 @@ def test_the_time_model_finds_the_terms_that_made_the_times():
     items = estimates_of(small_structure(EIGHT, resolution=32))
     dense, depthwise, byte, layer = 1e-13, 2e-12, 3e-11, 4e-6
     seconds = [
-        (depthwise if item.kind is LayerKind.DEPTHWISE else dense) * item.executed_bitops
+        (depthwise if item.kind is LayerCategory.DEPTHWISE else dense) * item.executed_bitops
         + byte * item.bytes_moved
         + layer
         for item in items

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from qedeploy.bench.attribution.attribution import Overhead, Part
+from qedeploy.bench.attribution.attribution import TimedPart
 from qedeploy.bench.attribution.correlation import Correlation
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
@@ -22,6 +22,8 @@ from qedeploy.bench.report.findings import (
     warnings,
 )
 from qedeploy.network.structure import Bits
+from qedeploy.runtimes.node_names import Overhead
+from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import MAX_VARIATION, Summary
 
@@ -51,7 +53,7 @@ def row(
 def profiled(*rows: LayerRow, whole: float = 1.1e-3, interrupted: float = 0.0) -> ProfiledPass:
     rest = whole - sum(item.seconds for item in rows) - interrupted
     parts = tuple(
-        Part(name=kind, seconds=seconds, share=seconds / whole, nodes=())
+        TimedPart(name=kind, seconds=seconds, share=seconds / whole, nodes=())
         for kind, seconds in ((Overhead.BETWEEN, rest), (Overhead.INTERRUPTED, interrupted))
     )
     return ProfiledPass(layers=rows, overheads=parts, nodes=(), whole=whole, queries=100)
@@ -76,7 +78,7 @@ def said(models: tuple[ComparedModel, ...], *rows: LayerRow) -> str:
 def circumstances(**changes: object) -> Circumstances:
     seen = Circumstances(
         summary=STEADY, variation_limit=MAX_VARIATION, compared=(), machine=MACHINE, runner=RUNNER,
-        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime",
+        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime", names=NODE_NAMES,
     )  # fmt: skip
     return dataclasses.replace(seen, **changes)
 

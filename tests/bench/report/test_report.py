@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from qedeploy.bench.benchmark import benchmark
-from qedeploy.bench.gates import Outcome, Verdict
+from qedeploy.bench.gates import Ruling, Verdict
 from qedeploy.bench.prediction.prediction import compare
 from qedeploy.bench.prediction.table_update import TableUpdate
 from qedeploy.bench.report.console import print_result
@@ -99,7 +99,7 @@ def test_names_are_escaped(results):
 def test_verdicts_are_shown_in_the_report_and_on_the_terminal(results):
     from rich.console import Console
 
-    verdicts = tuple(Verdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Outcome)
+    verdicts = tuple(Verdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Ruling)
     result = dataclasses.replace(results[0], verdicts=verdicts)
     console = Console(width=140)
     with console.capture() as captured:
@@ -129,7 +129,7 @@ def test_a_prediction_is_shown_layer_by_layer_with_its_table(results):
     structure = small_structure(Bits(weight=8, activation=8))
     expectation = expectation_of(structure, table_for(structure))
     prediction = compare(expectation, profile_of(structure, 2e-5), 1e-3, pace=1.5)
-    update = TableUpdate(outcome=Outcome.WITHHELD, sentence="table.json was not updated: too few")
+    update = TableUpdate(outcome=Ruling.WITHHELD, sentence="table.json was not updated: too few")
     result = dataclasses.replace(results[0], prediction=prediction, table_update=update)
     page = parse(render(result))
     shown = " ".join(" ".join(page.words).split())

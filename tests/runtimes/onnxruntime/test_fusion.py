@@ -11,21 +11,21 @@ import pytest
 
 from qedeploy.export.baselines import random_network
 from qedeploy.network.costs import convolutions
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
-from qedeploy.network.operations import OperationKind, operations
+from qedeploy.network.operations import OperationKind
 from qedeploy.network.structure import Structure
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 def optimized_nodes(structure: Structure, folder: Path) -> list[onnx.NodeProto]:
-    network = DIALECT.arrange(random_network(structure, DIALECT))
+    network = DIALECT.arrange(random_network(structure_graph(structure), DIALECT))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(folder / "optimized.onnx")
@@ -68,5 +68,5 @@ def test_nothing_stays_in_floating_point_at_even_and_odd_sizes(tmp_path, resolut
     nodes = optimized_nodes(structure, tmp_path)
     left = {node.op_type for node in nodes} & {"Conv", "FusedConv", "Add", "Relu", "AveragePool", "Gemm"}
     assert left == set()
-    adds = {step.name for step in operations(structure) if step.kind is OperationKind.ADD}
+    adds = {step.name for step in structure_graph(structure).operations if step.kind is OperationKind.ADD}
     assert named(nodes, "QLinearAdd") == adds

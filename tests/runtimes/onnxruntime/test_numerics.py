@@ -12,7 +12,6 @@ import torch
 from qedeploy.export.verification import VerificationError, require_passed, verify
 from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
-from qedeploy.profiles.profile import Runtime
 from qedeploy.qdq import simulation
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -24,7 +23,7 @@ from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
-DIALECT = dialect_for(Runtime.ONNXRUNTIME)
+DIALECT = dialect_for("onnxruntime")
 
 
 def lowered(trained: TrainedNetwork, images: torch.Tensor) -> LoweredNetwork:
@@ -32,7 +31,7 @@ def lowered(trained: TrainedNetwork, images: torch.Tensor) -> LoweredNetwork:
 
 
 def exported(structure: Structure, *, seed: int = 0, signed: bool = False, images: int = 3):
-    sample = random_images(structure, images, seed)
+    sample = random_images(structure.image_sizes, images, seed)
     network = lowered(random_trained(structure, seed=seed, signed=signed), sample)
     written = write_model(network, DIALECT)
     onnx.checker.check_model(written.model, full_check=True)
@@ -100,7 +99,7 @@ def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
         else grid
         for name, grid in trained.grids.items()
     }
-    sample = random_images(structure, 3, 0)
+    sample = random_images(structure.image_sizes, 3, 0)
     network = lowered(dataclasses.replace(trained, grids=grids), sample)
     written = write_model(network, DIALECT)
     assert network.plan.grids()["stem"].high < 255
@@ -111,7 +110,7 @@ def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
 def test_layer_inputs_lie_on_the_grids_that_training_had():
     structure = small_structure(Bits(weight=3, activation=5))
     trained = random_trained(structure)
-    network = lowered(trained, random_images(structure, 2, 0))
+    network = lowered(trained, random_images(structure.image_sizes, 2, 0))
     held = network.plan.grids()
     for value, grid in trained.grids.items():
         assert held[value] == grid
@@ -137,7 +136,7 @@ def test_float_layers_between_quantized_ones(signed):
     profile = dataclasses.replace(
         profile, precisions={**profile.precisions, depthwise: (*profile.precisions[depthwise], floating)}
     )
-    sample = random_images(structure, 2, 0)
+    sample = random_images(structure.image_sizes, 2, 0)
     trained = random_trained(structure, signed=signed)
     network = lower(trained, profile, DIALECT, sample, StepSource.RANDOM)
     written = write_model(network, DIALECT)
@@ -151,7 +150,7 @@ def test_float_layers_between_quantized_ones(signed):
 
 def test_a_tampered_weight_fails_the_verification_and_names_the_layer():
     structure = small_structure()
-    sample = random_images(structure, 3, 0)
+    sample = random_images(structure.image_sizes, 3, 0)
     network = lowered(random_trained(structure), sample)
     written = write_model(network, DIALECT)
     name = "stage2.block1.project.weight"
@@ -168,7 +167,7 @@ def test_a_tampered_weight_fails_the_verification_and_names_the_layer():
 
 def test_a_wrong_step_by_one_percent_fails_the_verification():
     structure = small_structure()
-    sample = random_images(structure, 3, 0)
+    sample = random_images(structure.image_sizes, 3, 0)
     network = lowered(random_trained(structure), sample)
     written = write_model(network, DIALECT)
     tensor = next(item for item in written.model.graph.initializer if item.name == "stage1.block2.project.scale")
@@ -187,7 +186,7 @@ def test_the_same_logits_without_graph_optimisation():
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     content = written.model.SerializeToString()
     plain = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    feed = {"image": random_images(structure, 4, 9).numpy()}
+    feed = {"image": random_images(structure.image_sizes, 4, 9).numpy()}
     slow, fast = plain.run(None, feed)[0], open_session(content).run(None, feed)[0]
     assert np.abs(slow - fast).max() < 0.05 * np.abs(slow).max()
     assert (slow.argmax(1) == fast.argmax(1)).all()
@@ -196,9 +195,9 @@ def test_the_same_logits_without_graph_optimisation():
 @pytest.mark.parametrize("batch", [1, 2, None])
 def test_batch_is_open_or_fixed(batch):
     structure = small_structure()
-    network = lowered(random_trained(structure), random_images(structure, 2, 0))
+    network = lowered(random_trained(structure), random_images(structure.image_sizes, 2, 0))
     written = write_model(network, DIALECT, batch=batch)
     session = open_session(written.model.SerializeToString())
     assert session.get_inputs()[0].shape[0] == (batch or "batch")
-    images = random_images(structure, batch or 5, 0)
+    images = random_images(structure.image_sizes, batch or 5, 0)
     assert session.run(None, {"image": images.numpy()})[0].shape == (batch or 5, 10)

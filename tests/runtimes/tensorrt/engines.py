@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qedeploy.network.operations import OperationKind, operations
+from qedeploy.network.operations import OperationKind
 from qedeploy.qdq.metadata import ModelMetadata
 from tests.tensorrt_cpu.models import lowered, metadata_of, structure
 
@@ -27,7 +27,7 @@ def model() -> ModelMetadata:
 def engine(metadata: ModelMetadata, *, generation: int, slow: str = "", separator: str = "\x1e") -> dict[str, Any]:
     """An engine in which every layer is INT8 but `slow`, which reformats bring to float16 and back."""
     layers: list[dict[str, Any]] = [_reformat("image", FLOAT, INT8, generation)]
-    for step in operations(metadata.structure):
+    for step in metadata.graph.operations:
         nodes = [f"{step.name}.weight.dequantize", step.name, f"{step.name}.relu"]
         match step.kind:
             case OperationKind.ADD:

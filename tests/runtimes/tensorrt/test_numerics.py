@@ -31,7 +31,7 @@ IMAGES = 2
 
 
 def verified(network: LoweredNetwork, dialect: TensorRTDialect) -> Verification:
-    images = random_images(network.structure, IMAGES, 0)
+    images = random_images(network.graph.input, IMAGES, 0)
     written = write_model(network, dialect)
     onnx.checker.check_model(written.model, full_check=True)
     onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
@@ -123,7 +123,7 @@ def test_a_narrower_grid_is_a_float_clip_before_q():
     clips = [node for node in written.model.graph.node if node.op_type == "Clip"]
     assert {node.name for node in clips} == {f"stage{s}.block{b}.depthwise.clip" for s, b in ((1, 1), (2, 1), (2, 2))}
     session = open_session(_exposing(written.model, written.quantized["stage1.block1.expand"].integers))
-    images = random_images(network.structure, IMAGES, 0).numpy() * 10
+    images = random_images(network.graph.input, IMAGES, 0).numpy() * 10
     integers = session.run(None, {"image": images})[-1]
     assert (int(integers.min()), int(integers.max())) == (0, 7)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qedeploy.bench.attribution.attribution import Overhead, attribute
+from qedeploy.bench.attribution.attribution import attribute
 from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers
+from qedeploy.runtimes.node_names import Overhead
 from qedeploy.runtimes.tensorrt.inspector import data_type, read_description
 from qedeploy.runtimes.tensorrt.join import join, node_times
 from qedeploy.runtimes.tensorrt.messages import layers_of, node_names, node_without_kernel, speaks_of_memory

@@ -9,10 +9,15 @@ from itertools import combinations_with_replacement, product
 from math import prod
 
 from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.layers import LayerKind, expand_layers
+from qedeploy.network.graph import structure_graph
+from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
-from qedeploy.search.score.score import ScoreSettings, qe_score, score_stages
-from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.score.kinds.qe_score import QeScore, qe_score, score_stages
+from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
 from tests.search.made_up_latency import MadeUpLatency
 
 MOST_STRUCTURES = 600
@@ -22,7 +27,7 @@ MOST_STRUCTURES = 600
 class Measured:
     structure: Structure
     score: float
-    costs: dict[BudgetKind, float]
+    costs: dict[Budget, float]
 
 
 def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
@@ -36,18 +41,20 @@ def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
 
 def count(space: SearchSpace) -> int:
     """How many structures a space has."""
-    triples = [len(space.pairs[kind]) for kind in (LayerKind.POINTWISE, LayerKind.DEPTHWISE, LayerKind.POINTWISE)]
+    triples = [
+        len(space.pairs[kind]) for kind in (LayerCategory.POINTWISE, LayerCategory.DEPTHWISE, LayerCategory.POINTWISE)
+    ]
     blocks = prod(triples) if space.bits_per is BitsPer.LAYER else len(space.block_choices)
     widths = combinations_with_replacement(space.channels, len(space.strides))
     channels = sum(stem <= out[0] for stem, out in product(space.stem_channels, widths))
     shapes = (len(space.kernels) * len(space.ratios)) ** len(space.strides)
     depths = prod(sum(blocks**depth for depth in depths) for depths in space.depths)
-    return channels * shapes * depths * len(space.pairs[LayerKind.HEAD])
+    return channels * shapes * depths * len(space.pairs[LayerCategory.HEAD])
 
 
 def structures(space: SearchSpace) -> Iterator[Structure]:
     """Every structure of a space, one after another."""
-    pointwise, depthwise = space.pairs[LayerKind.POINTWISE], space.pairs[LayerKind.DEPTHWISE]
+    pointwise, depthwise = space.pairs[LayerCategory.POINTWISE], space.pairs[LayerCategory.DEPTHWISE]
     blocks = space.block_choices
     if space.bits_per is BitsPer.LAYER:
         blocks = tuple(Block(expand=a, depthwise=b, project=c) for a, b, c in product(pointwise, depthwise, pointwise))
@@ -56,7 +63,7 @@ def structures(space: SearchSpace) -> Iterator[Structure]:
         if stem > out[0]:
             continue
         choices = (_stages(space, number, channels, blocks) for number, channels in enumerate(out))
-        for stages, head in product(product(*choices), space.pairs[LayerKind.HEAD]):
+        for stages, head in product(product(*choices), space.pairs[LayerCategory.HEAD]):
             yield Structure(
                 stem=space.stem(stem),
                 stages=stages,
@@ -74,19 +81,19 @@ def measured(space: SearchSpace) -> list[Measured]:
     ]
 
 
-def costs_of(space: SearchSpace, structure: Structure) -> dict[BudgetKind, float]:
+def costs_of(space: SearchSpace, structure: Structure) -> dict[Budget, float]:
     costs = structure_costs(structure)
     executed = {
-        layer.name: space.executed.get((layer.kind, layer.bits), layer.bits) for layer in expand_layers(structure)
+        layer.name: space.executed.get((layer.category, layer.bits), layer.bits) for layer in expand_layers(structure)
     }
     return {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: float(costs.layers),
-        BudgetKind.LATENCY: space.latency.seconds(structure),
+        BITOPS: costs.bitops,
+        EXECUTED_BITOPS: executed_bitops(structure, executed),
+        FLOPS: costs.flops,
+        SIZE: costs.size_bytes,
+        PEAK_MEMORY: costs.peak_memory_bytes,
+        LAYERS: float(costs.layers),
+        LATENCY: space.latency.seconds(structure_graph(structure)),
     }
 
 
@@ -110,7 +117,11 @@ def _draw(chance: random.Random) -> SearchSpace:
     strides = tuple(chance.choice((1, 2)) for _ in range(chance.randint(1, 3)))
     pointwise = some(bits, 1, 3)
     depthwise = pointwise if chance.random() < 0.5 else some(bits, 1, 2)
-    pairs = {LayerKind.POINTWISE: pointwise, LayerKind.DEPTHWISE: depthwise, LayerKind.HEAD: some(bits, 1, 2)}
+    pairs = {
+        LayerCategory.POINTWISE: pointwise,
+        LayerCategory.DEPTHWISE: depthwise,
+        LayerCategory.HEAD: some(bits, 1, 2),
+    }
     blocks = tuple(
         Block(expand=pair, depthwise=middle, project=pair)
         for pair in pointwise
@@ -120,7 +131,7 @@ def _draw(chance: random.Random) -> SearchSpace:
     wider = {4: 8, 6: 8}
     executed = {
         (kind, pair): Bits(weight=wider.get(pair.weight, pair.weight), activation=wider.get(pair.activation, 16))
-        for kind, found in (*pairs.items(), (LayerKind.STEM, (stem_bits,)))
+        for kind, found in (*pairs.items(), (LayerCategory.STEM, (stem_bits,)))
         for pair in found
     }
     ends = score_stages((2, *strides, 1))
@@ -141,6 +152,6 @@ def _draw(chance: random.Random) -> SearchSpace:
         executed=executed,
         head_channels=chance.choice((32, 64)),
         classifier=Classifier(classes=10),
-        score=ScoreSettings(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
+        score=QeScore(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
         latency=MadeUpLatency(chance.randrange(1000)),
     )

@@ -1,4 +1,5 @@
 import json
+import time
 import tomllib
 
 import pytest
@@ -6,9 +7,10 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.lightnas import from_value
 from qedeploy.network.structure import Bits
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, LAYERS
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import FOLDER, load_recipe, recipe_names
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.space.space import BitsPer
 
 NARROW = {Bits(weight=weight, activation=activation) for weight in (3, 4, 5, 6) for activation in (3, 4, 5, 6)}
 TEXT = (FOLDER / "mixed-7d0g.toml").read_text()
@@ -21,7 +23,7 @@ def test_every_promised_recipe_ships():
 @pytest.mark.parametrize(("name", "flops"), [("mixed-7d0g", 109e6), ("mixed-19d2g", 300e6)])
 def test_mixed_recipes_are_the_references_configurations(name, flops, named_golden):
     recipe = load_recipe(name)
-    assert recipe.budgets == {BudgetKind.FLOPS: flops, BudgetKind.LAYERS: 47}
+    assert recipe.budgets == {FLOPS: flops, LAYERS: 47}
     assert set(recipe.bits) == set(recipe.head_bits) == NARROW
     assert recipe.bits_per is BitsPer.BLOCK
     assert recipe.strides == (2, 2, 2, 1, 2)
@@ -38,7 +40,7 @@ def test_the_default_recipe_leaves_the_widths_to_the_profile():
     recipe = load_recipe("k1dwk1-224")
     assert recipe.bits is None
     assert recipe.head_bits is None
-    assert recipe.budgets == {BudgetKind.BITOPS: 19.2e9, BudgetKind.LAYERS: 47}
+    assert recipe.budgets == {BITOPS: 19.2e9, LAYERS: 47}
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -96,3 +98,44 @@ def test_faults_name_their_field_and_what_was_expected(old, new, expected):
     assert expected in str(caught.value)
     assert str(caught.value).startswith("mine.toml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ("channels = { min = 8, max = 1000000 }", "expected at most 512 numbers of channels, found 125000"),
+        ("channels = { min = 8, max = 80000000000000000000000000 }", "expected at most 512 numbers of channels"),
+        (f"channels = {[8 * item for item in range(1, 600)]}", "stages.channels: .*at most 512"),
+        (f"ratios = {[1 + item / 100 for item in range(2000)]}", "stages.ratios: .*at most 32"),
+        ("ratios = [1e300]", "stages.ratios.*1000"),
+        (f"strides = {[1] * 3000}", "stages.strides: .*at most 32"),
+        ("depths = [100000]", r"stages\.depths.*1000"),
+        ("bits = { weight_bits = " + str([8] * 5000) + ", activation_bits = [8] }", "stages.bits"),
+        (
+            f"channels = {{ min = 8, max = 4096 }}\nratios = {[1 + item / 10 for item in range(30)]}",
+            r"at most 50,000 shapes of a stage \(channels x kernels x ratios x depths\), found 92,160",
+        ),
+    ],
+)
+def test_more_choices_than_can_be_searched_are_refused_at_once(tmp_path, stages, reason):
+    rows = {
+        "strides": "strides = [2, 2, 2, 1, 2]",
+        "channels": "channels = { min = 8, max = 320 }",
+        "kernels": "kernels = [3, 5]",
+        "ratios": "ratios = [2.0]",
+        "depths": "depths = [1, 2, 3]",
+        "bits": 'bits = "profile"',
+    }
+    rows |= {line.partition(" ")[0]: line for line in stages.splitlines()}
+    text = "description = 'x'\n[stem]\nchannels = [8]\n[stages]\n" + "\n".join(rows.values()) + "\n"
+    (tmp_path / "many.toml").write_text(text)
+    started = time.process_time()
+    with pytest.raises(UserError, match=reason):
+        load_recipe(str(tmp_path / "many.toml"))
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("name", ["Mixed_7d0G.py", "configs/quant/Mixed_7d0G.py", "MIXED_7D0G.py"])
+def test_a_configuration_of_lightnas_is_named_with_its_recipe(name):
+    with pytest.raises(UserError, match=r"a configuration of LightNAS's, .*--recipe mixed-7d0g is the search"):
+        load_recipe(name)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import LayerKind
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.search.space.recipe_loader import load_recipe
@@ -19,8 +19,8 @@ def test_every_profile_has_a_space_with_its_own_recipe(profile):
     for kind, pairs in space.pairs.items():
         assert pairs == tuple(sorted(device.native_pairs(kind)))
     for block in space.block_choices:
-        assert {block.expand, block.project} <= set(space.pairs[LayerKind.POINTWISE])
-        assert block.depthwise in space.pairs[LayerKind.DEPTHWISE]
+        assert {block.expand, block.project} <= set(space.pairs[LayerCategory.POINTWISE])
+        assert block.depthwise in space.pairs[LayerCategory.DEPTHWISE]
 
 
 def test_a_native_search_on_int8_has_one_width():
@@ -32,14 +32,14 @@ def test_a_native_search_on_int8_has_one_width():
 def test_a_pair_the_depthwise_layer_lacks_is_combined_with_those_it_has():
     space = build_space(load_recipe("k1dwk1-224"), load_profile("t4-int4"))
     assert set(space.block_choices) == {Block.uniform(W8A8), Block(expand=W4A16, depthwise=W8A8, project=W4A16)}
-    assert space.executed[LayerKind.POINTWISE, W4A16] == Bits(weight=16, activation=16)
-    assert space.executed[LayerKind.STEM, W8A8] == W8A8
+    assert space.executed[LayerCategory.POINTWISE, W4A16] == Bits(weight=16, activation=16)
+    assert space.executed[LayerCategory.STEM, W8A8] == W8A8
 
 
 def test_named_widths_bring_in_carried_pairs():
     space = build_space(load_recipe("mixed-7d0g"), load_profile("t4-int8"))
-    assert len(space.block_choices) == len(space.pairs[LayerKind.HEAD]) == 16
-    assert space.executed[LayerKind.DEPTHWISE, W4A4] == W8A8
+    assert len(space.block_choices) == len(space.pairs[LayerCategory.HEAD]) == 16
+    assert space.executed[LayerCategory.DEPTHWISE, W4A4] == W8A8
 
 
 def test_named_widths_the_device_half_has_are_cut_to_those():
@@ -64,4 +64,4 @@ def test_widths_the_profile_lacks_cannot_be_asked(change, expected):
 
 def test_a_head_can_be_fixed():
     recipe = replace(load_recipe("mixed-7d0g"), head_bits=(W8A8,))
-    assert build_space(recipe, load_profile("any-bits")).pairs[LayerKind.HEAD] == (W8A8,)
+    assert build_space(recipe, load_profile("any-bits")).pairs[LayerCategory.HEAD] == (W8A8,)

@@ -1,0 +1,35 @@
+"""What a written model.pth holds, in a few lines for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+
+from qedeploy.model.network import QuantizedNetwork, signed_activations
+from qedeploy.network.costs import structure_costs
+from qedeploy.network.layers import expand_layers
+from qedeploy.profiles.profile import Profile
+from qedeploy.units import format_bytes, format_count
+
+
+def model_lines(network: QuantizedNetwork, weights: str, path: Path, profile: Profile) -> tuple[Text, ...]:
+    """Return lines on what was written to `path`: `weights` says where they come from; the last is what to do next."""
+    structure = network.structure
+    layers = expand_layers(structure)
+    signed = len(signed_activations(network))
+    costs = structure_costs(structure)
+    macs = format_count(sum(layer.macs for layer in layers))
+    runs = not profile.search_only
+    return (
+        Text(f"{path}: {len(layers)} layers, {structure.classifier.classes} classes, {weights}"),
+        Text(
+            f"{macs} multiply-accumulates at {structure.resolution} pixels, "
+            f"{format_count(costs.bitops)} nominal BitOps, {format_bytes(costs.size_bytes)} without the classifier"
+        ),
+        Text(f"{signed} of {len(layers)} activation quantizers are signed; profile {profile.name}"),
+        Text.assemble(
+            "next: ",
+            (f"qedeploy export {path}" if runs else "export it with the --profile of a device that runs it", "bold"),
+        ),
+    )

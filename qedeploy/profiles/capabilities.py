@@ -1,0 +1,44 @@
+"""What a runtime can execute at all, whatever the device: the border of every profile for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qedeploy.network.layers import LayerCategory
+from qedeploy.plugins import RUNTIMES
+from qedeploy.profiles.profile import NO_RUNTIME, Lowering
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """The layer kinds that a lowering is for, and in words what these have in common."""
+
+    kinds: tuple[LayerCategory, ...]
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """The lowerings that a runtime executes.
+
+    `unsigned_activation_bits` is the widest unsigned activation that it represents exactly, None where any can be
+    claimed. `restrictions` are of lowerings that are not for every layer kind.
+    """
+
+    lowerings: tuple[Lowering, ...]
+    unsigned_activation_bits: int | None = None
+    restrictions: Mapping[Lowering, Restriction] = field(default_factory=dict)
+
+
+ANYTHING = Capabilities(lowerings=tuple(Lowering))
+"""What a profile may claim that nothing executes."""
+
+
+def capabilities_of(runtime: str) -> Capabilities | None:
+    """Return what the runtime of that name executes, None where there is no such runtime."""
+    if runtime == NO_RUNTIME:
+        return ANYTHING
+    found = RUNTIMES.find(runtime)
+    capabilities: Capabilities | None = None if found is None else found.capabilities
+    return capabilities

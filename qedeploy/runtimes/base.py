@@ -1,0 +1,176 @@
+"""What a runtime is: all that qedeploy has to know of one, so that a new one is one folder and no other file.
+
+A folder below this one, or a module of another package, subclasses `Runtime`, overrides what it has, and offers one
+object of it: as `RUNTIME` in the folder's `__init__.py`, or as an entry point of the group `qedeploy.runtimes`. Nothing
+heavy is imported for that object: what a method needs it imports itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qedeploy.errors import RequestError
+from qedeploy.profiles.capabilities import Capabilities
+from qedeploy.runtimes.findings import Finding
+from qedeploy.runtimes.options import Option, Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qedeploy.qdq.dialect import Dialect
+    from qedeploy.qdq.lowered import LoweredNetwork
+    from qedeploy.qdq.metadata import ModelMetadata
+    from qedeploy.runtimes.recorded import Recordings
+    from qedeploy.runtimes.runner import Runner, RunnerOptions
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+"""Receives what a build reports, JSON-ready: `{"event": "phase", "name", "parent", "steps"}`, then `"step"` and
+`"finish"` of that name, and a `"text"` to show with `"warning"` and `"notice"`."""
+
+Evaluator = Callable[[Mapping[str, "NDArray[Any]"]], "dict[str, NDArray[Any]]"]
+"""Runs a graph once: inputs by name to outputs by name."""
+
+
+def ignore(_event: Mapping[str, Any]) -> None:
+    """Receive an event of a build and show nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BuildSource:
+    """What an artefact is built from.
+
+    `model` is the ONNX file in the runtime's dialect, which has been verified where it is an export. `network` is what
+    that file says, lowered and arranged: a runtime that does not read ONNX writes its own form from it, and `blocks`
+    are the ones that the file has of it (None: all). Both are None for a file that is not ours. `rewrite` writes and
+    verifies the file again for another lowering of its network, and returns that as the source.
+    """
+
+    model: Path
+    network: LoweredNetwork | None = None
+    metadata: ModelMetadata | None = None
+    blocks: tuple[str, ...] | None = None
+    rewrite: Callable[[LoweredNetwork], BuildSource] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """What a build wrote: a file that a runner opens.
+
+    `description` says by what and for what it was built, `warnings` what became of layers that could not be built as
+    planned. `seconds` are the build's alone, without attempts that failed.
+    """
+
+    path: Path
+    size_bytes: int
+    seconds: float
+    description: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A runtime that executes ONNX files literally, and so says what an exported file computes.
+
+    `label` is the runtime's. `version` returns its name and version; `evaluator` opens a serialised model for as many
+    queries as are wanted, its products exact on every processor, with the graph optimised or as it is; `simplify`
+    returns a serialised model with its constants folded and what is redundant gone, its operators still ONNX's. The
+    last two raise whatever the runtime raises.
+    """
+
+    label: str
+    version: Callable[[], str]
+    evaluator: Callable[[bytes, bool], Evaluator]
+    simplify: Callable[[bytes], bytes]
+
+
+class Runtime:
+    """A runtime. Class attributes are its data; methods that are not overridden say that it has nothing of the kind.
+
+    `name` is what profiles call it, `label` what people do. `suffixes` are those of the files that it runs, the first
+    to claim one being asked first. `dialects` are the forms in which it wants ONNX files, its usual one first.
+    `packages` are the distributions that it is made of, the one whose version counts first. `run_options` and
+    `build_options` are what a user may set of a run and of a build.
+    """
+
+    name: str
+    label: str
+    capabilities: Capabilities
+    suffixes: tuple[str, ...]
+    dialects: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    on_cpu: bool = False
+    """Whether it computes on the CPU of the machine that it runs on."""
+
+    baselines: bool = False
+    """Whether the float32 and W8A8 baselines of a model can be run beside it without being built."""
+
+    artefact: str | None = None
+    """What `build` writes beside model.onnx; None where that file itself is what runs."""
+
+    run_options: tuple[Option, ...] = ()
+    build_options: tuple[Option, ...] = ()
+    recordings: Sequence[Recordings] = ()
+    """Runs that other tools recorded and that it can read."""
+
+    reference: Reference | None = None
+    """How it executes ONNX files literally, where it does."""
+
+    def dialect(self, name: str) -> Dialect:
+        """Return the dialect of one of the names in `dialects`."""
+        raise NotImplementedError
+
+    def open(self, path: Path, options: RunnerOptions) -> Runner:
+        """Return a runner for a file with one of `suffixes`, not yet entered."""
+        raise NotImplementedError
+
+    def version(self) -> str | None:
+        """Return the version that is installed here, None where it is not."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version(self.packages[0]) if self.packages else None
+        except PackageNotFoundError:
+            return None
+
+    def require(self) -> None:
+        """Raise MissingRuntimeError where this machine cannot build for it or run it, with what it takes."""
+
+    def require_settings(self, settings: Settings, batch: int | None) -> None:
+        """Raise UserError naming the option where `build` would refuse `settings`; `batch` is the file's, None open."""
+
+    def build(
+        self, source: BuildSource, target: Path, settings: Settings, batch: int | None, on_event: OnEvent = ignore
+    ) -> Artefact:
+        """Build what runs from `source`, as `target` or beside it under its name.
+
+        Raises RequestError with the runtime's reason where it cannot be built, MissingRuntimeError where this machine
+        lacks the runtime or the device, UserError for settings that make no sense.
+        """
+        raise RequestError(f"{source.model}: {self.label} runs it as it is, there is nothing to build")
+
+    def artefact_path(self, model: Path) -> Path:
+        """Return where what is built of an ONNX file goes: beside model.onnx under the artefact's name.
+
+        Beside another file it goes under that one's name. A runtime that builds nothing runs `model` itself.
+        """
+        if self.artefact is None:
+            return model
+        return (
+            model.with_name(self.artefact) if model.stem == "model" else model.with_suffix(Path(self.artefact).suffix)
+        )
+
+    def metadata(self, path: Path) -> ModelMetadata | None:
+        """Return what one of its files says of its network, None where it says nothing.
+
+        Raises UserError where the file is none, DamagedMetadataError where what it says cannot be read.
+        """
+        from qedeploy.qdq.metadata import read_metadata
+
+        return read_metadata(path)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what this machine has of it, for `qedeploy doctor`; an absence is a finding, never an error."""
+        return ()
