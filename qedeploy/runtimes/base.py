@@ -16,6 +16,7 @@ from qedeploy.errors import RequestError
 from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.runtimes.findings import Finding
 from qedeploy.runtimes.options import Option, Settings
+from qedeploy.runtimes.turns import MixedExecution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +118,9 @@ class Runtime:
 
     reference: Reference | None = None
     """How it executes ONNX files literally, where it does."""
+
+    mixed: MixedExecution | None = None
+    """How it executes and times networks with some layers in integers, where `quantize` can write for it."""
 
     def dialect(self, name: str) -> Dialect:
         """Return the dialect of one of the names in `dialects`."""

@@ -12,7 +12,6 @@ from qedeploy.campaign.quantization.measurement import Bed, SetMeasurement
 from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
-from qedeploy.runtimes.onnxruntime.alternation import TimedSession
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 from qedeploy.search.assign.solver import Assignment
 
@@ -21,8 +20,8 @@ CONTESTANTS = 3
 WORTH = 0.98
 """Share of the float network's time under which integers are worth their error."""
 
-_DURATION = 1.5
-"""Seconds that each is run in all rounds."""
+_LONGER = 5
+"""How many times as long as one trial each is run in all rounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +76,12 @@ def hold_contest(
         str(index): bed.quantizer.write(item.assignment.precisions).model for index, item in enumerate(chosen)
     }
     sessions = {
-        name: TimedSession(model.SerializeToString(), bed.feeds[0], options.threads) for name, model in models.items()
+        name: bed.execution.timed(model.SerializeToString(), bed.feeds[0], options.threads)
+        for name, model in models.items()
     }
-    rounds = interleave(sessions, TimingProtocol(duration=_DURATION), progress=lambda done: progress(done, ROUNDS))
+    rounds = interleave(
+        sessions, TimingProtocol(duration=_LONGER * options.duration), progress=lambda done: progress(done, ROUNDS)
+    )
     contestants = tuple(
         Contestant(
             assignment=item.assignment,

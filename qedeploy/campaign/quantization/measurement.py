@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.export.onnx_networks.calibration import Feed
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.onnx_networks.quantizer import Quantizer
-from qedeploy.runtimes.onnxruntime.alternation import AlternatedRun, added_seconds, run_alternately
+from qedeploy.runtimes.turns import AlternatedRun, Feed, MixedExecution, added_seconds
 
 FLOAT_NETWORK = "float"
 LAYERS_AT_ONCE = 4
@@ -52,6 +51,7 @@ class Bed:
     """What measurements are made on: the quantizer, the data, and how long to run each model (seconds)."""
 
     quantizer: Quantizer
+    execution: MixedExecution
     feeds: Sequence[Feed]
     outputs: Sequence[str]
     measures: Sequence[OutputMeasure]
@@ -66,12 +66,15 @@ class Bed:
         ]
 
 
-def make_bed(quantizer: Quantizer, feeds: Sequence[Feed], *, duration: float, threads: int) -> Bed:
+def make_bed(
+    quantizer: Quantizer, execution: MixedExecution, feeds: Sequence[Feed], *, duration: float, threads: int
+) -> Bed:
     """Return a bed whose measure of error fits what the float network makes of `feeds`."""
     outputs = [item.name for item in quantizer.model.graph.output]
-    run = run_alternately({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, seconds=0, threads=threads)
+    run = execution.alternate({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, threads)
     return Bed(
         quantizer=quantizer,
+        execution=execution,
         feeds=feeds,
         outputs=outputs,
         measures=fit_measures(outputs, run[FLOAT_NETWORK].outputs),
@@ -85,7 +88,7 @@ def measure_layers(
 ) -> tuple[float, tuple[LayerMeasurement, ...]]:
     """Return the float network's time (seconds, the median over runs) and what each layer and precision costs."""
     found: list[LayerMeasurement] = []
-    totals: list[float] = []
+    totals = [] if wanted else [_run(bed, [])[FLOAT_NETWORK].nodes.total]
     for start in range(0, len(wanted), LAYERS_AT_ONCE):
         batch = wanted[start : start + LAYERS_AT_ONCE]
         runs = _run(bed, [{layer: precision} for layer, precision in batch])
@@ -135,7 +138,9 @@ def _run(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, AlternatedRu
         str(index): bed.quantizer.write(precisions).model.SerializeToString() for index, precisions in enumerate(batch)
     }
     try:
-        return run_alternately(models, bed.feeds, seconds=bed.duration * len(models), threads=bed.threads)
-    except Exception as error:  # ONNX Runtime's exceptions are one class for each status code, with no common base
+        return bed.execution.alternate(models, bed.feeds, bed.duration * len(models), bed.threads)
+    except Exception as error:  # a runtime's exceptions need have no common base
         layers = ", ".join(name for precisions in batch for name in precisions)
-        raise RequestError(f"ONNX Runtime cannot execute the network with {layers} in integers: {error}") from error
+        raise RequestError(
+            f"{bed.execution.label} cannot execute the network with {layers} in integers: {error}"
+        ) from error

@@ -23,8 +23,10 @@ from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
 from qedeploy.export.onnx_networks.output_error import require_live
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
-from qedeploy.runtimes.onnxruntime.session import open_session, saturates
+from qedeploy.runtimes.registry import reference
+from qedeploy.runtimes.turns import MixedExecution
 from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
+from qedeploy.search.assign.proof import Proof, prove
 from qedeploy.search.assign.solver import Assignment
 
 Progress = Callable[[str, int, int], None]
@@ -50,17 +52,17 @@ class Quantization:
     problem: Problem
     contest: Contest
     assignment: Assignment | None
+    proof: Proof | None
     check: PlanCheck | None
     model: bytes
 
 
-def integer_precisions() -> tuple[str, ...]:
-    """Return the integer precisions that this processor computes right: 8-bit weights saturate without VNNI."""
-    return ("W7A8",) if saturates() else ("W8A8",)
-
-
 def quantize_network(
-    prepared: PreparedModel, samples: Sequence[Sample], options: QuantizationOptions, progress: Progress
+    prepared: PreparedModel,
+    samples: Sequence[Sample],
+    execution: MixedExecution,
+    options: QuantizationOptions,
+    progress: Progress,
 ) -> Quantization:
     """Return the fastest form of `prepared` within the budgets, by measurement on `samples`.
 
@@ -71,9 +73,9 @@ def quantize_network(
     quantizer = make_quantizer(
         prepared.model, feeds, options.method, lambda done, total: progress("calibrating", done, total)
     )
-    precisions = integer_precisions()
+    precisions = execution.precisions()
     allowed = _allowed(quantizer, options, precisions)
-    bed = make_bed(quantizer, feeds, duration=options.duration, threads=options.threads)
+    bed = make_bed(quantizer, execution, feeds, duration=options.duration, threads=options.threads)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
@@ -100,22 +102,29 @@ def quantize_network(
         lambda done, total: progress("measuring the best once more", done, total),
     )
     winner = contest.winner
-    if winner is None:
-        return Quantization(
-            prepared=prepared, quantizer=quantizer, precisions=precisions, float_seconds=float_seconds, layers=layers,
-            sets=sets, savings=savings, problem=problem, contest=contest, assignment=None, check=None,
-            model=prepared.model.SerializeToString(),
-        )  # fmt: skip
-    written = quantizer.write(winner.assignment.precisions)
-    check = require_planned(
-        written, [quantizer.layers[name] for name in winner.assignment.quantized], feeds[:_CHECKED_SAMPLES]
-    )
-    _require_live_outputs(bed, prepared, written.model.SerializeToString())
+    assignment = winner.assignment if winner is not None else None
+    model, check, proof = prepared.model, None, None
+    if assignment is not None:
+        written = quantizer.write(assignment.precisions)
+        planned = [quantizer.layers[name] for name in assignment.quantized]
+        check = require_planned(written, planned, feeds[:_CHECKED_SAMPLES], execution)
+        model, proof = written.model, prove(problem, assignment)
+        _require_live_outputs(bed, prepared, model.SerializeToString())
     return Quantization(
-        prepared=prepared, quantizer=quantizer, precisions=precisions, float_seconds=float_seconds, layers=layers,
-        sets=sets, savings=savings, problem=problem, contest=contest, assignment=winner.assignment, check=check,
-        model=written.model.SerializeToString(),
-    )  # fmt: skip
+        prepared=prepared,
+        quantizer=quantizer,
+        precisions=precisions,
+        float_seconds=float_seconds,
+        layers=layers,
+        sets=sets,
+        savings=savings,
+        problem=problem,
+        contest=contest,
+        assignment=assignment,
+        proof=proof,
+        check=check,
+        model=model.SerializeToString(),
+    )
 
 
 def _allowed(
@@ -125,6 +134,12 @@ def _allowed(
     unknown = [name for name in options.fixed if name not in quantizer.layers]
     if unknown:
         raise UserError(f"--fix {unknown[0]}=...: no such layer that could be in integers: `bench` lists the layers")
+    strange = [name for name, precision in options.fixed.items() if precision not in (FLOAT, *precisions)]
+    if strange:
+        raise RequestError(
+            f"--fix {strange[0]}={options.fixed[strange[0]]}: this machine computes layers in "
+            f"{', '.join((FLOAT, *precisions))}: expected one of these"
+        )
     kept = kept_layers(options.kept, names) | quantizer.refused.keys()
     held = [name for name, precision in options.fixed.items() if precision != FLOAT and name in kept]
     if held:
@@ -183,6 +198,6 @@ def _measured(assignment: Assignment, sets: Sequence[SetMeasurement]) -> SetMeas
 def _require_live_outputs(bed: Bed, prepared: PreparedModel, model: bytes) -> None:
     runs = []
     for content in (prepared.model.SerializeToString(), model):
-        session = open_session(content)
-        runs.append([session.run(None, dict(feed)) for feed in bed.feeds])
+        evaluate = reference().evaluator(content, True)
+        runs.append([list(evaluate(feed).values()) for feed in bed.feeds])
     require_live(bed.outputs, *runs)

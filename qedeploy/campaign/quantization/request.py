@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qedeploy.errors import UserError
-from qedeploy.export.onnx_networks.calibration import Method
+from qedeploy.export.onnx_networks.methods import Method
 from qedeploy.search.assign.problem import FLOAT
 from qedeploy.units import Quantity, parse_quantity
 
@@ -68,13 +68,13 @@ def parse_budgets(texts: Sequence[str]) -> QuantizationBudgets:
     return QuantizationBudgets(**found)
 
 
-def parse_fixed(texts: Sequence[str], precisions: Sequence[str]) -> dict[str, str]:
+def parse_fixed(texts: Sequence[str]) -> dict[str, str]:
     """Return layer and precision of `--fix layer=precision` texts; raises UserError for others."""
     found = {}
     for text in texts:
         name, separator, precision = text.rpartition("=")
-        if not separator or not name or precision not in (FLOAT, *precisions):
-            raise UserError(f"--fix {text!r}: expected LAYER=PRECISION, one of {', '.join((FLOAT, *precisions))}")
+        if not separator or not name or not precision:
+            raise UserError(f"--fix {text!r}: expected LAYER=PRECISION, such as conv1={FLOAT}")
         found[name] = precision
     return found
 

@@ -6,9 +6,8 @@ with the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from onnx import helper
 
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.grids import ValueGrid
-from qedeploy.runtimes.onnxruntime.session import open_session
-
-Feed = Mapping[str, NDArray[Any]]
+from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.runtimes.registry import reference
+from qedeploy.runtimes.turns import Feed
 
 _BINS = 4096
 _NUMBERS = 50_000
@@ -29,14 +28,6 @@ _NUMBERS = 50_000
 _PERCENTILE = 99.99
 _SHARES = np.geomspace(0.2, 1.0, 40)
 """Candidates of the least squared error: these shares of the range, cut from its longer side or from both."""
-
-
-class Method(StrEnum):
-    """How a value's range is chosen."""
-
-    MIN_MAX = "min-max"
-    PERCENTILE = "percentile"
-    MSE = "mse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,13 +56,14 @@ def observe(
     """
     inputs = {item.name for item in model.graph.input}
     made = [name for name in dict.fromkeys(values) if name not in inputs]
-    session = open_session(exposing(model, made).SerializeToString(), optimize=False)
+    evaluate = reference().evaluator(exposing(model, made).SerializeToString(), False)
     total = 2 * len(feeds)
 
     def passes(offset: int) -> Iterable[tuple[str, NDArray[Any]]]:
         for index, feed in enumerate(feeds):
             yield from ((name, feed[name]) for name in values if name in inputs)
-            yield from zip(made, session.run(made, dict(feed)) if made else (), strict=True)
+            outputs = evaluate(feed) if made else {}
+            yield from ((name, outputs[name]) for name in made)
             progress(offset + index + 1, total)
 
     lows: dict[str, float] = {}

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import UserError
-from qedeploy.qdq.images import EXTENSIONS, Normalisation
+from qedeploy.model.image_settings import ImageSettings
+from qedeploy.qdq.images import EXTENSIONS, decode_image
+from qedeploy.runtimes.turns import Feed
 
-Feed = Mapping[str, NDArray[Any]]
 ARRAYS = frozenset({".npy", ".npz"})
 
 
@@ -26,7 +27,7 @@ class Sample:
 
 
 def load_samples(
-    folder: Path, inputs: Mapping[str, tuple[int, ...]], limit: int, normalisation: Normalisation
+    folder: Path, inputs: Mapping[str, tuple[int, ...]], limit: int, settings: ImageSettings
 ) -> tuple[Sample, ...]:
     """Return up to `limit` samples of `folder`, or of the one file it is, evenly spread over what is there.
 
@@ -39,7 +40,7 @@ def load_samples(
         samples = [sample for path in chosen for sample in _arrays(path, inputs)]
         return tuple(samples[index] for index in _spread(len(samples), limit))
     name, shape = _image_input(folder, inputs)
-    return tuple(Sample(feed={name: _image(path, shape, normalisation)}, source=path) for path in chosen)
+    return tuple(Sample(feed={name: _image(path, shape, settings)}, source=path) for path in chosen)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -73,21 +74,17 @@ def _image_input(folder: Path, inputs: Mapping[str, tuple[int, ...]]) -> tuple[s
     return name, shape
 
 
-def _image(path: Path, shape: tuple[int, ...], normalisation: Normalisation) -> NDArray[np.float32]:
+def _image(path: Path, shape: tuple[int, ...], settings: ImageSettings) -> NDArray[np.float32]:
     """Return an image squeezed to the size of the input, normalised, (1, channels, height, width)."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     channels, height, width = shape[1:]
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a readable image ({reason}); mend or remove it") from error
+    picture = Image.fromarray(decode_image(path))
+    if channels == 1:
+        picture = picture.convert("L")
     resized = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(resized, np.float32).reshape(height, width, channels) / 255
-    mean = np.asarray(normalisation.mean[:channels], np.float32)
-    deviation = np.asarray(normalisation.deviation[:channels], np.float32)
+    mean, deviation = (np.asarray(values, np.float32) for values in settings.per_channel(channels))
     return np.ascontiguousarray(((pixels - mean) / deviation).transpose(2, 0, 1)[None])
 
 

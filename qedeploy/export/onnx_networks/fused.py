@@ -10,14 +10,13 @@ import onnx
 from onnx import TensorProto
 
 from qedeploy.errors import UserError
-from qedeploy.export.onnx_networks.calibration import Feed, exposing
+from qedeploy.export.onnx_networks.calibration import exposing
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer
 from qedeploy.export.onnx_networks.quantized_graph import QuantizedModel
 from qedeploy.qdq.dialect import EXACT
-from qedeploy.runtimes.onnxruntime.alternation import optimised_nodes
-from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.registry import reference
+from qedeploy.runtimes.turns import Feed, MixedExecution
 
-INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"})
 _FLOAT_TOLERANCE = 1e-4
 """Largest difference of sums left in floating point, as a share of the largest of them."""
 
@@ -40,30 +39,33 @@ class PlanCheck:
     differing: int
 
 
-def require_planned(quantized: QuantizedModel, layers: Sequence[IntegerLayer], feeds: Sequence[Feed]) -> PlanCheck:
-    """Return what was checked of `quantized`, whose planned `layers` run in ONNX Runtime on `feeds`.
+def require_planned(
+    quantized: QuantizedModel, layers: Sequence[IntegerLayer], feeds: Sequence[Feed], execution: MixedExecution
+) -> PlanCheck:
+    """Return what was checked of `quantized`, whose planned `layers` run by `execution` on `feeds`.
 
-    Each layer is computed again, by ONNX Runtime's floating-point kernels without any optimisation, from the integers
-    that the integer kernel was given. Raises PlanError naming layers without an integer kernel, or with other numbers.
+    Each layer is computed again, by floating-point kernels without any optimisation, from the integers that the integer
+    kernel was given. Raises PlanError naming layers without an integer kernel, or with other numbers.
     """
     content = quantized.model.SerializeToString()
-    kernels = {name for name, operator in optimised_nodes(content) if operator in INTEGER_KERNELS}
+    kernels = {name for name, operator in execution.nodes(content) if operator in execution.kernels}
     missing = [layer.name for layer in layers if layer.name not in kernels]
     if missing:
         raise PlanError(
-            f"{missing[0]}: is planned in integers and ONNX Runtime runs it otherwise ({len(missing)} of {len(layers)} "
-            "layers): please report this; --keep leaves a layer in float32"
+            f"{missing[0]}: is planned in integers and {execution.label} runs it otherwise "
+            f"({len(missing)} of {len(layers)} layers): please report this; --keep leaves a layer in float32"
         )
     integers = differing = 0
     exposed = {name for layer in layers for name in (_source(quantized, layer), _result(quantized, layer))}
     names = sorted(exposed)
-    session = open_session(exposing(quantized.model, names).SerializeToString())
-    cuts = {layer.name: _cut(quantized, layer) for layer in layers}
+    evaluator = reference().evaluator
+    whole = evaluator(exposing(quantized.model, names).SerializeToString(), True)
+    alone = {layer.name: evaluator(_cut(quantized, layer), False) for layer in layers}
     for feed in feeds:
-        values = dict(zip(names, session.run(names, dict(feed)), strict=True))
+        values = whole(feed)
         for layer in layers:
             source, result = _source(quantized, layer), _result(quantized, layer)
-            expected = open_session(cuts[layer.name], optimize=False).run([result], {source: values[source]})[0]
+            expected = alone[layer.name]({source: values[source]})[result]
             count, wrong = _compare(layer, expected, values[result])
             integers, differing = integers + count, differing + wrong
     return PlanCheck(kernels=len(layers), integers=integers, differing=differing)

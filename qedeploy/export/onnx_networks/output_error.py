@@ -70,16 +70,27 @@ def require_live(
         floats = [np.asarray(sample[index]) for sample in expected]
         if floats[0].dtype.kind != "f" or floats[0].size == 0:
             continue
-        measure = _measure(name, [array.astype(np.float64) for array in floats])
-        spans = [_spans([np.asarray(sample[index]) for sample in source], measure.axis) for source in (expected, found)]
-        powers = measure.powers if measure.powers is not None else np.ones_like(spans[0])
-        dead = np.flatnonzero((spans[1] == 0) & (spans[0] ** 2 > powers))
-        if len(dead):
-            where = f", channel {dead[0]}" if len(spans[0]) > 1 else ""
+        others = [np.asarray(sample[index]) for sample in found]
+        where = _dead(_measure(name, [array.astype(np.float64) for array in floats]), floats, others)
+        if where is not None:
             raise RequestError(
                 f"output {name!r}{where}: is the same number on all data once quantized, and is not in the float "
                 "network: keep its layers in float with --keep"
             )
+
+
+def _dead(measure: OutputMeasure, floats: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]]) -> str | None:
+    """Return which channel of an output has died (", channel 3", or "" for all of it), None for none."""
+    same = [all(np.array_equal(array, arrays[0]) for array in arrays) for arrays in (floats, found)]
+    if len(floats) > 1 and same == [False, True]:
+        return ""
+    if measure.powers is None:
+        return None
+    before, after = _spans(floats, measure.axis), _spans(found, measure.axis)
+    dead = np.flatnonzero((after == 0) & (before**2 > measure.powers))
+    if not len(dead):
+        return None
+    return f", channel {dead[0]}" if len(before) > 1 else ""
 
 
 def _measure(name: str, arrays: Sequence[NDArray[np.float64]]) -> OutputMeasure:

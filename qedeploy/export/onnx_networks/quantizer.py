@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import onnx
 
 from qedeploy.errors import RequestError
-from qedeploy.export.onnx_networks.calibration import Feed, Method, ValueStatistics, choose_grid, observe
+from qedeploy.export.onnx_networks.calibration import ValueStatistics, choose_grid, observe
 from qedeploy.export.onnx_networks.editor import GraphEditor
 from qedeploy.export.onnx_networks.grids import ValueGrid
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer, grid_roots, integer_layers
+from qedeploy.export.onnx_networks.methods import Method
 from qedeploy.export.onnx_networks.quantized_graph import CARRIED, QuantizedModel, quantize_graph
 from qedeploy.export.onnx_networks.regridding import Reading, regrid
+from qedeploy.runtimes.turns import Feed
 
 WEIGHT_LIMITS = {"W8A8": 127, "W7A8": 63}
 """Largest weight of each integer precision; both have activations of 8 bits."""
@@ -64,12 +66,12 @@ def make_quantizer(
 ) -> Quantizer:
     """Return a quantizer of the prepared `model`, its grids chosen by what it makes of `feeds`.
 
-    Raises RequestError where the network has no layer that ONNX Runtime could run in integers.
+    Raises RequestError where the network has no layer that could be in integers.
     """
     editor = GraphEditor(model)
     layers = {layer.name: layer for layer in integer_layers(editor)}
     if not layers:
-        raise RequestError("no layer of the network has an integer kernel in ONNX Runtime: it stays in float32")
+        raise RequestError("no layer of the network could be in integers: it stays in float32")
     roots = grid_roots(editor)
     values = {value for layer in layers.values() for value in (layer.source, layer.result)}
     for node in editor.nodes:

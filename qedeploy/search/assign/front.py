@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.problem import FLOAT, Limits, Problem
 
-MOST_LABELS = 2_000_000
+MOST_LABELS = 400_000
 """Partial assignments kept at most: beyond, the front is not enumerated."""
 
 

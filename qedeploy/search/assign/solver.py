@@ -35,6 +35,7 @@ class Assignment:
 
     precisions: dict[str, str]
     costs: Costs
+    limits: Limits
     objective: Objective
     bound: float
 
@@ -74,7 +75,9 @@ def assign(problem: Problem, limits: Limits, objective: Objective = Objective.SE
     bound = float(result.mip_dual_bound) * _UNITS[objective.value]
     if objective is Objective.SECONDS:
         bound += problem.float_seconds
-    return Assignment(precisions=precisions, costs=costs(problem, precisions), objective=objective, bound=bound)
+    return Assignment(
+        precisions=precisions, costs=costs(problem, precisions), limits=limits, objective=objective, bound=bound
+    )
 
 
 class _Program:
