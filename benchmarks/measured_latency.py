@@ -27,7 +27,6 @@ from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.networks import measure_networks
 from qedeploy.campaign.planner import NETWORK_WINDOW, Campaign, Execute
-from qedeploy.campaign.terminal import describe
 from qedeploy.files import write_text
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table
@@ -139,7 +138,7 @@ def _table(request: Request, arguments: argparse.Namespace, work: Path, execute:
         journal=Journal(work / "measure.jsonl", {"threads": arguments.threads}),
         seed=arguments.seed,
         time_left=lambda: time.monotonic() < end,
-        watch=lambda standing: print(f"\r  measuring: {describe(standing)}   ", end="", flush=True),
+        watch=lambda standing: print(f"\r  measuring: {standing}   ", end="", flush=True),
     )
     table = campaign.run(execute)
     print(flush=True)

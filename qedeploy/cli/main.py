@@ -47,8 +47,8 @@ class Commands(typer.core.TyperGroup):
         try:
             with _quiet_reader():
                 super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
 

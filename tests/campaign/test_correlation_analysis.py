@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qedeploy.campaign.correlation_analysis import Estimate, agreement, correlated, estimates_of, proportional
-from qedeploy.campaign.correlation_report import agreement_table, document, draw_scatter, notes, rows_as_csv
+from qedeploy.campaign.correlation_report import document, draw_scatter, notes, rows_as_csv
 from qedeploy.campaign.network_sampling import Drawn, draw_networks
 from qedeploy.campaign.networks import MeasuredNetworks
+from qedeploy.cli.correlate_tables import agreement_table
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.predictor import LatencyModel
