@@ -14,7 +14,7 @@ from torch.nn import functional
 from qedeploy.errors import UserError
 from qedeploy.network.graph import Graph, GraphError, structure_graph
 from qedeploy.network.graph_file import from_document, to_document
-from qedeploy.network.layers import Layer, LayerKind, Position, convolution_kind, expand_layers
+from qedeploy.network.layers import Dimensions, Layer, LayerKind, Position, convolution_kind, expand_layers
 from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers
 from qedeploy.network.padding import padded_channels, padded_widths
 from qedeploy.network.shortcuts import shortcuts
@@ -36,7 +36,7 @@ windows = st.builds(
 @st.composite
 def graphs(draw) -> Graph:
     """Convolutions of any window, each of an earlier value, with additions where two values have the same sizes."""
-    made = {IMAGE: (draw(st.integers(1, 4)), draw(sizes), draw(sizes))}
+    made: dict[str, Dimensions] = {IMAGE: (draw(st.integers(1, 4)), draw(sizes), draw(sizes))}
     steps: list[Operation] = []
     for number in range(draw(st.integers(1, 6))):
         source = draw(st.sampled_from(sorted(made)))
