@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import typer.main
 
 from qedeploy.cli.main import app
@@ -28,7 +29,7 @@ def test_every_command_and_option_exists(document):
         words = shlex.split(line)[1:]
         while words and words[0] in (below := getattr(command, "commands", {})):
             command = below[words.pop(0)]
-        # Some options come from the runtimes, and are asked for when a command is parsed.
+        # Runtimes contribute options when a command is parsed.
         parameters = command.get_params(typer.Context(command))
         known = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
         assert command.name != "qedeploy", line
