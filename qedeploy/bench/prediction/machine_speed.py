@@ -52,6 +52,6 @@ def _reference(
     profile = expectation.profile
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))
     path = write_subject(reference_subject(neutral_bits(profile)), profile, folder)
-    reference = stack.enter_context(open_runner(path, replace(options, batch=None)))
+    reference = stack.enter_context(open_runner(path, replace(options, batch=None), profile.runtime))
     share = replace(protocol, duration=protocol.duration * _SHARE)
     return lambda: median_latency(reference.measure(share))
