@@ -59,7 +59,8 @@ class Grid:
             found = [s.stem.out_channels if number == 0 else s.stages[number - 1].out_channels for s in structures]
             centre = np.searchsorted(channels, sorted(set(found)))
             near = (centre[:, None] + np.arange(-reach, reach + 1)).clip(0, channels.size - 1)
-            kept.append(channels[np.unique(near)])
+            # np.unique would import the masked arrays for this, which takes longer than the walk that follows.
+            kept.append(channels[sorted(set(near.ravel().tolist()))])
         return Grid(tuple(kept))
 
     def stem(self, problem: Problem) -> SolverLayers:

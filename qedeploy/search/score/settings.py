@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from qedeploy.errors import UserError
-from qedeploy.search.score.kinds.deepmad import DeepMad
-from qedeploy.search.score.kinds.qe_score import QeScore
+
+if TYPE_CHECKING:
+    from qedeploy.search.score.kinds.qe_score import QeScore
 
 
 class ScoreKind(StrEnum):
     """Which of the reference's scores: QE-Score, or DeepMAD's, which knows no widths."""
 
-    MADNAS = QeScore.name
-    DEEPMAD = DeepMad.name
+    MADNAS = "madnas"
+    DEEPMAD = "deepmad"
 
 
 def score_settings(
@@ -33,6 +35,9 @@ def score_settings(
     for option, alpha in (("--alpha1", alpha1), ("--alpha2", alpha2)):
         if not (math.isfinite(alpha) and alpha > 0):
             raise UserError(f"{option}: expected a positive number, found {alpha}")
+    from qedeploy.search.score.kinds.deepmad import DeepMad
+    from qedeploy.search.score.kinds.qe_score import QeScore
+
     chosen = DeepMad if kind is ScoreKind.DEEPMAD else QeScore
     return chosen(
         sigma_weight=sigma_weight,
