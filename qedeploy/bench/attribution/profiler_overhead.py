@@ -50,9 +50,11 @@ def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure, names: Node
     Every node counts for one part, so that the parts sum to the nodes; a part without a node (fused into another) has
     zero. What rounds or clips a value counts for the layer that reads it, the image's layout for the stem, an addition
     and a pooled shortcut for the shortcut, the global pooling and all behind it for the classifier. A node that no
-    name connects to a part, such as a change of layout, counts for the part before it, or else behind it.
+    name connects to a part, such as a change of layout, counts for the part before it, or else behind it. What computes
+    several layers together is shared by their multiply-accumulates.
     """
     layers = expand_layers(structure)
+    macs = {layer.name: layer.macs for layer in layers}
     found: dict[str, float] = {}
     for layer in layers:
         found[layer.name] = 0.0
@@ -60,6 +62,13 @@ def seconds_by_part(nodes: Iterable[NodeTime], structure: Structure, names: Node
             found[f"{layer.block}.{SHORTCUT}"] = 0.0
     current, waiting = "", 0.0
     for node in nodes:
+        if node.layers:
+            # No runtime says more of layers that run together than that their time is in proportion to their work.
+            total = sum(macs[name] for name in node.layers)
+            for name in node.layers:
+                found[name] += (node.seconds + waiting) * macs[name] / total
+            current, waiting = node.layers[-1], 0.0
+            continue
         owner = _part_of(node.name, found, names)
         if owner is None and (not current or node.op_type in names.leading):
             waiting += node.seconds
