@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("startup.py", "search_evolution.py", "search_exact.py", "export.py", "export_speed.py")
+BENCHMARKS = ("house.py", "startup.py", "search_evolution.py", "search_exact.py", "export.py", "export_speed.py")
 
 
 def main() -> None:

@@ -27,16 +27,18 @@ from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.networks import measure_networks
 from qedeploy.campaign.planner import NETWORK_WINDOW, Campaign, Execute
-from qedeploy.campaign.terminal import describe
 from qedeploy.files import write_text
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS
+from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import Request, make_request
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
+from qedeploy.search.score.kinds.qe_score import qe_score
 from qedeploy.units import format_count, format_duration
 
 BUDGET_STEP = 1.5
@@ -53,13 +55,13 @@ class Laboratory:
         self.model = LatencyModel(table, request.profile)
         self.threads = threads
 
-    def search(self, kind: BudgetKind, limit: float) -> Structure:
+    def search(self, kind: Budget, limit: float) -> Structure:
         """Return the optimum of the recipe's space under this one limit, and the layers its recipe allows."""
         overrides = {kind: limit}
         request = make_request(
             self.request.profile_argument, self.request.recipe.name, overrides, latency_table=self.work / "table.json"
         )
-        budgets = {key: value for key, value in request.budgets.items() if key in {kind, BudgetKind.LAYERS}}
+        budgets = {key: value for key, value in request.budgets.items() if key in {kind, LAYERS}}
         result, solution = search_exactly(_with_budgets(request, budgets))
         if solution.certificate.status != "optimal":
             raise SystemExit(f"the search under {kind}={limit:g} ended {solution.certificate.status}")
@@ -80,12 +82,12 @@ class Laboratory:
 
     def bitops_of_equal_time(self, seconds: float, label: str) -> tuple[Structure, float]:
         """Return what a BitOps search finds under the limit at which its measured time comes nearest to `seconds`."""
-        start = structure_costs(self.search(BudgetKind.LATENCY, seconds)).bitops
+        start = structure_costs(self.search(LATENCY, seconds)).bitops
         low, high = start / 4, start * 4
         tried: list[tuple[float, Structure, float]] = []
         for step in range(STEPS):
             limit = math.sqrt(low * high)
-            structure = self.search(BudgetKind.BITOPS, limit)
+            structure = self.search(BITOPS, limit)
             (took,) = self.measure([structure], f"{label}-{step}")
             tried.append((abs(took / seconds - 1), structure, limit))
             print(f"  bitops={format_count(limit)}: {format_duration(took)}", flush=True)
@@ -136,7 +138,7 @@ def _table(request: Request, arguments: argparse.Namespace, work: Path, execute:
         journal=Journal(work / "measure.jsonl", {"threads": arguments.threads}),
         seed=arguments.seed,
         time_left=lambda: time.monotonic() < end,
-        watch=lambda standing: print(f"\r  measuring: {describe(standing)}   ", end="", flush=True),
+        watch=lambda standing: print(f"\r  measuring: {standing}   ", end="", flush=True),
     )
     table = campaign.run(execute)
     print(flush=True)
@@ -150,7 +152,7 @@ def _pairs(laboratory: Laboratory, correlation: CorrelationResult, count: int) -
     drafts = []
     for number, budget in enumerate(budgets):
         print(f"latency={format_duration(budget)}", flush=True)
-        fast = laboratory.search(BudgetKind.LATENCY, budget)
+        fast = laboratory.search(LATENCY, budget)
         (took,) = laboratory.measure([fast], f"latency-{number}")
         few, limit = laboratory.bitops_of_equal_time(took, f"bitops-{number}")
         drafts.append((budget, fast, few, limit))
@@ -162,7 +164,7 @@ def _pairs(laboratory: Laboratory, correlation: CorrelationResult, count: int) -
         pairs.append(
             Pair(
                 budget=budget,
-                predicted=laboratory.model.seconds(fast),
+                predicted=laboratory.model.seconds(structure_graph(fast)),
                 by_latency=Candidate(
                     structure=fast, limit=budget, score=qe_score(fast, score), seconds=final[2 * number]
                 ),
@@ -179,7 +181,7 @@ def _round(seconds: float) -> float:
     return round(seconds / step) * step
 
 
-def _with_budgets(request: Request, budgets: dict[BudgetKind, float]) -> Request:
+def _with_budgets(request: Request, budgets: dict[Budget, float]) -> Request:
     return dataclasses.replace(request, budgets=budgets)
 
 

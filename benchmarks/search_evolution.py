@@ -17,7 +17,7 @@ from rich.table import Table
 from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.evolution.solver import solve
 from qedeploy.search.request import make_request
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 PUBLISHED = {"mixed-7d0g": 1224.5, "mixed-19d2g": 1290.3}
 """Scores that the search must reach: those of the structures the reference published."""

@@ -16,15 +16,18 @@ from rich.table import Table
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.evolution import solver
 from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact.completion import Grid, complete
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.solver import Solution, solve
 from qedeploy.search.request import make_request
-from qedeploy.search.result import budget_costs
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace
+from qedeploy.search.score.kinds.qe_score import qe_score
+from qedeploy.search.space.space import BitsPer, SearchSpace
 
 CONSOLE = Console(highlight=False, width=120)
 RECIPES = ("mixed-7d0g", "mixed-19d2g")
@@ -47,7 +50,7 @@ def reference() -> None:
         request = make_request("any-bits", recipe)
         fixed = {**request.space.pairs, LayerCategory.HEAD: (Bits(weight=5, activation=5),)}
         solution, seconds = timed(replace(request.space, pairs=fixed), request.budgets)
-        used = budget_costs(solution.found[0].structure, request.space)[BudgetKind.FLOPS]
+        used = budget_costs(solution.found[0].structure, request.space)[FLOPS]
         certificate = solution.certificate
         table.add_row(
             recipe,
@@ -110,23 +113,23 @@ def against_evolution() -> None:
 
 def harder() -> None:
     """Widths per layer, several budgets, other devices."""
-    flops = {BudgetKind.FLOPS: 109e6}
-    three = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 1.0e6, BudgetKind.LAYERS: 44.0}
-    shapes = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 0.7e6, BudgetKind.EXECUTED_BITOPS: 15e9}
-    tight = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 0.7e6, BudgetKind.LAYERS: 44.0}
+    flops = {FLOPS: 109e6}
+    three = {BITOPS: 7e9, SIZE: 1.0e6, LAYERS: 44.0}
+    shapes = {BITOPS: 7e9, SIZE: 0.7e6, EXECUTED_BITOPS: 15e9}
+    tight = {BITOPS: 7e9, SIZE: 0.7e6, LAYERS: 44.0}
     space = make_request("any-bits", "mixed-7d0g").space
     layered = replace(space, bits_per=BitsPer.LAYER)
-    cases = [
+    cases: list[tuple[str, SearchSpace, Mapping[Budget, float]]] = [
         ("per layer, flops", layered, flops),
         ("per block, bitops + size + layers", space, three),
         ("per layer, bitops + size + layers", layered, three),
         ("per layer, the same with a tight size", layered, tight),
-        ("per block, bitops + peak memory", space, {BudgetKind.BITOPS: 7e9, BudgetKind.PEAK_MEMORY: 600e3}),
+        ("per block, bitops + peak memory", space, {BITOPS: 7e9, PEAK_MEMORY: 600e3}),
     ]
     eight = replace(layered, executed=dict.fromkeys(layered.executed, Bits(weight=8, activation=8)))
     cases.append(("per layer, bitops + size + executed at 8 bits", eight, shapes))
     every = make_request("any-bits").space
-    held = {BudgetKind.BITOPS: 7e9, BudgetKind.SIZE: 1e6, BudgetKind.PEAK_MEMORY: 256.0 * 1024}
+    held = {BITOPS: 7e9, SIZE: 1e6, PEAK_MEMORY: 256.0 * 1024}
     cases.append(("per block of 49 pairs, bitops + size + peak memory", every, held))
     cases.append(("per layer of 49 pairs, the same", replace(every, bits_per=BitsPer.LAYER), held))
     for profile in ("cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"):
@@ -162,7 +165,7 @@ def growth() -> None:
     CONSOLE.print(table)
 
 
-def row(table: Table, space: SearchSpace, budgets: Mapping[BudgetKind, float]) -> None:
+def row(table: Table, space: SearchSpace, budgets: Mapping[Budget, float]) -> None:
     solution, seconds = timed(space, budgets)
     problem = Problem.of(space, budgets)
     grid = Grid.of(problem)
@@ -176,7 +179,7 @@ def row(table: Table, space: SearchSpace, budgets: Mapping[BudgetKind, float]) -
     table.add_row(str(channels), str(channels**2), str(pairs), f"{seconds:.2f}", f"{min(bounds) * 1e3:.1f}")
 
 
-def timed(space: SearchSpace, budgets: Mapping[BudgetKind, float], repeats: int = REPEATS) -> tuple[Solution, float]:
+def timed(space: SearchSpace, budgets: Mapping[Budget, float], repeats: int = REPEATS) -> tuple[Solution, float]:
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qedeploy.bench.measure.interleave import Ratio, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
@@ -24,13 +23,10 @@ from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.runner import Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
+from qedeploy.search.costs.budgets.counted import BITOPS
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 _GIGA = 1e9
 
@@ -117,34 +113,9 @@ def searched(
     """Yield `(name, structure)`: the best for the profile under the printed BitOps of each MobileNetV2."""
     for printed in dict.fromkeys(model.bitops_giga for model in models if model.name.startswith("MBV2")):
         progress(f"searching under {printed} GBitOps on {profile_name}")
-        request = make_request(profile_name, None, {BudgetKind.BITOPS: float(printed) * _GIGA})
+        request = make_request(profile_name, None, {BITOPS: float(printed) * _GIGA})
         result, _ = search_exactly(request)
         yield f"searched {printed}G", result.structure
-
-
-def measured_table(bench: PublishedBench) -> Table:
-    """Return one row for each model, latencies in milliseconds."""
-    from rich.table import Table
-
-    measured = bench.models
-
-    table = Table(title="Measured on this machine", title_justify="left", box=None, header_style="bold")
-    table.padding = (0, 1, 0, 0)
-    table.add_column("model", no_wrap=True)
-    headings = ("top-1\n%", "QE-\nScore", "BitOps G\nnominal", "BitOps G\nexecuted", "p50\nms")
-    for heading in (*headings, f"latency against\n{measured[0].name}"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for item in measured:
-        table.add_row(
-            item.name,
-            item.top1_percent or "-",
-            f"{item.score:.1f}",
-            f"{item.bitops / _GIGA:.2f}",
-            f"{item.executed_bitops / _GIGA:.2f}",
-            f"{item.summary.median * 1e3:.2f}",
-            str(item.against_first),
-        )
-    return table
 
 
 def measured_notes(bench: PublishedBench) -> tuple[str, ...]:

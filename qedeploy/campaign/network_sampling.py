@@ -14,16 +14,20 @@ from qedeploy.campaign import sampling
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
-from qedeploy.search.space.space import BudgetKind
 
 _DRAWS, _SEARCHES = 40, 6
 """Random draws and searches for each network that is wanted, before a space counts as too small."""
 
-HELD = {BudgetKind.SIZE, BudgetKind.PEAK_MEMORY, BudgetKind.LAYERS}
+HELD = {SIZE, PEAK_MEMORY, LAYERS}
 """Budgets that a drawn network keeps; how much it computes is what is to vary."""
 
 
@@ -79,11 +83,11 @@ def draw_networks(
     searched = count // 2
     by_latency = searched // 2 if model is not None else 0
     if model is not None:
-        range_ = [model.seconds(structure) for structure in random]
+        range_ = [model.seconds(structure_graph(structure)) for structure in random]
         space = dataclasses.replace(request, space=dataclasses.replace(request.space, latency=model))
-        take(_best(space, BudgetKind.LATENCY, range_, generator), Drawn.LATENCY, by_latency)
+        take(_best(space, LATENCY, range_, generator), Drawn.LATENCY, by_latency)
     range_ = [structure_costs(structure).bitops for structure in random]
-    take(_best(request, BudgetKind.BITOPS, range_, generator), Drawn.BITOPS, searched - by_latency)
+    take(_best(request, BITOPS, range_, generator), Drawn.BITOPS, searched - by_latency)
     # A small space has few optima: more random ones make up for those that are missing.
     take(stream, Drawn.RANDOM, count - len(found))
     if len(found) < count:
@@ -94,7 +98,7 @@ def draw_networks(
     return found
 
 
-def _best(request: Request, kind: BudgetKind, values: list[float], random: np.random.Generator) -> Iterator[Structure]:
+def _best(request: Request, kind: Budget, values: list[float], random: np.random.Generator) -> Iterator[Structure]:
     """Yield the best structures under limits of `kind` that are log-uniform within `values`, without end."""
     held = {held: limit for held, limit in request.budgets.items() if held in HELD}
     low, high = np.log(min(values)), np.log(max(values))

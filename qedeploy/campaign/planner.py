@@ -28,10 +28,11 @@ from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
 from qedeploy.network.structure import Structure
 from qedeploy.runtimes.registry import dialect_for
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
-from qedeploy.search.space.space import BudgetKind
 
 FRAGMENTS_PER_JOB = 6
 NETWORKS_PER_JOB = 4
@@ -59,6 +60,11 @@ class Standing:
     networks: int
     lost: int
     error: float | None
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.1%}"
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.points} parts, {self.networks} networks{error}{lost}"
 
 
 class Campaign:
@@ -195,11 +201,11 @@ class Campaign:
         random = np.random.default_rng((self._seed, cycle))
         limits = np.exp(random.uniform(np.log(min(seconds)), np.log(max(seconds)), _LIMITS))
         space = dataclasses.replace(self.request.space, latency=LatencyModel(table, self.request.profile))
-        kept: dict[BudgetKind, float] = {kind: limit for kind, limit in self.request.budgets.items() if kind in HELD}
+        kept: dict[Budget, float] = {kind: limit for kind, limit in self.request.budgets.items() if kind in HELD}
         found = []
         for limit in limits.tolist():
             try:
-                found.append(solve(Problem.of(space, {**kept, BudgetKind.LATENCY: limit})).found[0].structure)
+                found.append(solve(Problem.of(space, {**kept, LATENCY: limit})).found[0].structure)
             except RequestError:
                 # The other budgets do not allow anything that fast.
                 continue

@@ -15,8 +15,11 @@ from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Stage, Structure
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
-from qedeploy.search.space.space import BitsPer, BudgetKind, Budgets, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS
+from qedeploy.search.costs.registry import Budgets
+from qedeploy.search.space.layers import BLOCK_KINDS
+from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
+from qedeploy.search.space.space_layers import block_bits
 
 POOL = 2048
 """Blocks to choose among: a power of two, as the sequence that spreads them asks for."""
@@ -193,10 +196,8 @@ def _flops(shape: BlockShape, around: Bits) -> float:
 
 
 def _most_flops(budgets: Budgets) -> float:
-    limits = [
-        budgets[kind] / BITOPS_PER_FLOP for kind in (BudgetKind.BITOPS, BudgetKind.EXECUTED_BITOPS) if kind in budgets
-    ]
-    limits += [budgets[kind] for kind in (BudgetKind.FLOPS,) if kind in budgets]
+    limits = [budgets[kind] / BITOPS_PER_FLOP for kind in (BITOPS, EXECUTED_BITOPS) if kind in budgets]
+    limits += [budgets[kind] for kind in (FLOPS,) if kind in budgets]
     return min(limits, default=_DEFAULT_FLOPS)
 
 

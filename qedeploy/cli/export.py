@@ -24,8 +24,11 @@ def export(
         int | None, typer.Option(min=1, help="How many images to calibrate on (default: 16 of a folder, 4 random).")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Fix the batch size (default: left open).")] = None,
-    mean: Annotated[str, typer.Option(help="Mean of each RGB channel, of pixels from 0 to 1.")] = "0.485,0.456,0.406",
-    deviation: Annotated[str, typer.Option(help="Standard deviation, likewise.")] = "0.229,0.224,0.225",
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="R,G,B", help="Mean of pixels from 0 to 1 (default: the training's, or ImageNet's)."),
+    ] = None,
+    deviation: Annotated[str | None, typer.Option(metavar="R,G,B", help="Standard deviation, likewise.")] = None,
     engine: Annotated[
         Literal["auto", "required", "never"],
         typer.Option(

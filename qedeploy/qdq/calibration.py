@@ -28,12 +28,13 @@ _SMALLEST_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A grid whose step is still to be chosen."""
+    """A grid whose step is still to be chosen; `step` is what it was set to without training, if it was."""
 
     bits: int
     signed: bool
     nonnegative: bool
     ceiling: float | None = None
+    step: float | None = None
 
     def grid(self, step: float) -> Grid:
         """Return the grid with `step`."""

@@ -17,12 +17,15 @@ from qedeploy.latency.store import load_model
 from qedeploy.latency.table import LatencyTable, to_text
 from qedeploy.profiles.loader import load_profile, profile_path
 from qedeploy.profiles.profile import Profile
-from qedeploy.search.costs.lower_bounds import require_times
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.layer_times import require_times
+from qedeploy.search.costs.registry import Budgets
 from qedeploy.search.space.budgets import parse_budget, resolve_budgets
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.search.space.recipe_file import recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
-from qedeploy.search.space.space import BudgetKind, SearchSpace
+from qedeploy.search.space.space import SearchSpace
 from qedeploy.search.space.space_builder import build_space
 
 TABLE_FILE = "latency-table.json"
@@ -42,8 +45,8 @@ class Request:
     profile_sha256: str
     recipe: Recipe
     space: SearchSpace
-    budgets: Mapping[BudgetKind, float]
-    budget_sources: Mapping[BudgetKind, str]
+    budgets: Budgets
+    budget_sources: Mapping[Budget, str]
 
     def document(self) -> dict[str, Any]:
         """Return the request as JSON-ready data: equal data means an equal search."""
@@ -60,9 +63,9 @@ class Request:
         return document
 
 
-def parse_overrides(texts: Iterable[str]) -> dict[BudgetKind, float]:
+def parse_overrides(texts: Iterable[str]) -> dict[Budget, float]:
     """Return the limits of texts such as `bitops=7.0G`; raises UserError for one that cannot be read, or a repeat."""
-    overrides: dict[BudgetKind, float] = {}
+    overrides: dict[Budget, float] = {}
     for text in texts:
         kind, limit = parse_budget(text)
         if kind in overrides:
@@ -71,10 +74,27 @@ def parse_overrides(texts: Iterable[str]) -> dict[BudgetKind, float]:
     return overrides
 
 
+def limits_of(budgets: Mapping[str, float | str] | Iterable[str]) -> dict[Budget, float]:
+    """Return the limits of texts such as `bitops=7.0G`, or of a mapping from names to `7.0G` or to numbers.
+
+    Numbers count operations, bytes, layers or seconds. Raises UserError for a name or a text that cannot be read.
+    """
+    if not isinstance(budgets, Mapping):
+        return parse_overrides(budgets)
+    return parse_overrides(f"{name}={_text_of(name, limit)}" for name, limit in budgets.items())
+
+
+def _text_of(name: str, limit: float | str) -> str:
+    if isinstance(limit, str):
+        return limit
+    # A bare number is no time for a person; here it counts seconds.
+    return f"{float(limit)!r}{'s' if name == LATENCY.name else ''}"
+
+
 def make_request(
     profile_name: str,
     recipe_name: str | None = None,
-    overrides: Mapping[BudgetKind, float] | None = None,
+    overrides: Budgets | None = None,
     resolution: int | None = None,
     latency_table: Path | None = None,
     *,
@@ -94,7 +114,7 @@ def make_request(
         recipe = dataclasses.replace(recipe, resolution=resolution)
     budgets = resolve_budgets(recipe, profile, overrides)
     latency = None
-    if latency_table is not None or need_latency or BudgetKind.LATENCY in budgets:
+    if latency_table is not None or need_latency or LATENCY in budgets:
         latency = _latency_model(profile, latency_table)
     space = build_space(recipe, profile, latency)
     if latency is not None:
@@ -125,7 +145,7 @@ def _table_document(table: LatencyTable) -> dict[str, Any]:
     return {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
 
 
-def _source(kind: BudgetKind, limit: float, recipe: Recipe, overrides: Mapping[BudgetKind, float]) -> str:
+def _source(kind: Budget, limit: float, recipe: Recipe, overrides: Budgets) -> str:
     if limit == overrides.get(kind):
         return "user"
     return "recipe" if kind not in overrides and limit == recipe.budgets.get(kind) else "profile"

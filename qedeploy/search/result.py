@@ -12,21 +12,26 @@ from typing import Any
 from qedeploy.errors import UserError
 from qedeploy.files import write_bytes, write_json, write_text
 from qedeploy.latency.table import write_table
-from qedeploy.network.costs import executed_bitops, structure_costs
-from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.lightnas import to_text
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.profiles.loader import FOLDER, profile_path
 from qedeploy.schema import read_json
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.request import TABLE_FILE, Request
-from qedeploy.search.score.score import bit_entropy, qe_score
-from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.space.space import SearchSpace
 
 FORMAT = "qedeploy-search/1"
 STRUCTURE_FILE = "structure.json"
 LIGHTNAS_FILE = "best_structure.txt"
 SEARCH_FILE = "search.json"
+MODEL_FILE = "model.pth"
+FRONT_FILE = "front.json"
+
+_DOCUMENTED = (FLOPS, BITOPS, EXECUTED_BITOPS, SIZE, LAYERS, PEAK_MEMORY)
 
 _BLIND_BELOW = 0.005
 """Nats between the best and the worst pair of a layer below which the score does not tell them apart."""
@@ -47,38 +52,11 @@ class SearchResult:
     evidence: Mapping[str, Any] | None = None
 
 
-def budget_costs(structure: Structure, space: SearchSpace) -> dict[BudgetKind, float]:
-    """Return every cost of `structure` that a budget can limit, by `network.costs` and the space's latency model."""
-    costs = structure_costs(structure)
-    executed = {
-        layer.name: space.executed[layer.category, layer.bits]
-        for layer in expand_layers(structure)
-        if layer.position is not Position.CLASSIFIER
-    }
-    found = {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: float(costs.layers),
-    }
-    if space.latency is not None:
-        found[BudgetKind.LATENCY] = space.latency.seconds(structure)
-    return found
-
-
-def keeps(structure: Structure, space: SearchSpace, budgets: Budgets) -> bool:
-    """Say whether `structure` keeps every limit, judged layer by layer."""
-    costs = budget_costs(structure, space)
-    return all(costs[kind] <= limit for kind, limit in budgets.items())
-
-
 def score_is_blind(space: SearchSpace) -> bool:
     """Say whether the widths of `space` leave the score unchanged, so that its quantization part is a constant."""
     spreads = []
-    for pairs in space.pairs.values():
-        entropies = [bit_entropy(bits, space.score) for bits in pairs]
+    for kind, pairs in space.pairs.items():
+        entropies = [space.score.pair_term(kind, bits) for bits in pairs]
         spreads.append(max(entropies) - min(entropies))
     return max(spreads) < _BLIND_BELOW
 
@@ -110,23 +88,18 @@ def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
     """Return search.json: settings, score, costs, structure; nothing that differs between equal runs."""
     costs = budget_costs(result.structure, request.space)
     document = {"format": FORMAT, **settings_document(request, result.method, result.settings)}
-    for kind, entry in document["budgets"].items():
-        entry["used"] = costs[BudgetKind(kind)]
-    document |= {
-        "evaluations": result.evaluations,
-        "score": qe_score(result.structure, request.recipe.score),
-        "flops": costs[BudgetKind.FLOPS],
-        "bitops": costs[BudgetKind.BITOPS],
-        "executed_bitops": costs[BudgetKind.EXECUTED_BITOPS],
-        "size_bytes": costs[BudgetKind.SIZE],
-        "layers": int(costs[BudgetKind.LAYERS]),
-        "peak_memory_bytes": costs[BudgetKind.PEAK_MEMORY],
-    }
-    if BudgetKind.LATENCY in costs:
-        document["latency_seconds"] = costs[BudgetKind.LATENCY]
+    for name, entry in document["budgets"].items():
+        entry["used"] = costs[budget_named(name)]
+    document |= {"evaluations": result.evaluations, "score": request.recipe.score.of(result.structure)}
+    document |= {budget.key: budget.figure(cost) for budget, cost in in_document_order(costs).items()}
     if result.evidence is not None:
         document["evidence"] = dict(result.evidence)
     return {**document, "structure": to_document(result.structure)}
+
+
+def in_document_order(costs: Mapping[Budget, float]) -> dict[Budget, float]:
+    """Return `costs` in the order in which search.json states them."""
+    return {budget: costs[budget] for budget in dict.fromkeys([*_DOCUMENTED, *costs]) if budget in costs}
 
 
 def write_result(folder: Path, request: Request, result: SearchResult) -> None:

@@ -12,7 +12,9 @@ from qedeploy.export.benchmark_cases import neutral_bits
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS
 from qedeploy.search.request import make_request
 from qedeploy.search.space.membership import outside
 
@@ -25,7 +27,7 @@ def blocks_of(request, count, seed=0):
 
 
 def shapes(subject):
-    named = shapes_of(subject.structure, 1)
+    named = shapes_of(structure_graph(subject.structure), 1)
     return [
         shape for name, shape in named.items() if name.rpartition(".")[0] in subject.blocks or name in subject.blocks
     ]
@@ -42,7 +44,7 @@ def test_a_short_run_meets_every_kernel_stride_and_size(request_):
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=map(str, REQUESTS))
 def test_blocks_are_those_of_networks_that_keep_the_budgets(request_):
-    limit = request_.budgets["bitops"] / 64 if "bitops" in request_.budgets else request_.budgets["flops"]
+    limit = request_.budgets[BITOPS] / 64 if BITOPS in request_.budgets else request_.budgets[FLOPS]
     space = request_.space
     for subject in blocks_of(request_, 80):
         (stage,) = subject.structure.stages
@@ -103,5 +105,5 @@ def test_the_blocks_of_structures_are_found_once_each():
     around = neutral_bits(request.profile)
     subjects = sampling.blocks_of([structure, structure], around)
     assert len(subjects) == len(set(subjects))
-    whole = {s for name, s in shapes_of(structure, 1).items() if name.startswith("stage")}
+    whole = {s for name, s in shapes_of(structure_graph(structure), 1).items() if name.startswith("stage")}
     assert whole == {shape for subject in subjects for shape in shapes(subject)}

@@ -18,10 +18,9 @@ from qedeploy.cli.verify import verify
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.audit.verification import read_claims
+from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
-from qedeploy.search.result import budget_costs
-from qedeploy.search.space.space import BudgetKind
 from tests.cli.console import qedeploy as run
 
 RECIPE = Path(qedeploy.__file__).parent / "search" / "recipes" / "mixed-7d0g.toml"
@@ -152,9 +151,9 @@ def test_a_consistent_claim_of_a_worse_structure_is_refuted(searched: Path, tmp_
     lie |= {"score": second["score"], "structure": to_document(structure)}
     names = {"size_bytes": "size", "peak_memory_bytes": "peak-memory", "executed_bitops": "executed-bitops"}
     for name in ("flops", "bitops", "layers", *names):
-        lie[name] = costs[BudgetKind(names.get(name, name))]
+        lie[name] = costs[budget_named(names.get(name, name))]
     for kind, entry in lie["budgets"].items():
-        entry["used"] = costs[BudgetKind(kind)]
+        entry["used"] = costs[budget_named(kind)]
     certificate = lie["evidence"]["certificate"]
     certificate |= {"score": second["score"], "upper_bound": second["score"] + 5e-10, "gap": 5e-10}
     (tmp_path / "search.json").write_text(json.dumps(lie))

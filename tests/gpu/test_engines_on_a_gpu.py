@@ -29,7 +29,7 @@ from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure
 
-pytestmark = pytest.mark.usefixtures("gpu_machine")
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu_machine")]
 
 CARRIED = Bits(weight=4, activation=4)
 STRUCTURES = {

@@ -10,7 +10,7 @@ from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import LayerKind, Position, expand_layers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.published import find_published, published_models
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.score.kinds.qe_score import qe_score
 
 
 def test_the_table_is_the_published_one():

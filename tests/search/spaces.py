@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
-from qedeploy.search.score.score import ScoreSettings, score_stages
+from qedeploy.search.score.kinds.qe_score import QeScore, score_stages
 from qedeploy.search.space.space import BitsPer, SearchSpace
 from tests.search.made_up_latency import MadeUpLatency
 
@@ -60,7 +60,7 @@ def make_space(
         executed=executed,
         head_channels=head_channels,
         classifier=Classifier(),
-        score=ScoreSettings(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
+        score=QeScore(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
         latency=latency,
     )
 

@@ -15,15 +15,16 @@ from qedeploy.latency import store
 from qedeploy.latency.table import Part, read_table, write_table
 from qedeploy.profiles.loader import load_profile
 from qedeploy.search.audit.verification import verify
+from qedeploy.search.costs.budgets.counted import LAYERS
+from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.result import result_folder, settings_document, write_result
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
-from qedeploy.search.space.space import BudgetKind
 from tests.search.made_up_latency import plausible_table
 
-LIMIT = {BudgetKind.LATENCY: 0.002}
+LIMIT = {LATENCY: 0.002}
 
 
 def no_model(path: Path):
@@ -80,7 +81,7 @@ def test_the_kept_table_is_taken_where_latency_is_asked_for_only(kept: Path, tab
 
 
 def test_a_recipes_own_latency_survives_its_document(kept: Path, table_file: Path) -> None:
-    recipe = replace(load_recipe("k1dwk1-224"), budgets={BudgetKind.LATENCY: 0.0008125, BudgetKind.LAYERS: 47.0})
+    recipe = replace(load_recipe("k1dwk1-224"), budgets={LATENCY: 0.0008125, LAYERS: 47.0})
     document = json.loads(json.dumps(recipe_to_document(recipe)))
     assert document["budgets"] == {"latency": "0.0008125 s", "layers": 47.0}
     assert recipe_from_document(document, name=recipe.name, source="recipe") == recipe

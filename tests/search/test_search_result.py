@@ -10,10 +10,12 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure_file import read_structures
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.request import make_request, parse_overrides
 from qedeploy.search.result import (
     SearchResult,
-    budget_costs,
     result_folder,
     score_is_blind,
     search_document,
@@ -21,8 +23,7 @@ from qedeploy.search.result import (
     write_result,
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
-from qedeploy.search.space.space import BudgetKind
-from qedeploy.search.terminal import warnings
+from qedeploy.search.warnings import warnings
 
 
 def made_by(structure):
@@ -35,7 +36,7 @@ def mixed(named_golden):
 
 
 def test_search_json_says_what_was_asked_and_what_it_costs(mixed, named_golden):
-    request = make_request("t4-int8", "mixed-7d0g", {BudgetKind.SIZE: 2.2e6})
+    request = make_request("t4-int8", "mixed-7d0g", {SIZE: 2.2e6})
     document = search_document(request, made_by(mixed))
     golden = named_golden["mixed7d0G"]
     assert document["score"] == pytest.approx(golden["score"], rel=1e-12)
@@ -52,8 +53,8 @@ def test_search_json_says_what_was_asked_and_what_it_costs(mixed, named_golden):
 
 def test_a_limit_of_the_device_is_named_as_such():
     request = make_request("stm32h743")
-    assert request.budget_sources[BudgetKind.PEAK_MEMORY] == "profile"
-    assert request.budget_sources[BudgetKind.EXECUTED_BITOPS] == "recipe"
+    assert request.budget_sources[PEAK_MEMORY] == "profile"
+    assert request.budget_sources[EXECUTED_BITOPS] == "recipe"
 
 
 def test_both_files_lead_back_to_the_structure(tmp_path, mixed):
@@ -64,7 +65,7 @@ def test_both_files_lead_back_to_the_structure(tmp_path, mixed):
 
 def test_a_folder_is_found_again_by_the_same_settings_only():
     folders = []
-    for seed, limits in ((1, {}), (1, {}), (2, {}), (1, {BudgetKind.SIZE: 1e6})):
+    for seed, limits in ((1, {}), (1, {}), (2, {}), (1, {SIZE: 1e6})):
         request = make_request("cpu-int8", None, limits)
         folders.append(result_folder(request, settings_document(request, "evolution", {"seed": seed})))
     assert folders[0] == folders[1]
@@ -92,7 +93,7 @@ def test_executed_costs_are_those_of_the_profile(mixed):
     request = make_request("t4-int8", "mixed-7d0g")
     costs = budget_costs(mixed, request.space)
     plain = budget_costs(mixed, make_request("any-bits", "mixed-7d0g").space)
-    assert plain[BudgetKind.EXECUTED_BITOPS] == plain[BudgetKind.BITOPS] == costs[BudgetKind.BITOPS]
+    assert plain[EXECUTED_BITOPS] == plain[BITOPS] == costs[BITOPS]
 
 
 def test_a_budget_given_twice_is_refused():

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qedeploy.bench.attribution.profiler_overhead import SHORTCUT, seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
 from qedeploy.bench.prediction.expected import Expectation, is_imported
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph
+from qedeploy.network.shortcuts import shortcuts
 from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from qedeploy.words import counted, listed
@@ -104,7 +105,7 @@ class Prediction:
 
 def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
-    measured = measured_layers(undisturbed(profile, median), expectation.structure, profile.names)
+    measured = measured_layers(undisturbed(profile, median), expectation.graph, profile.names)
     return Prediction(
         table=_described(expectation),
         predicted=expectation.seconds,
@@ -121,12 +122,12 @@ def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace:
     )
 
 
-def measured_layers(nodes: tuple[NodeTime, ...], structure: Structure, names: NodeNames) -> Mapping[str, float]:
-    """Return the seconds of each layer, those of a block's shortcut in its last one, as a latency model counts them."""
+def measured_layers(nodes: tuple[NodeTime, ...], graph: Graph, names: NodeNames) -> Mapping[str, float]:
+    """Return the seconds of each layer, those of a shortcut in the layer before it, as a latency model counts them."""
+    layers = {cut.name: cut.layer.name for cut in shortcuts(graph)}
     found: dict[str, float] = {}
-    for name, seconds in seconds_by_part(nodes, structure, names).items():
-        block, _, role = name.rpartition(".")
-        layer = f"{block}.project" if role == SHORTCUT else name
+    for name, seconds in seconds_by_part(nodes, graph, names).items():
+        layer = layers.get(name, name)
         found[layer] = found.get(layer, 0.0) + seconds
     return found
 

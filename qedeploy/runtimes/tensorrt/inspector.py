@@ -1,8 +1,8 @@
 """The engine inspector's JSON, of TensorRT 10 and of 11, as values: which layers an engine has and in what precision.
 
 10: `Bindings` are names and a tensor has `Format/Datatype`; 11: `I/O Tensors` are objects and a tensor has `Format`
-and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library: no live engine
-of either was at hand here.
+and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library; neither
+version's engines have been inspected live.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import numpy as np
 from qedeploy.network.structure import Block, Stage, Structure
 from qedeploy.search.audit.memory_states import Carry, block_carries, head_carry, no_burden
 from qedeploy.search.costs.peak_memory import block_memory
-from qedeploy.search.costs.terms import Array
-from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.problem import BlockShapes, Problem
+from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import bottleneck_channels
 
 
@@ -45,24 +45,25 @@ class Decisions:
         self.channels = [np.array(space.stem_channels), *[np.array(space.channels)] * len(space.strides)]
         self.states = (len(space.channels), len(space.kernels), len(space.ratios))
         self._weights, self._bonus = problem.score_weights
+        self._end = space.score.end_term
 
     def stem(self) -> Decision:
         """Return the choice of the stem's channels, shape [channels]."""
         channels = self.channels[0]
-        row = self._layer(self.problem.stem(channels), self.problem.stem_pairs, 0, channels.shape)
-        return Decision(score=row.score[:, 0] + self._bonus[0] * np.log(channels), costs=row.costs[..., 0])
+        row = self._layer(self.problem.stem(channels), 0, channels.shape)
+        return Decision(score=row.score[:, 0] + self._bonus[0] * self._end(channels), costs=row.costs[..., 0])
 
     def head(self) -> Decision:
         """Return the choice of the head's widths, shape [channels, pairs]."""
         channels = self.channels[-1]
-        row = self._layer(self.problem.head(channels), self.problem.head_pairs, -1, channels.shape)
-        score = row.score + self._bonus[-1] * np.log(self.problem.space.head_channels)
+        row = self._layer(self.problem.head(channels), -1, channels.shape)
+        score = row.score + self._bonus[-1] * self._end(np.array(self.problem.space.head_channels))
         return Decision(score=score, costs=row.costs, carry=head_carry(self.problem, channels))
 
     def first_block(self, stage: int, into: int) -> list[Decision]:
         """Return the decisions of a stage's first block behind `into` channels, shape [*states, choices]."""
         out = self.channels[stage + 1][:, None, None, None]
-        allowed = np.where(out >= into, self._bonus[stage + 1] * np.log(out), -np.inf)
+        allowed = np.where(out >= into, self._bonus[stage + 1] * self._end(out), -np.inf)
         first, *others = self._block(stage, into)
         return [replace(first, score=first.score + allowed), *others]
 
@@ -124,8 +125,7 @@ class Decisions:
             kernel=np.array(space.kernels)[:, None],
             ratio=np.array(space.ratios),
         )
-        rows = zip(blocks.layers, self.problem.block_pairs, strict=True)
-        layers = [self._layer(layer, pairs, stage + 1, self.states) for layer, pairs in rows]
+        layers = [self._layer(layer, stage + 1, self.states) for layer in blocks.layers]
         carries = block_carries(self.problem, blocks, self.states)
         if self.problem.widths_per_layer:
             fits = [self._may_fit(blocks, {position}) for position in range(3)]
@@ -154,10 +154,10 @@ class Decisions:
         held = block_memory(into, middle, out, blocks.stride, blocks.size, (*in_bytes, least))
         return np.asarray(held <= self.problem.peak_memory)
 
-    def _layer(self, layers: LayerShapes, pairs: Pairs, block: int, states: tuple[int, ...]) -> Decision:
-        entropy = np.broadcast_to(layers.terms.entropy, states)[..., None] + pairs.terms.entropy
+    def _layer(self, layers: SolverLayers, block: int, states: tuple[int, ...]) -> Decision:
+        entropy = np.broadcast_to(layers.entropy, states)[..., None] + layers.gains
         costs = np.zeros((len(self.problem.costs), *entropy.shape))
-        for number, cost in enumerate(self.problem.costs):
-            for shape, factor in cost.parts(layers, pairs):
-                costs[number] += np.asarray(shape)[..., None] * factor
+        for number, parts in enumerate(layers.costs):
+            for part in parts:
+                costs[number] += np.asarray(part.shape)[..., None] * part.factor
         return Decision(score=self._weights[block] * entropy, costs=costs)

@@ -25,7 +25,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.search.audit.checks import ROUNDING
 from qedeploy.search.audit.decisions import Decision, Decisions
 from qedeploy.search.audit.memory_states import stem_burden
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.space.layers import Array
 
 MOST_BEGINNINGS = 300_000
 """Beginnings of one depth after which the enumeration gives up: the claim is then neither confirmed nor refuted."""

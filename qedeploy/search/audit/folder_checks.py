@@ -13,13 +13,11 @@ from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document
 from qedeploy.schema import read_json
 from qedeploy.search.audit.checks import Check, equal
-from qedeploy.search.result import LIGHTNAS_FILE, STRUCTURE_FILE, budget_costs
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.costs.registry import Budgets, budget_costs, budget_named
+from qedeploy.search.result import FRONT_FILE, LIGHTNAS_FILE, MODEL_FILE, STRUCTURE_FILE
 from qedeploy.search.space.membership import outside
-from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.space.space import SearchSpace
 
-FRONT_FILE = "front.json"
-MODEL_FILE = "model.pth"
 _ENGINE_FILE, _PLAN_FILE = "engine.json", "engine.plan"
 
 ReadModel = Callable[[Path], Structure]
@@ -68,20 +66,20 @@ def _front(path: Path, space: SearchSpace, budgets: Budgets) -> Check:
     """Return whether each point is a structure of the space with the figures it states, within the other budgets."""
     try:
         document = read_json(path)
-        kind, points = BudgetKind(document["budget"]), document["points"]
+        kind, points = budget_named(document["budget"]), document["points"]
         for number, point in enumerate(points, start=1):
             structure = from_document(point["structure"], f"{path}: point {number}")
             costs = budget_costs(structure, space)
             fault = outside(structure, space)
-            if fault is None and not equal(point["score"], qe_score(structure, space.score)):
-                fault = f"scores {qe_score(structure, space.score):.12g}"
+            if fault is None and not equal(point["score"], space.score.of(structure)):
+                fault = f"scores {space.score.of(structure):.12g}"
             if fault is None and not equal(point["cost"], costs[kind]):
                 fault = f"costs {costs[kind]:.12g}"
-            broken = [str(other) for other, limit in budgets.items() if other is not kind and costs[other] > limit]
+            broken = [str(other) for other, limit in budgets.items() if other != kind and costs[other] > limit]
             if fault is not None or broken:
                 detail = fault or f"breaks {', '.join(broken)}"
                 return Check(claim=path.name, holds=False, detail=f"point {number}: {detail}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UserError) as error:
         return Check(claim=path.name, holds=False, detail=f"not as qedeploy writes it: {error!r}")
     return Check(claim=path.name, holds=True, detail=f"{len(points)} points have the figures they state")
 

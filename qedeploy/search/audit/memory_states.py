@@ -21,8 +21,8 @@ from qedeploy.search.costs.peak_memory import (
     project_memory,
     stem_memory,
 )
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.problem import BlockShapes, Problem
+from qedeploy.search.space.layers import Array
 
 Carry = Callable[[Array, Array, Array], Array]
 """Returns the burdens behind a choice, of the burdens before it, the states and the choices, one row each."""

@@ -21,29 +21,22 @@ from qedeploy.search.audit.checks import ROUNDING, Check, compared, equal
 from qedeploy.search.audit.decisions import Decisions
 from qedeploy.search.audit.enumeration import Enumeration, TooManyError, relax
 from qedeploy.search.audit.folder_checks import ReadModel, folder_checks
+from qedeploy.search.costs.budget import AdditiveBudget, Budget
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.methods import EVOLUTION, EXACT
 from qedeploy.search.request import TABLE_FILE
-from qedeploy.search.result import FORMAT, SEARCH_FILE, budget_costs
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.result import FORMAT, SEARCH_FILE, in_document_order
 from qedeploy.search.space.membership import outside
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe, recipe_names
-from qedeploy.search.space.space import BudgetKind, SearchSpace
+from qedeploy.search.space.space import SearchSpace
 from qedeploy.search.space.space_builder import build_space
 
-_METHODS = ("exact", "evolution")
-
-_COSTS = {
-    "flops": BudgetKind.FLOPS,
-    "bitops": BudgetKind.BITOPS,
-    "executed_bitops": BudgetKind.EXECUTED_BITOPS,
-    "size_bytes": BudgetKind.SIZE,
-    "layers": BudgetKind.LAYERS,
-    "peak_memory_bytes": BudgetKind.PEAK_MEMORY,
-    "latency_seconds": BudgetKind.LATENCY,
-}
+_METHODS = (EXACT, EVOLUTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +46,8 @@ class Claims:
     document: dict[str, Any]
     structure: Structure
     space: SearchSpace
-    budgets: dict[BudgetKind, float]
-    used: dict[BudgetKind, object]
+    budgets: dict[Budget, float]
+    used: dict[Budget, object]
     method: str
     evidence: dict[str, Any]
     recipe: Recipe
@@ -88,10 +81,10 @@ def read_claims(path: Path, profile: str | None) -> Claims:
         recipe_data = dict(document["recipe"])
         name = recipe_data.pop("name")
         device = document["profile"]["name"]
-        budgets = {BudgetKind(kind): float(entry["limit"]) for kind, entry in document["budgets"].items()}
-        used = {BudgetKind(kind): entry.get("used") for kind, entry in document["budgets"].items()}
+        budgets = {budget_named(kind): float(entry["limit"]) for kind, entry in document["budgets"].items()}
+        used = {budget_named(kind): entry.get("used") for kind, entry in document["budgets"].items()}
         method, evidence = str(document["method"]["name"]), dict(document.get("evidence") or {})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"{path}: recipe, profile, budgets, method or evidence: expected what `qedeploy search` writes: {error!r}"
         ) from error
@@ -102,7 +95,7 @@ def read_claims(path: Path, profile: str | None) -> Claims:
     device_file = profile_path(profile or (str(own.resolve()) if own.exists() else device))
     found, table = load_profile(str(device_file)), _latency_file(path, document)
     space = build_space(recipe, found, None if table is None else LatencyModel(read_table(table), found))
-    if BudgetKind.LATENCY in budgets and table is None:
+    if LATENCY in budgets and table is None:
         raise UserError(f"{path}: latency_table: expected the record of the table that latency is predicted from")
     structure = from_document(document.get("structure"), f"{path}: structure")
     return Claims(
@@ -174,8 +167,8 @@ def _membership(claims: Claims) -> Check:
 
 def _figures(claims: Claims) -> list[Check]:
     costs = budget_costs(claims.structure, claims.space)
-    score = qe_score(claims.structure, claims.space.score)
-    figures = {"score": score, **{name: costs[kind] for name, kind in _COSTS.items() if kind in costs}}
+    score = claims.space.score.of(claims.structure)
+    figures = {"score": score, **{budget.key: cost for budget, cost in in_document_order(costs).items()}}
     checks = [
         Check(
             claim=name,
@@ -193,7 +186,7 @@ def _figures(claims: Claims) -> list[Check]:
 
 
 def _bound(claims: Claims) -> list[Check]:
-    if claims.method != "exact" and "certificate" not in claims.evidence:
+    if claims.method != EXACT and "certificate" not in claims.evidence:
         return [Check(claim="no bound is claimed", holds=True, detail=f"{claims.method} searches without a proof")]
     certificate = _certificate(claims)
     problem = Problem.of(claims.space, claims.budgets)
@@ -227,7 +220,7 @@ def _certificate(claims: Claims) -> dict[str, Any]:
         found = dict(claims.evidence["certificate"])
         for key in ("score", "upper_bound", "gap", "relaxed_bound"):
             found[key] = float(found[key])
-        budgets = {kind.value for kind in claims.budgets if kind is not BudgetKind.PEAK_MEMORY}
+        budgets = {budget.name for budget in claims.budgets if isinstance(budget, AdditiveBudget)}
         for row in (found["multipliers"], *found["prices"]):
             if set(row) != budgets or not all(isinstance(price, int | float) for price in row.values()):
                 raise ValueError("a price for each budget is expected")
@@ -265,6 +258,6 @@ def _nothing_above(enumeration: Enumeration, upper: float) -> Check:
             f"{min(r.bound for r in enumeration.relaxations):.12g}",
         )
     if better is not None:
-        score = qe_score(better, enumeration.decisions.problem.space.score)
+        score = enumeration.decisions.problem.space.score.of(better)
         return Check(claim=claim, holds=False, detail=f"one scores {score:.12g}")
     return Check(claim=claim, holds=True, detail=f"{enumeration.looked_at} beginnings of structures, none can")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,22 +14,14 @@ import numpy as np
 
 from qedeploy.errors import UserError
 from qedeploy.latency.predictor import LatencyModel, Role
+from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.space.layers import Array, Layers, Place, block_places
 from qedeploy.search.space.space import SearchSpace, bottleneck_channels
+from qedeploy.search.space.space_layers import block_bits
 
 Index = tuple[Any, ...]
 """Index arrays that broadcast together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a layer stands; `size` is its nominal square input in pixels, `block_stride` that of its block."""
-
-    role: Role
-    stride: int
-    size: float
-    block_stride: int = 1
 
 
 class LayerTimes:
@@ -67,25 +58,19 @@ class LayerTimes:
             found = self._tables[place, pairs] = np.stack([*rows, np.zeros_like(rows[0])])
         return found
 
-    def index(
-        self,
-        role: Role,
-        in_channels: Array | int,
-        out_channels: Array | int,
-        kernel: Array | int = 1,
-        shortcut: Array | bool = False,
-    ) -> Index:
+    def index(self, layers: Layers) -> Index:
         """Return where layers of the space are in a table of their place: index arrays of the axes behind the first."""
+        in_channels, out_channels, role = layers.in_channels, layers.out_channels, layers.place.role
         match role:
             case Role.STEM:
                 return (self._width_at[out_channels],)
             case Role.EXPAND:
                 return self._width_at[in_channels], self._middle_at[out_channels]
             case Role.DEPTHWISE:
-                return self._kernel_at[kernel], self._middle_at[out_channels]
+                return self._kernel_at[layers.kernel], self._middle_at[out_channels]
             case Role.PROJECT:
                 ends = self._end_at[self._middle_at[in_channels], self._width_at[out_channels]]
-                return np.asarray(shortcut, np.intp), ends
+                return np.asarray(layers.shortcut, np.intp), ends
             case Role.HEAD:
                 return (self._width_at[in_channels],)
 
@@ -144,13 +129,18 @@ def constant_seconds(space: SearchSpace) -> float:
     return model.constant(space.head_channels, classifier.classes, math.ceil(size), classifier.bits)
 
 
-def block_places(stride: int, size: float) -> tuple[Place, Place, Place]:
-    """Return where the three layers of a block stand whose square input has `size` pixels."""
-    return (
-        Place(Role.EXPAND, 1, size),
-        Place(Role.DEPTHWISE, stride, size),
-        Place(Role.PROJECT, 1, size / stride, stride),
-    )
+def require_times(space: SearchSpace) -> None:
+    """Raise RequestError naming the first layers of `space` that its latency table has no times of."""
+    times, size = layer_times(space), float(space.resolution)
+    constant_seconds(space)
+    times.table(Place(Role.STEM, space.stem_stride, size), (space.stem_bits,))
+    size /= space.stem_stride
+    for stride, depths in zip(space.strides, space.depths, strict=True):
+        places = block_places(stride, size) + (block_places(1, size / stride) if max(depths) > 1 else ())
+        for place, pairs in zip(places, block_bits(space) * 2, strict=False):
+            times.table(place, pairs)
+        size /= stride
+    times.table(Place(Role.HEAD, 1, size), space.pairs[LayerCategory.HEAD])
 
 
 def _positions(values: Array) -> Array:

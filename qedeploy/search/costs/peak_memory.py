@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import SearchSpace
+from qedeploy.search.space.space_layers import IMAGE_CHANNELS
 
-IMAGE_CHANNELS = 3
 _BYTES_OUT = 1.0
 """What the head puts out is counted in bytes whatever its widths (the reference)."""
 

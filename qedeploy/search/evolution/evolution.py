@@ -17,10 +17,12 @@ import numpy as np
 from qedeploy.errors import UserError
 from qedeploy.executors import Workers, run_jobs, this_process
 from qedeploy.network.structure import Structure
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.costs.registry import Budgets
 from qedeploy.search.evolution.mutation import Mutator
 from qedeploy.search.evolution.population import Coding
-from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.space.budgets import in_order
+from qedeploy.search.space.layers import Array
+from qedeploy.search.space.space import SearchSpace
 
 MUTATIONS_PER_CHILD = 2
 CHUNK = 1024
@@ -84,7 +86,7 @@ class Evolution:
     def __init__(self, space: SearchSpace, budgets: Budgets, settings: EvolutionSettings) -> None:
         self.coding = Coding(space)
         self.settings = settings
-        self.budgets = {kind: budgets[kind] for kind in BudgetKind if kind in budgets}
+        self.budgets = in_order(budgets)
         self._mutator = Mutator(self.coding)
         # Odd multipliers from a fixed stream: the key of a structure is the same in every search.
         self._multipliers = np.random.Generator(np.random.Philox(1)).integers(

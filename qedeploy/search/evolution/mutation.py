@@ -13,8 +13,8 @@ import numpy as np
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.evolution.population import Coding
+from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import ROUND_CHANNELS
 
 CHANNEL_FACTORS = (2.0, 1.5, 1.25, 0.8, 0.6, 0.5)

@@ -14,9 +14,12 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Stage, Structure
-from qedeploy.search.costs.population_costs import Measures, Meter, Shapes, block_bits
-from qedeploy.search.costs.terms import Array
-from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.population import Shapes
+from qedeploy.search.costs.population_costs import Measures, Meter
+from qedeploy.search.space.layers import Array
+from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
+from qedeploy.search.space.space_layers import block_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +105,9 @@ class Coding:
             np.copyto(view.widths[:, block], view.widths[:, block - 1], where=depths <= block)
         return genes
 
-    def measure(self, genes: Array, kinds: Iterable[BudgetKind]) -> Measures:
-        """Return the score of the members of `genes` and their costs of `kinds`."""
-        return self._meter.measure(self.shapes(genes), kinds)
+    def measure(self, genes: Array, budgets: Iterable[Budget]) -> Measures:
+        """Return the score of the members of `genes` and their costs of `budgets`."""
+        return self._meter.measure(self.shapes(genes), budgets)
 
     def encode(self, structures: Sequence[Structure]) -> Array:
         """Return the genes of the members of the space nearest to `structures`, choice by choice, [genes, N]."""

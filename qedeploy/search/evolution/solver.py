@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass
 from qedeploy.errors import RequestError
 from qedeploy.executors import Workers, open_workers
 from qedeploy.network.structure import Structure
-from qedeploy.search.costs.lower_bounds import require_feasible
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.feasibility import require_feasible
+from qedeploy.search.costs.registry import Budgets, keeps
 from qedeploy.search.evolution.evolution import CHUNKS_PER_GENERATION, Evolution, EvolutionSettings, State
 from qedeploy.search.evolution.state_file import Checkpoint
-from qedeploy.search.result import SearchResult, budget_costs, keeps
-from qedeploy.search.space.budgets import format_budget
-from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.methods import EVOLUTION
+from qedeploy.search.result import SearchResult
+from qedeploy.search.space.space import SearchSpace
 
-METHOD = "evolution"
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -28,7 +29,11 @@ class Progress:
     evaluations: int
     total: int
     score: float
-    use: dict[BudgetKind, float]
+    use: dict[Budget, float]
+
+    def __str__(self) -> str:
+        use = ", ".join(f"{kind} {share:.1%}" for kind, share in self.use.items())
+        return f"best score {self.score:.3f}" + (f"; used of {use}" if use else "")
 
 
 Watch = Callable[[Progress], None]
@@ -63,7 +68,7 @@ def solve(
     with open_workers(processes, cluster) as opened:
         state = _run(evolution, state, opened, checkpoint, watch)
     return SearchResult(
-        method=METHOD,
+        method=EVOLUTION,
         settings=asdict(settings),
         structure=_best(evolution, state),
         evaluations=state.evaluations,
@@ -112,9 +117,8 @@ def _best(evolution: Evolution, state: State) -> Structure:
         if keeps(structure, space, evolution.budgets):
             return structure
     closest = evolution.coding.structure(members.genes[:, 0])
-    costs = budget_costs(closest, space)
     needs = ", ".join(
-        f"{kind} {format_budget(kind, costs[kind])} of {format_budget(kind, limit)}"
+        f"{kind} {kind.text(kind.cost(closest, space))} of {kind.text(limit)}"
         for kind, limit in evolution.budgets.items()
     )
     raise RequestError(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
-from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.fitting import behind_fits, choices_layer_by_layer, fill_layer_by_layer, inside_fits
 from qedeploy.search.exact.pricing import PricedLayer, maximum, price_block
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
+from qedeploy.search.space.layers import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
     priced = price_block(problem, blocks, prices)
     fixed = priced[1].fixed + priced[2].fixed + priced[0].fixed
     shape = np.broadcast_shapes(
-        fixed.shape, blocks.in_channels.shape, blocks.bottleneck.shape, blocks.layers[1].kernel.shape
+        fixed.shape, blocks.in_channels.shape, blocks.bottleneck.shape, blocks.layers[1].layers.kernel.shape
     )
     classes = len(problem.entries)
     best = np.full((classes, classes, *shape), -np.inf)
@@ -133,12 +133,12 @@ def _totals(problem: Problem, blocks: BlockShapes, row: Array, chosen: Array) ->
     weight = problem.score_weights[0][blocks.step + 1]
     score = np.zeros(row.size)
     costs = np.zeros((row.size, len(problem.costs)))
-    for position, (layers, pairs) in enumerate(zip(blocks.layers, problem.block_pairs, strict=True)):
-        entropy = _at(layers.terms.entropy, row) + pairs.terms.entropy[chosen[:, position]]
-        score += weight * entropy
-        for number, cost in enumerate(problem.costs):
-            for shape, factor in cost.parts(layers, pairs):
-                costs[:, number] += _at(shape, row) * factor[chosen[:, position]]
+    for position, layers in enumerate(blocks.layers):
+        pair = chosen[:, position]
+        score += weight * (_at(layers.entropy, row) + layers.gains[pair])
+        for number, parts in enumerate(layers.costs):
+            for part in parts:
+                costs[:, number] += _at(part.shape, row) * part.factor[pair]
     return {"score": score, "costs": costs}
 
 
@@ -146,12 +146,12 @@ def _at(values: Array, row: Array) -> Array:
     return np.asarray(values)[row] if np.ndim(values) else np.broadcast_to(values, row.shape)
 
 
-def layer_totals(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: float) -> tuple[Array, Array]:
+def layer_totals(problem: Problem, layers: SolverLayers, weight: float) -> tuple[Array, Array]:
     """Return score [layers, pairs] and costs [layers, pairs, costs] of one-dimensional `layers`."""
-    count = np.broadcast(layers.in_channels, layers.out_channels).size
-    score = weight * (np.broadcast_to(layers.terms.entropy, count)[:, None] + pairs.terms.entropy)
+    count = np.broadcast(layers.layers.in_channels, layers.layers.out_channels).size
+    score = weight * (np.broadcast_to(layers.entropy, count)[:, None] + layers.gains)
     costs = np.zeros((*score.shape, len(problem.costs)))
-    for number, cost in enumerate(problem.costs):
-        for shape, factor in cost.parts(layers, pairs):
-            costs[:, :, number] += np.atleast_1d(shape)[:, None] * factor
+    for number, parts in enumerate(layers.costs):
+        for part in parts:
+            costs[:, :, number] += np.atleast_1d(part.shape)[:, None] * part.factor
     return score, costs

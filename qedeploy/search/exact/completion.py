@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qedeploy.network.structure import Structure
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.blocks import best_values, layer_totals
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.pricing import price_layer
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
+from qedeploy.search.space.layers import Array
 
 STRIP = 16
 """Input widths handled at a time: their arrays stay in the processor's cache."""
@@ -30,6 +30,7 @@ class Grid:
 
     channels: tuple[Array, ...]
     strips: dict[int, list[tuple[slice, slice, Array, BlockShapes]]] = field(default_factory=dict, compare=False)
+    repeats: dict[int, BlockShapes] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, problem: Problem, every: int = 1) -> Grid:
@@ -85,8 +86,8 @@ def complete(problem: Problem, grid: Grid, prices: Prices) -> Completion:
 def stem_values(problem: Problem, channels: Array, prices: Prices) -> Array:
     """Return the value of each stem, shape [entry, channels], -inf where it does not fit before that entry."""
     weights, bonus = problem.score_weights
-    priced = price_layer(problem, problem.stem(channels), problem.stem_pairs, weights[0], prices)
-    value = priced.fixed + priced.value(0) + prices.score * bonus[0] * np.log(channels)
+    priced = price_layer(problem.stem(channels), weights[0], prices)
+    value = priced.fixed + priced.value(0) + prices.score * bonus[0] * problem.space.score.end_term(channels)
     return np.stack([np.where(stem_fits(problem, channels, width), value, -np.inf) for width in problem.entries])
 
 
@@ -105,14 +106,14 @@ def shapes_of_stage(problem: Problem, grid: Grid, step: int, rows: Array, column
 
 def channel_bonus(problem: Problem, step: int, channels: Array, prices: Prices) -> Array:
     """Return what the width of a stage itself adds to the value, where a score stage ends with it."""
-    found: Array = prices.score * problem.score_weights[1][step + 1] * np.log(channels)
+    found: Array = prices.score * problem.score_weights[1][step + 1] * problem.space.score.end_term(channels)
     return found
 
 
 def _head_values(problem: Problem, channels: Array, prices: Prices) -> Array:
     weights, bonus = problem.score_weights
-    score, costs = layer_totals(problem, problem.head(channels), problem.head_pairs, weights[-1])
-    value = prices.score * (score + bonus[-1] * np.log(problem.space.head_channels)) - costs @ prices.multipliers
+    score, costs = layer_totals(problem, problem.head(channels), weights[-1])
+    value = prices.score * (score + bonus[-1] * problem.head_end) - costs @ prices.multipliers
     value = np.where(head_fits(problem, channels), value, -np.inf)
     classes = np.array([problem.entry(bits) for bits in problem.head_pairs.bits])
     return np.stack([value[:, classes == c].max(axis=1, initial=-np.inf) for c in range(len(problem.entries))])
@@ -124,17 +125,11 @@ def _inside_values(problem: Problem, grid: Grid, step: int, prices: Prices, leav
     channels = grid.channels[step + 1]
     shape = (len(problem.entries), channels.size, len(space.kernels), len(space.ratios))
     leaving = np.broadcast_to(leave[:, :, None, None], shape)
-    again = problem.blocks(
-        step,
-        first=False,
-        in_channels=channels[:, None, None],
-        out_channels=channels[:, None, None],
-        kernel=np.array(space.kernels)[:, None],
-        ratio=np.array(space.ratios),
-    )
     depths = space.depths[step]
+    repeat = np.array(-np.inf)
     # Where no block is repeated, a latency table need not have the times of one.
-    repeat = best_values(problem, again, prices) if max(depths) > 1 else np.array(-np.inf)
+    if max(depths) > 1:
+        repeat = best_values(problem, _repeated_blocks(problem, grid, step), prices)
     found = [np.full(shape, -np.inf) for _ in range(max(depths) + 1)]
     for depth in range(max(depths), 0, -1):
         if depth in depths:
@@ -142,6 +137,21 @@ def _inside_values(problem: Problem, grid: Grid, step: int, prices: Prices, leav
         if depth < max(depths):
             found[depth] = np.maximum(found[depth], (repeat + found[depth + 1]).max(axis=1))
     return tuple(found)
+
+
+def _repeated_blocks(problem: Problem, grid: Grid, step: int) -> BlockShapes:
+    """Return the further blocks of a stage, shape [channels, kernel, ratio]."""
+    if step not in grid.repeats:
+        space, channels = problem.space, grid.channels[step + 1][:, None, None]
+        grid.repeats[step] = problem.blocks(
+            step,
+            first=False,
+            in_channels=channels,
+            out_channels=channels,
+            kernel=np.array(space.kernels)[:, None],
+            ratio=np.array(space.ratios),
+        )
+    return grid.repeats[step]
 
 
 def _stage_values(problem: Problem, grid: Grid, step: int, prices: Prices, inside: Array) -> Array:

@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 
 from qedeploy.network.structure import Structure
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.completion import Completion, Grid, complete
 from qedeploy.search.exact.label_setting import Walk
 from qedeploy.search.exact.labels import Selector
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.problem import Prices, Problem
+from qedeploy.search.space.layers import Array
 
 MAX_STEPS = 60
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.labels import Labels
 from qedeploy.search.exact.problem import BlockShapes
+from qedeploy.search.space.layers import Array
 
 CHUNK = 1 << 19
 """Pairs of a label and a choice that are looked at in one go."""

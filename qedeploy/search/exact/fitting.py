@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from qedeploy.search.costs.peak_memory import depthwise_memory, expand_memory, head_memory, project_memory, stem_memory
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.pricing import PricedLayer, maximum
 from qedeploy.search.exact.problem import BlockShapes, Problem
+from qedeploy.search.space.layers import Array
 
 
 def inside_fits(problem: Problem, blocks: BlockShapes, activations: tuple[int, int, int]) -> Array:
@@ -36,7 +36,7 @@ def stem_fits(problem: Problem, channels: Array, following: int) -> Array:
 
 def head_fits(problem: Problem, channels: Array) -> Array:
     """Say where the head keeps the peak memory, shape [channels, pairs]."""
-    activations = np.array([bits.activation for bits in problem.head_pairs.bits])
+    activations = problem.head_pairs.activation
     if problem.peak_memory is None:
         return np.ones((channels.size, activations.size), bool)
     return head_memory(problem.space, problem.sizes[-1], channels[:, None], activations / 8) <= problem.peak_memory

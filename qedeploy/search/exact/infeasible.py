@@ -7,13 +7,12 @@ from collections.abc import Sized
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.search.costs.lower_bounds import require_feasible
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.exact.completion import Grid, complete
-from qedeploy.search.exact.costs import AdditiveCost
+from qedeploy.search.exact.costs import Limit
 from qedeploy.search.exact.problem import Prices, Problem
-from qedeploy.search.space.space import BudgetKind
-from qedeploy.units import format_duration
+from qedeploy.search.space.layers import Array
+from qedeploy.units import Quantity, format_duration
 
 MARGIN = 1e-9
 """A limit counts as broken when it is by more than this share: less is rounding."""
@@ -57,8 +56,8 @@ def refuse_exhausted(problem: Problem, found: Sized, labels: int) -> None:
         )
 
 
-def _shown(cost: AdditiveCost) -> str:
-    return format_duration(cost.limit) if cost.name == BudgetKind.LATENCY else f"{cost.limit:.12g}"
+def _shown(cost: Limit) -> str:
+    return format_duration(cost.limit) if cost.budget.quantity is Quantity.DURATION else f"{cost.limit:.12g}"
 
 
 def _least(problem: Problem, grid: Grid, prices: Array) -> float:

@@ -8,13 +8,13 @@ from math import prod
 import numpy as np
 
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.blocks import Choices, best_values, choices_within, layer_totals
 from qedeploy.search.exact.completion import Grid, channel_bonus, shapes_of_stage
 from qedeploy.search.exact.extension import Arcs, Candidates, chunks, taken_choices
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.labels import Labels, Selector, Trail
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import bottleneck_channels
 
 
@@ -78,8 +78,8 @@ class Walk:
     def _stems(self) -> Labels:
         problem, channels = self.problem, self.grid.channels[0]
         weights, bonus = problem.score_weights
-        score, costs = layer_totals(problem, problem.stem(channels), problem.stem_pairs, weights[0])
-        score = score[:, 0] + bonus[0] * np.log(channels)
+        score, costs = layer_totals(problem, problem.stem(channels), weights[0])
+        score = score[:, 0] + bonus[0] * problem.space.score.end_term(channels)
         fits = np.stack([stem_fits(problem, channels, width) for width in problem.entries])
         entry, number = np.nonzero(fits)
         node = entry * channels.size + number
@@ -112,8 +112,8 @@ class Walk:
     def _heads(self, labels: Labels) -> Labels:
         problem, channels = self.problem, self.grid.channels[-1]
         weights, bonus = problem.score_weights
-        score, costs = layer_totals(problem, problem.head(channels), problem.head_pairs, weights[-1])
-        score += bonus[-1] * np.log(problem.space.head_channels)
+        score, costs = layer_totals(problem, problem.head(channels), weights[-1])
+        score += bonus[-1] * problem.head_end
         fits = head_fits(problem, channels)
         parts = []
         for pair, bits in enumerate(problem.head_pairs.bits):
@@ -178,7 +178,8 @@ class Walk:
         shapes = (out.size, len(space.kernels), len(space.ratios))
         node = np.ravel_multi_index((following, *numbers.T), (len(problem.entries), *shapes))
         follow = np.stack([c.inside[step][depth].ravel()[node] for c in self.selector.completions])
-        bonus = problem.score_weights[1][step + 1] * np.log(channels) if into is not None else np.zeros(source.size)
+        weight = problem.score_weights[1][step + 1]
+        bonus = weight * problem.space.score.end_term(channels) if into is not None else np.zeros(source.size)
         moves = numbers if into is not None else np.full_like(numbers, -1)
         return Arcs(
             source=source, node=node, numbers=moves, follow=follow, blocks=blocks, bonus=bonus,

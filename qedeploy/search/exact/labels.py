@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
 from qedeploy.search.exact.completion import Completion
+from qedeploy.search.space.layers import Array
 
 SLACK = 1e-12
 """Relative rounding of a sum of costs: labels may exceed a limit by this much, structures are judged exactly."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
+from qedeploy.search.space.layers import Array
 
 MAX_PIVOTS = 500
 TOLERANCE = 1e-10

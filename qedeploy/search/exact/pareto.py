@@ -18,12 +18,12 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.executors import open_workers, run_jobs
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
-from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.registry import Budgets
 from qedeploy.search.exact.certificate import CLOSED, Status
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
-from qedeploy.search.result import budget_costs
-from qedeploy.search.space.space import BudgetKind, Budgets, SearchSpace
+from qedeploy.search.space.space import SearchSpace
 
 WAVE = 4
 """Gaps that are looked into at once: more would spend points where fewer are needed."""
@@ -51,7 +51,7 @@ class Point:
 class Front:
     """Points by rising cost; `whole` says that there are no others, `interrupted` that Ctrl-C left some unsought."""
 
-    kind: BudgetKind
+    kind: Budget
     points: tuple[Point, ...]
     whole: bool
     interrupted: bool = False
@@ -62,13 +62,13 @@ class Front:
             {"cost": p.cost, "score": p.score, "upper_bound": p.upper_bound, "structure": to_document(p.structure)}
             for p in self.points
         ]
-        return {"format": "qedeploy-front/1", "budget": self.kind.value, "whole": self.whole, "points": points}
+        return {"format": "qedeploy-front/1", "budget": self.kind.name, "whole": self.whole, "points": points}
 
 
 def front(
     space: SearchSpace,
     budgets: Budgets,
-    kind: BudgetKind,
+    kind: Budget,
     *,
     points: int,
     workers: int = 1,
@@ -81,9 +81,9 @@ def front(
     with the points so far. Raises RequestError where nothing fits at all, KeyboardInterrupt where Ctrl-C came before
     its two ends were found.
     """
-    search = _Search(space, {other: limit for other, limit in budgets.items() if other is not kind}, kind)
+    search = _Search(space, {other: limit for other, limit in budgets.items() if other != kind}, kind)
     last = _best(space, budgets, kind)
-    first, exact = _first(search, minimum_cost(space, kind), last)
+    first, exact = _first(search, kind.least(space), last)
     found = {first.cost: first, last.cost: last}
     settled: dict[float, bool] = {}
     interrupted = False
@@ -114,7 +114,7 @@ class _Search:
 
     space: SearchSpace
     others: Budgets
-    kind: BudgetKind
+    kind: Budget
 
     def best(self, limit: float) -> Point | None:
         """Return the best structure at a limit, None where nothing fits; UndecidedError where neither is known."""
@@ -168,13 +168,13 @@ def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
     return found, False
 
 
-def _best(space: SearchSpace, budgets: Budgets, kind: BudgetKind) -> Point:
+def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> Point:
     solution = solve(Problem.of(space, budgets))
     if solution.certificate.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     best = solution.found[0]
     return Point(
-        cost=budget_costs(best.structure, space)[kind],
+        cost=kind.cost(best.structure, space),
         score=best.score,
         upper_bound=solution.certificate.upper_bound,
         structure=best.structure,

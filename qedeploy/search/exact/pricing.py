@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.search.costs.terms import Array
-from qedeploy.search.exact.costs import LayerShapes, Pairs
+from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
+from qedeploy.search.space.layers import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,30 +26,27 @@ class PricedLayer:
         return sum(some, start=np.asarray(self.gain[pair]))
 
 
-def price_layer(problem: Problem, layers: LayerShapes, pairs: Pairs, weight: float, prices: Prices) -> PricedLayer:
-    """Return the value of `layers` whose entropy counts `weight` times in the score."""
-    fixed = prices.score * weight * layers.terms.entropy
+def price_layer(layers: SolverLayers, weight: float, prices: Prices) -> PricedLayer:
+    """Return the value of `layers` that count `weight` times in the score."""
+    worth = prices.score * weight
+    fixed = worth * layers.entropy
     varying: dict[int, tuple[Array, Array]] = {}
-    for cost, multiplier in zip(problem.costs, prices.multipliers, strict=True):
+    for parts, multiplier in zip(layers.costs, prices.multipliers.tolist(), strict=True):
         if multiplier == 0:
             continue
-        for shape, factor in cost.parts(layers, pairs):
-            if np.all(factor == factor[0]):
-                fixed = fixed - (multiplier * factor[0]) * shape
+        for part in parts:
+            if part.uniform:
+                fixed = fixed - (multiplier * part.factor[0]) * part.shape
             else:
-                _, collected = varying.get(id(shape), (shape, 0.0))
-                varying[id(shape)] = shape, collected - multiplier * factor
-    gain = prices.score * weight * pairs.terms.entropy
-    return PricedLayer(fixed=fixed, gain=gain, varying=tuple(varying.values()))
+                _, collected = varying.get(id(part.shape), (part.shape, 0.0))
+                varying[id(part.shape)] = part.shape, collected - multiplier * part.factor
+    return PricedLayer(fixed=fixed, gain=worth * layers.gains, varying=tuple(varying.values()))
 
 
 def price_block(problem: Problem, blocks: BlockShapes, prices: Prices) -> tuple[PricedLayer, PricedLayer, PricedLayer]:
     """Return the value of the three layers of `blocks`."""
     weight = problem.score_weights[0][blocks.step + 1]
-    expand, depthwise, project = (
-        price_layer(problem, layers, pairs, weight, prices)
-        for layers, pairs in zip(blocks.layers, problem.block_pairs, strict=True)
-    )
+    expand, depthwise, project = (price_layer(layers, weight, prices) for layers in blocks.layers)
     return expand, depthwise, project
 
 

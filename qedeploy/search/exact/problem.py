@@ -9,16 +9,15 @@ from itertools import product
 
 import numpy as np
 
-from qedeploy.latency.predictor import Role
-from qedeploy.network.layers import LayerCategory
+from qedeploy.errors import RequestError
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.search.costs.layer_times import Place, block_places
-from qedeploy.search.costs.population_costs import BLOCK_KINDS, block_bits
-from qedeploy.search.costs.terms import Array, block_terms, convolution_terms, space_pair_terms
-from qedeploy.search.exact.costs import AdditiveCost, CountedCost, LatencyCost, LayerShapes, Pairs
-from qedeploy.search.result import keeps
-from qedeploy.search.score.score import ScoreSettings, score_weights
-from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind, Budgets, SearchSpace
+from qedeploy.search.costs.budget import AdditiveBudget
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.registry import Budgets, keeps
+from qedeploy.search.exact.costs import Limit, SolverLayers, bring_terms
+from qedeploy.search.space.layers import Array, Layers, Pairs
+from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, SearchSpace
+from qedeploy.search.space.space_layers import SpaceLayers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class WidthGroup:
 class BlockShapes:
     """Inverted bottlenecks as arrays that broadcast together; the shape is that of the broadcast."""
 
-    layers: tuple[LayerShapes, LayerShapes, LayerShapes]
+    layers: tuple[SolverLayers, SolverLayers, SolverLayers]
     step: int
     stride: int
     size: float
@@ -54,17 +53,17 @@ class BlockShapes:
     @property
     def in_channels(self) -> Array:
         """Channels that enter the block."""
-        return self.layers[0].in_channels
+        return self.layers[0].layers.in_channels
 
     @property
     def bottleneck(self) -> Array:
         """Channels of the depthwise layer."""
-        return self.layers[1].out_channels
+        return self.layers[1].layers.out_channels
 
     @property
     def out_channels(self) -> Array:
         """Channels that leave the block."""
-        return self.layers[2].out_channels
+        return self.layers[2].layers.out_channels
 
 
 @dataclass(frozen=True)
@@ -76,22 +75,26 @@ class Problem:
 
     space: SearchSpace
     budgets: Budgets
-    costs: tuple[AdditiveCost, ...]
+    costs: tuple[Limit, ...]
 
     @classmethod
     def of(cls, space: SearchSpace, budgets: Budgets) -> Problem:
-        """Return the problem of `space` under `budgets`."""
-        costs: list[AdditiveCost] = [
-            LatencyCost(limit=limit, space=space) if kind is BudgetKind.LATENCY else CountedCost(kind=kind, limit=limit)
-            for kind, limit in budgets.items()
-            if kind is not BudgetKind.PEAK_MEMORY
-        ]
+        """Return the problem of `space` under `budgets`; raises RequestError for one that the solver cannot keep."""
+        costs = []
+        for budget, limit in budgets.items():
+            if isinstance(budget, AdditiveBudget):
+                costs.append(Limit(budget=budget, limit=limit, constant=budget.constant(space)))
+            elif budget != PEAK_MEMORY:
+                raise RequestError(
+                    f"budget {budget}: the exact method needs budgets that add up over layers, and this one does not: "
+                    "search with --method evolution"
+                )
         return cls(space, dict(budgets), tuple(costs))
 
     @property
     def peak_memory(self) -> float | None:
         """The most bytes of activations that may be alive at once, None without a limit."""
-        return self.budgets.get(BudgetKind.PEAK_MEMORY)
+        return self.budgets.get(PEAK_MEMORY)
 
     @cached_property
     def limits(self) -> Array:
@@ -101,36 +104,32 @@ class Problem:
     @cached_property
     def score_weights(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """For stem, stages and head: how often an entropy counts in the score, and the weight of ln(out channels)."""
-        strides = (self.space.stem_stride, *self.space.strides, 1)
-        return score_weights(strides, self.space.score.stage_ratios)
+        return self.space.score.weights((self.space.stem_stride, *self.space.strides, 1))
 
     @cached_property
+    def head_end(self) -> float:
+        """What the channels of the head add to the score."""
+        return float(self.space.score.end_term(np.array(self.space.head_channels)))
+
+    @cached_property
+    def made(self) -> SpaceLayers:
+        """The layers of the space."""
+        return SpaceLayers(self.space)
+
+    @property
     def sizes(self) -> tuple[float, ...]:
         """Nominal input size in pixels of each stage, then of the head."""
-        size = self.space.resolution / self.space.stem_stride
-        found = [size]
-        for stride in self.space.strides:
-            size /= stride
-            found.append(size)
-        return tuple(found)
+        return self.made.sizes
 
-    @cached_property
+    @property
     def block_pairs(self) -> tuple[Pairs, Pairs, Pairs]:
         """The pairs of a block's expand, depthwise and project layer."""
-        expand, depthwise, project = (
-            self._pairs(kind, bits) for kind, bits in zip(BLOCK_KINDS, block_bits(self.space), strict=True)
-        )
-        return expand, depthwise, project
+        return self.made.block_pairs
 
-    @cached_property
+    @property
     def head_pairs(self) -> Pairs:
         """The pairs of the head."""
-        return self._pairs(LayerCategory.HEAD, self.space.pairs[LayerCategory.HEAD])
-
-    @cached_property
-    def stem_pairs(self) -> Pairs:
-        """The one pair of the stem."""
-        return self._pairs(LayerCategory.STEM, (self.space.stem_bits,))
+        return self.made.head_pairs
 
     @cached_property
     def entries(self) -> tuple[int, ...]:
@@ -176,32 +175,19 @@ class Problem:
         self, step: int, *, first: bool, in_channels: Array, out_channels: Array, kernel: Array, ratio: Array
     ) -> BlockShapes:
         """Return blocks of stage `step` (from 0): its `first` one, or a repeat, whose channels do not change."""
-        stride = self.space.strides[step] if first else 1
-        size = self.sizes[step] if first else self.sizes[step + 1]
-        bottleneck = _bottlenecks(out_channels, ratio)
-        terms = block_terms(in_channels, bottleneck, out_channels, kernel, stride, size, self.space.score)
-        one, no = np.array(1), np.array(False)
-        rows = (
-            (in_channels, bottleneck, one, no),
-            (bottleneck, bottleneck, kernel, no),
-            (bottleneck, out_channels, one, np.equal(in_channels, out_channels)),
-        )
-        expand, depthwise, project = (
-            LayerShapes(in_channels=i, out_channels=o, kernel=k, place=place, terms=term, shortcut=added)
-            for (i, o, k, added), place, term in zip(rows, block_places(stride, size), terms, strict=True)
-        )
-        return BlockShapes(layers=(expand, depthwise, project), step=step, stride=stride, size=size)
+        middle = _bottlenecks(out_channels, ratio)
+        made = self.made.block(step, first=first, into=in_channels, middle=middle, out=out_channels, kernel=kernel)
+        expand, depthwise, project = map(self._with_terms, made)
+        place = made[1].place
+        return BlockShapes(layers=(expand, depthwise, project), step=step, stride=place.stride, size=place.size)
 
-    def stem(self, channels: Array) -> LayerShapes:
+    def stem(self, channels: Array) -> SolverLayers:
         """Return stems of these widths."""
-        space = self.space
-        place = Place(Role.STEM, space.stem_stride, float(space.resolution))
-        return _convolution(np.array(3), channels, space.stem_kernel, place, space.score)
+        return self._with_terms(self.made.stem(channels))
 
-    def head(self, channels: Array) -> LayerShapes:
+    def head(self, channels: Array) -> SolverLayers:
         """Return heads that read these channels."""
-        place = Place(Role.HEAD, 1, self.sizes[-1])
-        return _convolution(channels, np.array(self.space.head_channels), 1, place, self.space.score)
+        return self._with_terms(self.made.head(channels))
 
     def satisfied(self, structure: Structure) -> bool:
         """Say whether a structure keeps every limit, judged layer by layer."""
@@ -214,7 +200,7 @@ class Problem:
 
     def _useful(self, allowed: Sequence[Array]) -> tuple[Array, Array, Array]:
         # Widths that cost no less and score no more than others, whatever the shape, are never needed.
-        gains = [pairs.terms.entropy for pairs in self.block_pairs]
+        gains = [self.gains(pairs) for pairs in self.block_pairs]
         some = self.blocks(
             0,
             first=True,
@@ -223,7 +209,7 @@ class Problem:
             kernel=np.array(self.space.kernels[0]),
             ratio=np.array(self.space.ratios[0]),
         )
-        factors = [self._factors(layers, pairs) for layers, pairs in zip(some.layers, self.block_pairs, strict=True)]
+        factors = [_factors(layers) for layers in some.layers]
         if self.widths_per_layer:
             chosen = [np.flatnonzero(mask) for mask in allowed]
             rows = zip(chosen, gains, factors, strict=True)
@@ -233,25 +219,24 @@ class Problem:
         index = index[_undominated(np.sum(gains, axis=0)[index], np.concatenate(factors)[:, index])]
         return index, index, index
 
-    def _factors(self, layers: LayerShapes, pairs: Pairs) -> Array:
-        parts = [factor for cost in self.costs for _, factor in cost.parts(layers, pairs)]
-        return np.array(parts).reshape(len(parts), len(pairs.bits))
+    def gains(self, pairs: Pairs) -> Array:
+        """Return what each of `pairs` adds to the score, [pairs]."""
+        if id(pairs) not in self._gains:
+            terms = [self.space.score.pair_term(pairs.kind, bits) for bits in pairs.bits]
+            self._gains[id(pairs)] = np.array(terms)
+        return self._gains[id(pairs)]
 
-    def _pairs(self, kind: LayerCategory, bits: tuple[Bits, ...]) -> Pairs:
-        return Pairs(bits=bits, terms=space_pair_terms(self.space, kind, bits))
+    @cached_property
+    def _gains(self) -> dict[int, Array]:
+        return {}
+
+    def _with_terms(self, layers: Layers) -> SolverLayers:
+        return bring_terms(self.space, self.costs, layers, self.gains(layers.pairs))
 
 
-def _convolution(
-    in_channels: Array, out_channels: Array, kernel: int, place: Place, settings: ScoreSettings
-) -> LayerShapes:
-    terms = convolution_terms(in_channels, out_channels, kernel, place.stride, place.size, settings)
-    return LayerShapes(
-        in_channels=in_channels,
-        out_channels=out_channels,
-        kernel=np.array(kernel),
-        place=place,
-        terms=terms,
-    )
+def _factors(layers: SolverLayers) -> Array:
+    factors = [part.factor for parts in layers.costs for part in parts]
+    return np.array(factors).reshape(len(factors), layers.gains.size)
 
 
 def _bottlenecks(out_channels: Array, ratio: Array) -> Array:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import to_document
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.registry import all_budgets, budget_named
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
+from qedeploy.search.methods import EXACT
 from qedeploy.search.request import Request
 from qedeploy.search.result import SearchResult
-from qedeploy.search.space.space import BudgetKind
 
-METHOD = "exact"
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where an exact search stands: the best score so far, what none can exceed, labels (partial structures) kept."""
+
+    score: float
+    upper_bound: float
+    labels: int
+
+    def __str__(self) -> str:
+        best = f"best score {self.score:.4f}" if self.score > float("-inf") else "nothing yet"
+        return f"{best}, none above {self.upper_bound:.4f}; {self.labels:,} labels"
 
 
 def search_exactly(
@@ -30,7 +44,7 @@ def search_exactly(
             {"score": found.score, "structure": to_document(found.structure)} for found in others
         ]
     result = SearchResult(
-        method=METHOD,
+        method=EXACT,
         settings=method_settings(count),
         structure=best.structure,
         evaluations=solution.certificate.labels,
@@ -39,11 +53,12 @@ def search_exactly(
     return result, solution
 
 
-def front_kind(text: str) -> BudgetKind:
+def front_budget(text: str) -> Budget:
     """Return the budget that a front is asked for; raises UserError naming those there are."""
-    if text not in set(BudgetKind):
-        raise UserError(f"--pareto {text}: expected one of {', '.join(BudgetKind)}")
-    return BudgetKind(text)
+    try:
+        return budget_named(text)
+    except UserError as error:
+        raise UserError(f"--pareto {text}: expected one of {', '.join(map(str, all_budgets()))}") from error
 
 
 def method_settings(count: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from qedeploy.errors import RequestError
 from qedeploy.network.structure import Structure
-from qedeploy.search.costs.lower_bounds import require_feasible
+from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.exact.certificate import CLOSED, Certificate, Status
 from qedeploy.search.exact.completion import Completion, Grid, complete
 from qedeploy.search.exact.dual import Dual
@@ -18,7 +18,7 @@ from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, ref
 from qedeploy.search.exact.label_setting import Walk
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
-from qedeploy.search.score.score import qe_score, require_additive
+from qedeploy.search.score.score import require_additive
 
 FIRST_DEPTH = 0.05
 FIRST_WIDTH = 2000
@@ -235,7 +235,7 @@ class Search:
         if not self.problem.satisfied(structure):
             return False
         key = shape_of(structure) if self.count > 1 else None
-        score = qe_score(structure, self.problem.space.score)
+        score = self.problem.space.score.of(structure)
         if key not in self.best or self.best[key].score < score:
             self.best[key] = Found(structure=structure, score=score)
         if len(self.best) > self.count:

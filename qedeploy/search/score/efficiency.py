@@ -6,7 +6,7 @@ import math
 
 from qedeploy.network.layers import Position, expand_layers
 from qedeploy.network.structure import Structure
-from qedeploy.search.score.score import score_stages
+from qedeploy.search.score.kinds.qe_score import score_stages
 
 
 def efficient_score(structure: Structure) -> float:

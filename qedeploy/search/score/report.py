@@ -21,7 +21,7 @@ from qedeploy.network.structure import MAX_BITS, Structure
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.score.efficiency import efficient_score
 from qedeploy.search.score.entropy import quantized_deviation
-from qedeploy.search.score.score import ScoreSettings, layer_entropy, qe_score
+from qedeploy.search.score.kinds.qe_score import QeScore
 
 BLIND_BELOW = 1e-3
 """Nats a layer: widths whose entropies are closer than this are the same width to the score."""
@@ -45,7 +45,7 @@ class ScoreReport:
 
     source: str
     structure: Structure
-    settings: ScoreSettings
+    settings: QeScore
     score: float
     costs: Costs
     executed_bitops: float | None
@@ -53,14 +53,14 @@ class ScoreReport:
 
 
 def score_report(
-    structure: Structure, source: str, settings: ScoreSettings = ScoreSettings(), profile: Profile | None = None
+    structure: Structure, source: str, settings: QeScore = QeScore(), profile: Profile | None = None
 ) -> ScoreReport:
     """Return score and costs of `structure`; with a profile also the BitOps its device executes.
 
     Raises UserError for settings that do not fit the structure, RequestError where the profile lacks a layer's widths.
     """
     try:
-        score = qe_score(structure, settings)
+        score = settings.of(structure)
         layers = expand_layers(structure)
         executed = profile.executed_bits(layers) if profile else {}
     except UserError as error:
@@ -73,7 +73,7 @@ def score_report(
         reports.append(
             LayerReport(
                 layer=layer,
-                entropy=layer_entropy(layer, settings) if inside else None,
+                entropy=settings.layer_entropy(layer) if inside else None,
                 bitops=BITOPS_PER_FLOP * layer_flops(layer) if inside else None,
                 executed_bitops=BITOPS_PER_FLOP * layer_flops(layer, executed[layer.name])
                 if inside and profile

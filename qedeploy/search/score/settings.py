@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from qedeploy.errors import UserError
-from qedeploy.search.score.score import ScoreKind, ScoreSettings
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore
 
 
 def score_settings(
@@ -13,10 +14,10 @@ def score_settings(
     sigma_weight: float,
     sigma_activation: float,
     stage_ratios: str,
-    kind: ScoreKind = ScoreKind.MADNAS,
+    kind: str = QeScore.name,
     alpha1: float = 1.0,
     alpha2: float = 1.0,
-) -> ScoreSettings:
+) -> QeScore:
     """Return the settings; raises UserError naming the option for what is not positive or not a list of numbers."""
     for option, sigma in (("--sigma-weight", sigma_weight), ("--sigma-activation", sigma_activation)):
         if not (math.isfinite(sigma) and sigma > 0):
@@ -24,11 +25,11 @@ def score_settings(
     for option, alpha in (("--alpha1", alpha1), ("--alpha2", alpha2)):
         if not (math.isfinite(alpha) and alpha > 0):
             raise UserError(f"{option}: expected a positive number, found {alpha}")
-    return ScoreSettings(
+    chosen = DeepMad if kind == DeepMad.name else QeScore
+    return chosen(
         sigma_weight=sigma_weight,
         sigma_activation=sigma_activation,
         stage_ratios=_ratios(stage_ratios),
-        kind=kind,
         alpha1=alpha1,
         alpha2=alpha2,
     )

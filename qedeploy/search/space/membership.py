@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.costs.population_costs import BLOCK_KINDS
+from qedeploy.search.space.layers import BLOCK_KINDS
 from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
 
 

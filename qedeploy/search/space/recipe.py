@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.search.score.score import ScoreSettings
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.costs.registry import Budgets
+from qedeploy.search.score.score import Score
+from qedeploy.search.space.space import BitsPer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,6 @@ class Recipe:
     head_bits: tuple[Bits, ...] | None
     classes: int
     classifier_bits: Bits
-    budgets: Mapping[BudgetKind, float]
-    score: ScoreSettings
+    budgets: Budgets
+    score: Score
     start: tuple[Structure, ...]

@@ -7,8 +7,20 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from qedeploy.errors import UserError
 from qedeploy.network.structure import (
     MAX_BITS,
     MAX_BLOCKS,
@@ -21,11 +33,15 @@ from qedeploy.network.structure import (
     Structure,
 )
 from qedeploy.schema import validate
-from qedeploy.search.score.score import ScoreKind, ScoreSettings, score_stages
-from qedeploy.search.space.budgets import budget_quantity
+from qedeploy.search.costs.registry import all_budgets, budget_named
+from qedeploy.search.score.registry import score_class, score_names
+from qedeploy.search.score.score import Score
+from qedeploy.search.space.budgets import in_order
 from qedeploy.search.space.recipe import Recipe
-from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer, BudgetKind
-from qedeploy.units import parse_quantity
+from qedeploy.search.space.space import ROUND_CHANNELS, BitsPer
+from qedeploy.units import Quantity, parse_quantity
+
+DEFAULT_SCORE = "madnas"
 
 MOST_CHANNELS = 512
 """Numbers of channels that a stage may choose from: what a stage takes to search grows with their square."""
@@ -98,14 +114,34 @@ def _limits(value: object) -> object:
     faults, found = [], {}
     for key, limit in value.items():
         try:
-            kind = BudgetKind(key)
-            found[kind] = parse_quantity(limit, budget_quantity(kind))
+            budget = budget_named(key)
+        except UserError:
+            faults.append(f"{key}: expected one of {', '.join(map(str, all_budgets()))}")
+            continue
+        try:
+            found[budget.name] = parse_quantity(limit, budget.quantity)
         except ValueError as error:
-            known = key in set(BudgetKind)
-            faults.append(f"{key}: {error}" if known else f"{key}: expected one of {', '.join(BudgetKind)}")
+            faults.append(f"{key}: {error}")
     if faults:
         raise ValueError("; ".join(faults))
     return found
+
+
+def _score(value: object) -> Score:
+    """Return the score of a [score]; its `kind` says of which class, whose fields are the other keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, found {value!r}")
+    settings = dict(value)
+    kind = settings.pop("kind", DEFAULT_SCORE)
+    try:
+        found = score_class(kind)
+    except UserError as error:
+        known = " or ".join(repr(name) for name in score_names())
+        fault = PydanticCustomError("score_kind", "Input should be {known}", {"known": known})
+        raise ValidationError.from_exception_data(
+            "score", [InitErrorDetails(type=fault, loc=("kind",), input=kind)]
+        ) from error
+    return TypeAdapter(found).validate_python(settings)
 
 
 Count = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
@@ -182,15 +218,6 @@ class _Stages(_Table):
         return self
 
 
-class _Score(_Table):
-    sigma_activation: Positive = 5.0
-    sigma_weight: Positive = 4.0
-    stage_ratios: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = [0.0, 0.0, 1.0, 1.0, 6.0]
-    kind: ScoreKind = ScoreKind.MADNAS
-    alpha1: Positive = 1.0
-    alpha2: Positive = 1.0
-
-
 class _StartStage(_Table):
     channels: Count
     bottleneck: Count
@@ -211,18 +238,16 @@ class _RecipeTable(_Table):
     stages: _Stages
     head: _Head = _Head()
     classifier: _Classifier = _Classifier()
-    budgets: Annotated[dict[BudgetKind, float], BeforeValidator(_limits)] = {}
-    score: _Score = _Score()
+    budgets: Annotated[dict[str, float], BeforeValidator(_limits)] = {}
+    score: Annotated[Score, PlainValidator(_score)] = Field(default_factory=lambda: _score({}))
     start: list[_Start] = []
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        ends = len(score_stages((self.stem.stride, *self.stages.strides, 1)))
-        if len(self.score.stage_ratios) != ends:
-            raise ValueError(
-                f"score.stage_ratios: expected {ends}, one for each score stage of these strides, "
-                f"found {len(self.score.stage_ratios)}"
-            )
+        try:
+            self.score.weights((self.stem.stride, *self.stages.strides, 1))
+        except UserError as error:
+            raise ValueError(f"score.{error}") from error
         for index, start in enumerate(self.start):
             if len(start.stages) != len(self.stages.strides):
                 raise ValueError(
@@ -256,15 +281,8 @@ def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str)
         head_bits=None if table.head.bits is None else _sorted(table.head.bits),
         classes=table.classifier.classes,
         classifier_bits=table.classifier.bits,
-        budgets={kind: table.budgets[kind] for kind in BudgetKind if kind in table.budgets},
-        score=ScoreSettings(
-            sigma_activation=table.score.sigma_activation,
-            sigma_weight=table.score.sigma_weight,
-            stage_ratios=tuple(table.score.stage_ratios),
-            kind=table.score.kind,
-            alpha1=table.score.alpha1,
-            alpha2=table.score.alpha2,
-        ),
+        budgets=in_order({budget_named(name): limit for name, limit in table.budgets.items()}),
+        score=table.score,
         start=tuple(_structure(start, table) for start in table.start),
     )
 
@@ -293,17 +311,10 @@ def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
         "classifier": {"classes": recipe.classes, "bits": str(recipe.classifier_bits)},
         "budgets": {
             # A time is not read without its unit.
-            str(kind): f"{limit!r} s" if kind is BudgetKind.LATENCY else limit
-            for kind, limit in recipe.budgets.items()
+            budget.name: f"{limit!r} s" if budget.quantity is Quantity.DURATION else limit
+            for budget, limit in recipe.budgets.items()
         },
-        "score": {
-            "sigma_activation": recipe.score.sigma_activation,
-            "sigma_weight": recipe.score.sigma_weight,
-            "stage_ratios": list(recipe.score.stage_ratios),
-            "kind": str(recipe.score.kind),
-            "alpha1": recipe.score.alpha1,
-            "alpha2": recipe.score.alpha2,
-        },
+        "score": recipe.score.document(),
         "start": [_start_document(structure) for structure in recipe.start],
     }
 

@@ -9,29 +9,13 @@ from typing import TYPE_CHECKING
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
-from qedeploy.search.score.score import ScoreSettings
+from qedeploy.search.score.score import Score
 
 if TYPE_CHECKING:
     from qedeploy.latency.predictor import LatencyModel
 
 ROUND_CHANNELS = 8
 """Channels are multiples of this."""
-
-
-class BudgetKind(StrEnum):
-    """What can be limited. All are sums over layers but peak memory, which is a maximum."""
-
-    BITOPS = "bitops"
-    EXECUTED_BITOPS = "executed-bitops"
-    FLOPS = "flops"
-    SIZE = "size"
-    PEAK_MEMORY = "peak-memory"
-    LAYERS = "layers"
-    LATENCY = "latency"
-
-
-Budgets = Mapping[BudgetKind, float]
-"""Upper limits, inclusive, in the unit that `network.costs` counts (operations, bytes, layers); seconds."""
 
 
 class BitsPer(StrEnum):
@@ -71,7 +55,7 @@ class SearchSpace:
     executed: Mapping[tuple[LayerCategory, Bits], Bits]
     head_channels: int
     classifier: Classifier
-    score: ScoreSettings
+    score: Score
     latency: LatencyModel | None = None
 
     def head(self, bits: Bits) -> Convolution:

@@ -23,6 +23,7 @@ from qedeploy.bench.report.findings import (
 )
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import Overhead
+from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import MAX_VARIATION, Summary
 
@@ -77,7 +78,7 @@ def said(models: tuple[ComparedModel, ...], *rows: LayerRow) -> str:
 def circumstances(**changes: object) -> Circumstances:
     seen = Circumstances(
         summary=STEADY, variation_limit=MAX_VARIATION, compared=(), machine=MACHINE, runner=RUNNER,
-        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime",
+        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime", names=NODE_NAMES,
     )  # fmt: skip
     return dataclasses.replace(seen, **changes)
 

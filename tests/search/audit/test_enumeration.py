@@ -10,7 +10,7 @@ from qedeploy.search.audit.decisions import Decisions
 from qedeploy.search.audit.enumeration import Enumeration, relax
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
-from qedeploy.search.score.score import qe_score
+from qedeploy.search.score.kinds.qe_score import qe_score
 from tests.search.exact.small_spaces import measured, random_space
 from tests.search.exact.test_exact_search import fitting, requests
 

@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import UserError
-from qedeploy.latency.predictor import LatencyModel, role_of
+from qedeploy.latency.predictor import LatencyModel
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.costs.layer_times import Place, constant_seconds, layer_times
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.layer_times import constant_seconds, layer_times
 from qedeploy.search.evolution.mutation import Mutator
 from qedeploy.search.evolution.population import Coding
-from qedeploy.search.exact.costs import LatencyCost
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.space.layers import structure_layers
 from qedeploy.search.space.recipe_loader import load_recipe
-from qedeploy.search.space.space import BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.space.space import SearchSpace, bottleneck_channels
 from qedeploy.search.space.space_builder import build_space
 from tests.search.made_up_latency import MadeUpLatency, plausible_table
 from tests.search.spaces import make_space, spaces
@@ -46,14 +48,15 @@ def random_genes(coding: Coding, seed: int, members: int):
 
 def parts_of(space: SearchSpace, structure) -> float:
     """The constant and the solver's parts of every layer of `structure`, added up."""
-    problem = Problem.of(space, {BudgetKind.LATENCY: 1.0})
+    problem = Problem.of(space, {LATENCY: 1.0})
     (cost,) = problem.costs
 
-    def at(layers, pairs, bits):
-        return sum(float(shape) * factor[pairs.bits.index(bits)] for shape, factor in cost.parts(layers, pairs))
+    def at(layers, bits):
+        pair = layers.layers.pairs.bits.index(bits)
+        return sum(float(part.shape) * part.factor[pair] for part in layers.costs[0])
 
     before = np.array(structure.stem.out_channels)
-    total = cost.constant + at(problem.stem(before), problem.stem_pairs, structure.stem.bits)
+    total = cost.constant + at(problem.stem(before), structure.stem.bits)
     for step, stage in enumerate(structure.stages):
         out = np.array(stage.out_channels)
         ratio = next(r for r in space.ratios if bottleneck_channels(stage.out_channels, r) == stage.bottleneck_channels)
@@ -62,10 +65,10 @@ def parts_of(space: SearchSpace, structure) -> float:
                 step, first=number == 0, in_channels=before, out_channels=out,
                 kernel=np.array(stage.kernel), ratio=np.array(ratio),
             )  # fmt: skip
-            for layers, pairs, bits in zip(shapes.layers, problem.block_pairs, block.layers(), strict=True):
-                total += at(layers, pairs, bits)
+            for layers, bits in zip(shapes.layers, block.layers(), strict=True):
+                total += at(layers, bits)
             before = out
-    return total + at(problem.head(before), problem.head_pairs, structure.head.bits)
+    return total + at(problem.head(before), structure.head.bits)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -73,11 +76,11 @@ def test_parts_and_arrays_add_up_to_the_models_seconds_on_real_recipes(name: str
     space = real_space(name)
     coding = Coding(space)
     genes = random_genes(coding, 7, 40)
-    found = coding.measure(genes, {BudgetKind.LATENCY}).costs[BudgetKind.LATENCY]
+    found = coding.measure(genes, {LATENCY}).costs[LATENCY]
     assert len(np.unique(found)) > 30
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
-        seconds = space.latency.seconds(structure)
+        seconds = space.latency.seconds(structure_graph(structure))
         assert found[member] == seconds
         assert parts_of(space, structure) == seconds
 
@@ -87,10 +90,10 @@ def test_parts_and_arrays_add_up_to_the_models_seconds_on_real_recipes(name: str
 def test_parts_and_arrays_add_up_to_the_models_seconds(space: SearchSpace, seed: int) -> None:
     coding = Coding(space)
     genes = random_genes(coding, seed, 6)
-    found = coding.measure(genes, {BudgetKind.LATENCY}).costs[BudgetKind.LATENCY]
+    found = coding.measure(genes, {LATENCY}).costs[LATENCY]
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
-        assert found[member] == parts_of(space, structure) == space.latency.seconds(structure)
+        assert found[member] == parts_of(space, structure) == space.latency.seconds(structure_graph(structure))
 
 
 @pytest.mark.parametrize("name", REAL[:2])
@@ -100,13 +103,11 @@ def test_each_layer_is_looked_up_at_its_place(name: str) -> None:
     for column in random_genes(coding, 3, 8).T:
         structure = coding.structure(column)
         *layers, classifier = expand_layers(structure)
-        known = space.latency.seconds_by_layer(structure)
+        known = space.latency.seconds_by_layer(structure_graph(structure))
         assert known[classifier.name] == constant_seconds(space)
-        for layer in layers:
-            place = Place(role_of(layer), layer.stride, layer.nominal_size, 2 if layer.pooled else 1)
-            ends = place.role == "project" and layer.residual
-            index = times.index(place.role, layer.in_channels, layer.out_channels, layer.kernel, ends)
-            assert times.table(place, (layer.bits,))[0][index] == known[layer.name]
+        for layer, (_, alone) in zip(layers, structure_layers(structure), strict=True):
+            assert alone.place.role == layer.name.rpartition(".")[2]
+            assert times.table(alone.place, (layer.bits,))[0][times.index(alone)] == known[layer.name]
 
 
 def test_tables_are_shared_by_equal_spaces_and_not_by_others() -> None:
@@ -119,5 +120,5 @@ def test_tables_are_shared_by_equal_spaces_and_not_by_others() -> None:
 
 def test_a_space_without_a_latency_model_says_so() -> None:
     with pytest.raises(UserError, match="with a latency table"):
-        LatencyCost(limit=1.0, space=make_space()).constant  # noqa: B018
-    assert BudgetKind.LATENCY not in Coding(make_space()).measure(Coding(make_space()).smallest(), ()).costs
+        Problem.of(make_space(), {LATENCY: 1.0})
+    assert LATENCY not in Coding(make_space()).measure(Coding(make_space()).smallest(), ()).costs

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 
 from qedeploy.errors import RequestError
-from qedeploy.search.costs.lower_bounds import minimum_cost, require_feasible
+from qedeploy.search.costs.budgets.counted import FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.feasibility import require_feasible
+from qedeploy.search.costs.registry import all_budgets
 from qedeploy.search.evolution.population import Coding
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.space.space import BitsPer
 from tests.search.made_up_latency import MadeUpLatency
 from tests.search.spaces import W4A4, W4A16, W8A4, W8A8, make_space, spaces
 
@@ -27,9 +29,9 @@ def every_member(coding):
 
 def check_against_every_member(space):
     coding = Coding(space)
-    measures = coding.measure(every_member(coding), BudgetKind)
-    for kind in BudgetKind:
-        assert minimum_cost(space, kind) == pytest.approx(measures.costs[kind].min(), rel=1e-12), kind
+    measures = coding.measure(every_member(coding), all_budgets())
+    for kind in all_budgets():
+        assert kind.least(space) == pytest.approx(measures.costs[kind].min(), rel=1e-12), kind
 
 
 @settings(max_examples=60, deadline=None)
@@ -52,10 +54,10 @@ def test_minimum_with_bits_that_do_not_compare(bits_per, resolution):
     check_against_every_member(space)
 
 
-@pytest.mark.parametrize("kind", BudgetKind)
+@pytest.mark.parametrize("kind", all_budgets())
 def test_minimum_can_be_met_and_a_little_less_cannot(kind):
     space = make_space(pointwise=(W4A4, W8A8), depthwise=(W4A4, W8A8), latency=MadeUpLatency(3))
-    least = minimum_cost(space, kind)
+    least = kind.least(space)
     require_feasible(space, {kind: least})
     with pytest.raises(RequestError, match=f"{kind}=.* cannot be met"):
         require_feasible(space, {kind: least * 0.999})
@@ -64,6 +66,6 @@ def test_minimum_can_be_met_and_a_little_less_cannot(kind):
 def test_every_limit_that_cannot_be_met_is_named():
     space = make_space()
     with pytest.raises(RequestError, match=r"size=.*flops=.*|flops=.*size=.*") as error:
-        require_feasible(space, {BudgetKind.FLOPS: 1.0, BudgetKind.SIZE: 1.0, BudgetKind.LAYERS: 47})
+        require_feasible(space, {FLOPS: 1.0, SIZE: 1.0, LAYERS: 47})
     assert "layers" not in str(error.value)
     assert "\n" not in str(error.value)

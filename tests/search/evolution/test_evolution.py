@@ -16,14 +16,15 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.executors import Workers, open_workers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.registry import all_budgets, budget_costs
 from qedeploy.search.evolution.evolution import CHUNK, Evolution, EvolutionSettings
 from qedeploy.search.evolution.population import Coding
 from qedeploy.search.evolution.solver import solve
 from qedeploy.search.evolution.state_file import Checkpoint
-from qedeploy.search.result import budget_costs
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.score.kinds.qe_score import qe_score
+from qedeploy.search.space.space import BitsPer
 from tests.search.costs.test_lower_bounds import every_member
 from tests.search.spaces import W4A16, W8A8, make_space, spaces
 
@@ -31,7 +32,7 @@ REFERENCE_BITS = tuple(
     Bits(weight=weight, activation=activation) for weight in range(3, 7) for activation in range(3, 7)
 )
 REFERENCE = make_space(pointwise=REFERENCE_BITS, depthwise=REFERENCE_BITS)
-MIXED_7D0G = {BudgetKind.FLOPS: 109e6, BudgetKind.LAYERS: 47}
+MIXED_7D0G = {FLOPS: 109e6, LAYERS: 47}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,8 @@ def test_reaches_what_the_reference_published(reference_start):
     assert qe_score(result.structure) >= 1224.5
     assert result.evaluations == 150_000
     costs = budget_costs(result.structure, REFERENCE)
-    assert costs[BudgetKind.FLOPS] <= 109e6
-    assert costs[BudgetKind.LAYERS] <= 47
+    assert costs[FLOPS] <= 109e6
+    assert costs[LAYERS] <= 47
 
 
 def test_no_structure_beats_the_known_upper_bound(reference_start):
@@ -72,7 +73,7 @@ def test_no_structure_beats_the_known_upper_bound(reference_start):
 @pytest.mark.parametrize("bits_per", BitsPer)
 def test_stopping_and_helpers_change_nothing(tmp_path, bits_per):
     space = make_space(pointwise=(W4A16, W8A8), depthwise=(W8A8,), bits_per=bits_per)
-    budgets = {BudgetKind.EXECUTED_BITOPS: 20e9, BudgetKind.SIZE: 1.2e6, BudgetKind.PEAK_MEMORY: 1.5e6}
+    budgets = {EXECUTED_BITOPS: 20e9, SIZE: 1.2e6, PEAK_MEMORY: 1.5e6}
     chosen = EvolutionSettings(seed=3, evaluations=7 * CHUNK + 100, population=64)
     evolution = Evolution(space, budgets, chosen)
     whole = last_state(evolution, evolution.start())
@@ -92,7 +93,7 @@ def test_stopping_and_helpers_change_nothing(tmp_path, bits_per):
 
 
 def test_worker_processes_change_nothing():
-    space, budgets = make_space(), {BudgetKind.BITOPS: 10e9}
+    space, budgets = make_space(), {BITOPS: 10e9}
     chosen = EvolutionSettings(seed=5, evaluations=10_000, population=100)
     assert solve(space, budgets, chosen, workers=2) == solve(space, budgets, chosen)
 
@@ -106,8 +107,8 @@ def test_another_seed_takes_another_way():
 @settings(max_examples=25, deadline=None)
 @given(space=spaces(), seed=st.integers(0, 1000), data=st.data())
 def test_result_keeps_every_budget_and_a_population_has_no_clones(space, seed, data):
-    kinds = data.draw(st.sets(st.sampled_from(BudgetKind)))
-    budgets = {kind: 1.5 * minimum_cost(space, kind) for kind in kinds}
+    kinds = data.draw(st.sets(st.sampled_from(all_budgets())))
+    budgets = {kind: 1.5 * kind.least(space) for kind in kinds}
     chosen = EvolutionSettings(seed=seed, evaluations=3000, population=40)
     evolution = Evolution(space, budgets, chosen)
     members = last_state(evolution, evolution.start()).members
@@ -129,7 +130,7 @@ def test_finds_the_best_member_of_a_small_space():
     )  # fmt: skip
     coding = Coding(space)
     everyone = every_member(coding)
-    budgets = {kind: 1.6 * minimum_cost(space, kind) for kind in (BudgetKind.SIZE, BudgetKind.EXECUTED_BITOPS)}
+    budgets = {kind: 1.6 * kind.least(space) for kind in (SIZE, EXECUTED_BITOPS)}
     measures = coding.measure(everyone, budgets)
     kept = np.all([measures.costs[kind] <= limit for kind, limit in budgets.items()], axis=0)
     result = solve(space, budgets, EvolutionSettings(evaluations=40_000))
@@ -139,7 +140,7 @@ def test_finds_the_best_member_of_a_small_space():
 def test_limits_that_only_exclude_each_other_are_called_so():
     # 4-bit weights come with 16-bit activations here: the least size and the least memory are different structures.
     space = make_space(pointwise=(W4A16, W8A8), depthwise=(W8A8,), strides=(2,), channels=(8, 64), ratios=(2.0,))
-    budgets = {kind: minimum_cost(space, kind) for kind in (BudgetKind.SIZE, BudgetKind.PEAK_MEMORY)}
+    budgets = {kind: kind.least(space) for kind in (SIZE, PEAK_MEMORY)}
     with pytest.raises(RequestError, match=r"each can be kept alone.*not a proof.*the closest needs") as error:
         solve(space, budgets, EvolutionSettings(evaluations=5000))
     assert "\n" not in str(error.value)
@@ -154,9 +155,9 @@ def test_a_stem_wider_than_every_stage_leaves_no_structure():
 
 def test_a_limit_that_is_exactly_the_least_is_kept():
     space = make_space()
-    budgets = {BudgetKind.SIZE: minimum_cost(space, BudgetKind.SIZE)}
+    budgets = {SIZE: SIZE.least(space)}
     result = solve(space, budgets, EvolutionSettings(evaluations=2000))
-    assert budget_costs(result.structure, space)[BudgetKind.SIZE] == budgets[BudgetKind.SIZE]
+    assert budget_costs(result.structure, space)[SIZE] == budgets[SIZE]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY", b"\x80\x04K\x01.", None])

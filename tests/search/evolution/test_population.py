@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.population_costs import Meter, Shapes
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.population import Shapes
+from qedeploy.search.costs.population_costs import Meter
+from qedeploy.search.costs.registry import all_budgets, budget_costs
 from qedeploy.search.evolution.mutation import Mutator
 from qedeploy.search.evolution.population import Coding
-from qedeploy.search.result import budget_costs
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.score.kinds.qe_score import qe_score
+from qedeploy.search.space.space import BitsPer
 from tests.search.spaces import W4A4, W4A16, W8A8, make_space, spaces
 
 EVERY_PAIR = tuple(Bits(weight=weight, activation=activation) for weight in range(2, 9) for activation in range(2, 9))
@@ -56,13 +60,13 @@ def test_golden_structures_measure_as_the_reference_says(golden):
             )
             meters[key] = Meter(space)
         meter = meters[key]
-        measures = meter.measure(shapes_of([structure], meter), set(BudgetKind) - {BudgetKind.LATENCY})
+        measures = meter.measure(shapes_of([structure], meter), set(all_budgets()) - {LATENCY})
         assert measures.score[0] == pytest.approx(record["score"], rel=1e-12)
-        assert measures.costs[BudgetKind.FLOPS][0] == pytest.approx(record["flops"], rel=1e-12)
-        assert measures.costs[BudgetKind.BITOPS][0] == pytest.approx(64 * record["flops"], rel=1e-12)
-        assert measures.costs[BudgetKind.SIZE][0] == pytest.approx(record["model_size"], rel=1e-12)
-        assert measures.costs[BudgetKind.LAYERS][0] == record["layers"]
-        assert measures.costs[BudgetKind.PEAK_MEMORY][0] == pytest.approx(record["max_feature"], rel=1e-12)
+        assert measures.costs[FLOPS][0] == pytest.approx(record["flops"], rel=1e-12)
+        assert measures.costs[BITOPS][0] == pytest.approx(64 * record["flops"], rel=1e-12)
+        assert measures.costs[SIZE][0] == pytest.approx(record["model_size"], rel=1e-12)
+        assert measures.costs[LAYERS][0] == record["layers"]
+        assert measures.costs[PEAK_MEMORY][0] == pytest.approx(record["max_feature"], rel=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,7 +80,7 @@ def test_mutants_stay_in_the_space_and_measure_layer_by_layer(space, seed):
     coding.settle(genes)
     assert np.all(genes >= 0)
     assert np.all(genes < coding.limits()[:, None])
-    measures = coding.measure(genes, BudgetKind)
+    measures = coding.measure(genes, all_budgets())
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
         widths = [structure.stem.out_channels, *(stage.out_channels for stage in structure.stages)]

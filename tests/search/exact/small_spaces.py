@@ -9,10 +9,15 @@ from itertools import combinations_with_replacement, product
 from math import prod
 
 from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
-from qedeploy.search.score.score import ScoreSettings, qe_score, score_stages
-from qedeploy.search.space.space import BitsPer, BudgetKind, SearchSpace, bottleneck_channels
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.score.kinds.qe_score import QeScore, qe_score, score_stages
+from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
 from tests.search.made_up_latency import MadeUpLatency
 
 MOST_STRUCTURES = 600
@@ -22,7 +27,7 @@ MOST_STRUCTURES = 600
 class Measured:
     structure: Structure
     score: float
-    costs: dict[BudgetKind, float]
+    costs: dict[Budget, float]
 
 
 def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
@@ -76,19 +81,19 @@ def measured(space: SearchSpace) -> list[Measured]:
     ]
 
 
-def costs_of(space: SearchSpace, structure: Structure) -> dict[BudgetKind, float]:
+def costs_of(space: SearchSpace, structure: Structure) -> dict[Budget, float]:
     costs = structure_costs(structure)
     executed = {
-        layer.name: space.executed.get((layer.kind, layer.bits), layer.bits) for layer in expand_layers(structure)
+        layer.name: space.executed.get((layer.category, layer.bits), layer.bits) for layer in expand_layers(structure)
     }
     return {
-        BudgetKind.BITOPS: costs.bitops,
-        BudgetKind.EXECUTED_BITOPS: executed_bitops(structure, executed),
-        BudgetKind.FLOPS: costs.flops,
-        BudgetKind.SIZE: costs.size_bytes,
-        BudgetKind.PEAK_MEMORY: costs.peak_memory_bytes,
-        BudgetKind.LAYERS: float(costs.layers),
-        BudgetKind.LATENCY: space.latency.seconds(structure),
+        BITOPS: costs.bitops,
+        EXECUTED_BITOPS: executed_bitops(structure, executed),
+        FLOPS: costs.flops,
+        SIZE: costs.size_bytes,
+        PEAK_MEMORY: costs.peak_memory_bytes,
+        LAYERS: float(costs.layers),
+        LATENCY: space.latency.seconds(structure_graph(structure)),
     }
 
 
@@ -147,6 +152,6 @@ def _draw(chance: random.Random) -> SearchSpace:
         executed=executed,
         head_channels=chance.choice((32, 64)),
         classifier=Classifier(classes=10),
-        score=ScoreSettings(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
+        score=QeScore(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
         latency=MadeUpLatency(chance.randrange(1000)),
     )

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
+from qedeploy.network.graph import structure_graph
 from qedeploy.search.audit.decisions import Decisions
 from qedeploy.search.audit.enumeration import Enumeration, relax
-from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.budgets.counted import LAYERS
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.registry import all_budgets
 from qedeploy.search.evolution import solver
 from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind, SearchSpace
+from qedeploy.search.score.kinds.qe_score import qe_score
+from qedeploy.search.space.space import SearchSpace
 from qedeploy.units import Quantity, parse_quantity
 from tests.search.costs.test_layer_times import real_space
 from tests.search.exact.small_spaces import Measured, measured, random_space
@@ -26,17 +30,16 @@ from tests.search.exact.test_exact_search import assert_equals_brute_force, fitt
 from tests.search.made_up_latency import MadeUpLatency
 from tests.search.spaces import make_space
 
-LATENCY = BudgetKind.LATENCY
-OTHERS = [kind for kind in BudgetKind if kind is not LATENCY]
+OTHERS = [kind for kind in all_budgets() if kind is not LATENCY]
 
 
-def latency_requests(every: list[Measured], seed: int) -> list[dict[BudgetKind, float]]:
+def latency_requests(every: list[Measured], seed: int) -> list[dict[Budget, float]]:
     """A latency that some structure has exactly, or nearly, with each other budget once and some together."""
     chance = random.Random(seed)
-    found = []
+    found: list[dict[Budget, float]] = []
     for kinds in ([], *([kind] for kind in OTHERS), chance.sample(OTHERS, 2), chance.sample(OTHERS, 3)):
         example = chance.choice(every)
-        limits = {LATENCY: example.costs[LATENCY] * chance.choice((1.0, 1.0, 1.01, 0.99))}
+        limits: dict[Budget, float] = {LATENCY: example.costs[LATENCY] * chance.choice((1.0, 1.0, 1.01, 0.99))}
         for kind in kinds:
             chosen = example if chance.random() < 0.7 else chance.choice(every)
             limits[kind] = chosen.costs[kind]
@@ -101,7 +104,7 @@ def test_ties_in_latency_go_to_the_score() -> None:
 def test_less_than_the_least_is_refused_with_what_can_be_met(share: float) -> None:
     """Below the least by a little, and below what every structure pays before its first layer."""
     space = real_space("cpu-int8")
-    least = minimum_cost(space, LATENCY)
+    least = LATENCY.least(space)
     with pytest.raises(
         RequestError, match=r"^latency=.*s cannot be met: the smallest structure of the space has"
     ) as error:
@@ -115,12 +118,12 @@ def test_less_than_the_least_is_refused_with_what_can_be_met(share: float) -> No
 def test_evolution_never_exceeds_the_bound(profile: str) -> None:
     space = real_space(profile)
     for milliseconds in (1.0, 2.5):
-        budgets = {LATENCY: milliseconds / 1e3, BudgetKind.LAYERS: 47}
+        budgets = {LATENCY: milliseconds / 1e3, LAYERS: 47}
         certificate = solve(Problem.of(space, budgets)).certificate
         assert certificate.status == "optimal"
         assert certificate.multipliers["latency"] > 0
         evolved = solver.solve(space, budgets, EvolutionSettings(evaluations=10_000))
-        assert space.latency.seconds(evolved.structure) <= budgets[LATENCY]
+        assert space.latency.seconds(structure_graph(evolved.structure)) <= budgets[LATENCY]
         assert qe_score(evolved.structure, space.score) <= certificate.upper_bound
 
 
@@ -146,6 +149,6 @@ def test_blocks_that_never_repeat_need_no_times_for_it() -> None:
     problem = Problem.of(space, {LATENCY: limit})
     certificate = solve(problem).certificate
     assert certificate.score == pytest.approx(max(item.score for item in fitting(every, {LATENCY: limit})), abs=1e-9)
-    assert minimum_cost(space, LATENCY) == min(item.costs[LATENCY] for item in every)
+    assert LATENCY.least(space) == min(item.costs[LATENCY] for item in every)
     relaxed = relax(Decisions(problem), [np.array(list(row.values())) for row in certificate.prices])
     assert Enumeration(Decisions(problem), relaxed, certificate.upper_bound).exceeding() is None

@@ -9,7 +9,8 @@ from qedeploy.errors import RequestError
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits
-from qedeploy.search.costs.lower_bounds import minimum_cost
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, SIZE
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
 from qedeploy.search.evolution import solver
 from qedeploy.search.evolution.evolution import EvolutionSettings
 from qedeploy.search.exact import dual, pareto
@@ -19,8 +20,7 @@ from qedeploy.search.exact.pareto import front
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
 from qedeploy.search.request import make_request
-from qedeploy.search.score.score import qe_score
-from qedeploy.search.space.space import BudgetKind
+from qedeploy.search.score.kinds.qe_score import qe_score
 from tests.search.exact.small_spaces import measured, random_space
 from tests.search.exact.test_exact_search import fitting
 
@@ -60,9 +60,9 @@ def test_every_kind_of_profile_is_solved_to_the_end(profile: str) -> None:
 def test_infeasible_budgets_are_refused_with_their_proof() -> None:
     space = make_request("any-bits", "mixed-7d0g").space
     with pytest.raises(RequestError, match=r"flops=1M cannot be met: the smallest structure of the space has"):
-        solve(Problem.of(space, {BudgetKind.FLOPS: 1e6}))
+        solve(Problem.of(space, {FLOPS: 1e6}))
     with pytest.raises(RequestError, match="peak-memory="):
-        solve(Problem.of(space, {BudgetKind.PEAK_MEMORY: 2e4, BudgetKind.FLOPS: 109e6}))
+        solve(Problem.of(space, {PEAK_MEMORY: 2e4, FLOPS: 109e6}))
 
 
 def test_budgets_that_only_fail_together_are_refused() -> None:
@@ -71,7 +71,7 @@ def test_budgets_that_only_fail_together_are_refused() -> None:
     for seed in range(3000, 3040):
         space = random_space(seed)
         every = measured(space)
-        kinds = (BudgetKind.BITOPS, BudgetKind.SIZE)
+        kinds = (BITOPS, SIZE)
         limits = {kind: min(item.costs[kind] for item in every) for kind in kinds}
         fits = fitting(every, limits)
         if fits:
@@ -131,10 +131,10 @@ def test_an_interruption_before_anything_was_looked_at_stays_one(monkeypatch: py
 
 def test_an_interrupted_front_has_the_points_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     request = make_request("cpu-int8")
-    whole = front(request.space, request.budgets, BudgetKind.BITOPS, points=6)
+    whole = front(request.space, request.budgets, BITOPS, points=6)
     assert not whole.interrupted
     monkeypatch.setattr(f"{pareto.__name__}.solve", Interruption(solve, 5))
-    some = front(request.space, request.budgets, BudgetKind.BITOPS, points=6)
+    some = front(request.space, request.budgets, BITOPS, points=6)
     assert some.interrupted
     assert not some.whole
     assert 2 <= len(some.points) < 6
@@ -143,18 +143,18 @@ def test_an_interrupted_front_has_the_points_so_far(monkeypatch: pytest.MonkeyPa
 
 def test_a_front_tells_what_is_not_known_from_what_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     space = random_space(4001, most=60)
-    whole = front(space, {}, BudgetKind.BITOPS, points=200)
+    whole = front(space, {}, BITOPS, points=200)
     assert whole.whole
     assert len(whole.points) > 2
 
     def undecided(problem: Problem):
-        if BudgetKind.BITOPS in problem.budgets and problem.budgets[BudgetKind.BITOPS] > least:
+        if BITOPS in problem.budgets and problem.budgets[BITOPS] > least:
             raise UndecidedError("nothing found, nothing excluded")
         return solve(problem)
 
-    least = minimum_cost(space, BudgetKind.BITOPS)
+    least = BITOPS.least(space)
     monkeypatch.setattr(f"{pareto.__name__}.solve", undecided)
-    found = front(space, {}, BudgetKind.BITOPS, points=200)
+    found = front(space, {}, BITOPS, points=200)
     assert not found.whole
     assert len(found.points) == 2
 
@@ -171,10 +171,10 @@ def test_spent_effort_leaves_an_honest_gap() -> None:
 def test_whole_fronts_equal_brute_force(seed: int) -> None:
     space = random_space(seed, most=60)
     best: list[tuple[float, float]] = []
-    for item in sorted(measured(space), key=lambda item: (item.costs[BudgetKind.BITOPS], -item.score)):
+    for item in sorted(measured(space), key=lambda item: (item.costs[BITOPS], -item.score)):
         if not best or item.score > best[-1][1] + 1e-9:
-            best.append((item.costs[BudgetKind.BITOPS], item.score))
-    found = front(space, {}, BudgetKind.BITOPS, points=200)
+            best.append((item.costs[BITOPS], item.score))
+    found = front(space, {}, BITOPS, points=200)
     assert found.whole
     assert [point.cost for point in found.points] == [cost for cost, _ in best]
     assert [point.score for point in found.points] == pytest.approx([score for _, score in best], abs=1e-9)
@@ -198,7 +198,7 @@ def test_master_equals_scipy(seed: int) -> None:
 
 def test_a_front_is_the_same_whoever_finds_its_points() -> None:
     request = make_request("cpu-int8")
-    alone = front(request.space, request.budgets, BudgetKind.BITOPS, points=5)
-    helped = front(request.space, request.budgets, BudgetKind.BITOPS, points=5, workers=2)
+    alone = front(request.space, request.budgets, BITOPS, points=5)
+    helped = front(request.space, request.budgets, BITOPS, points=5, workers=2)
     assert alone == helped
     assert len(alone.points) == 5

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
-from qedeploy.network.layers import Position, expand_layers
+from qedeploy.search.costs.budget import Budget
+from qedeploy.search.costs.registry import all_budgets
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import shape_of, solve
-from qedeploy.search.score.score import ScoreKind, ScoreSettings, layer_entropy
-from qedeploy.search.space.space import BudgetKind, SearchSpace
-from tests.search.exact.small_spaces import Measured, measured, random_space, structures
+from qedeploy.search.space.space import SearchSpace
+from tests.search.exact.small_spaces import Measured, measured, random_space
 
 SPACES = 50
 REQUESTS = 7
 
 
-def requests(every: list[Measured], seed: int) -> list[dict[BudgetKind, float]]:
+def requests(every: list[Measured], seed: int) -> list[dict[Budget, float]]:
     """Budgets of one to four kinds: what some structure costs exactly, a little more, or less than anything."""
     chance = random.Random(seed)
-    found: list[dict[BudgetKind, float]] = [{}]
+    found: list[dict[Budget, float]] = [{}]
     for _ in range(REQUESTS - 1):
-        kinds = chance.sample(list(BudgetKind), chance.choice((1, 1, 1, 2, 2, 3, 4)))
+        kinds = chance.sample(list(all_budgets()), chance.choice((1, 1, 1, 2, 2, 3, 4)))
         example = chance.choice(every)
         loose = chance.choice((1.0, 1.0, 1.02, 0.97))
         shared = chance.random() < 0.7
@@ -37,11 +35,11 @@ def requests(every: list[Measured], seed: int) -> list[dict[BudgetKind, float]]:
     return found
 
 
-def fitting(every: list[Measured], limits: dict[BudgetKind, float]) -> list[Measured]:
+def fitting(every: list[Measured], limits: dict[Budget, float]) -> list[Measured]:
     return [item for item in every if all(item.costs[kind] <= limit for kind, limit in limits.items())]
 
 
-def assert_equals_brute_force(space: SearchSpace, every: list[Measured], limits: dict[BudgetKind, float]) -> None:
+def assert_equals_brute_force(space: SearchSpace, every: list[Measured], limits: dict[Budget, float]) -> None:
     """The exact search finds the best of `every` that fits, or refuses where none does."""
     fits = fitting(every, limits)
     if not fits:
@@ -86,28 +84,3 @@ def best_of_shapes(space: SearchSpace, fits: list[Measured]) -> list[float]:
         shape = shape_of(item.structure)
         best[shape] = max(best.get(shape, item.score), item.score)
     return sorted(best.values(), reverse=True)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_solver_takes_the_shape_term_of_the_spaces_own_score(seed: int) -> None:
-    alphas = ScoreSettings(kind=ScoreKind.DEEPMAD, alpha1=1.7, alpha2=0.4)
-    space = replace(random_space(seed), score=alphas)
-    problem = Problem.of(space, {})
-    structure = next(iter(structures(space)))
-    stem, *stage, head = (layer for layer in expand_layers(structure) if layer.position is not Position.CLASSIFIER)
-    block = structure.stages[0]
-    blocks = problem.blocks(
-        0,
-        first=True,
-        in_channels=np.array(stem.out_channels),
-        out_channels=np.array(block.out_channels),
-        kernel=np.array(block.kernel),
-        ratio=np.array(block.bottleneck_channels / block.out_channels),
-    )
-    found = [
-        problem.stem(np.array(stem.out_channels)),
-        *blocks.layers,
-        problem.head(np.array(head.in_channels)),
-    ]
-    for layers, layer in zip(found, (stem, *stage[:3], head), strict=True):
-        assert float(layers.terms.entropy) == pytest.approx(layer_entropy(layer, alphas), rel=1e-12)

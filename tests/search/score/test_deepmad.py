@@ -12,13 +12,15 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.search.evolution.population import Coding
 from qedeploy.search.score.efficiency import efficient_score
-from qedeploy.search.score.score import ScoreKind, ScoreSettings, qe_score, require_additive, stage_scores
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore, qe_score, stage_scores
+from qedeploy.search.score.score import require_additive
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
 from qedeploy.search.space.space import BitsPer
 from tests.search.spaces import make_space
 
-SETTINGS = ScoreSettings(kind=ScoreKind.DEEPMAD, stage_ratios=(1.0, 1.0, 1.0, 1.0, 8.0))
+SETTINGS = DeepMad(stage_ratios=(1.0, 1.0, 1.0, 1.0, 8.0))
 
 
 def second_reading(blocks: list[dict], ratios: tuple[float, ...], alpha1: float, alpha2: float) -> float:
@@ -63,7 +65,7 @@ def test_widths_and_sigmas_leave_it_alone(named_golden):
 @pytest.mark.parametrize("strides", [(2, 2, 2, 1, 2), (1, 2, 2), (2, 1, 2)])
 def test_the_array_code_scores_alike(bits_per, strides):
     space = make_space(strides=strides, bits_per=bits_per)
-    ratios = SETTINGS.stage_ratios[: len(space.score.stage_ratios)]
+    ratios = SETTINGS.stage_ratios[: len(space.score.document()["stage_ratios"])]
     settings = dataclasses.replace(SETTINGS, stage_ratios=ratios, alpha1=0.7, alpha2=1.3)
     space = dataclasses.replace(space, score=settings)
     coding = Coding(space)
@@ -102,7 +104,7 @@ def test_a_wrong_score_is_named(change, reason):
 
 
 def test_what_adds_layers_up_refuses_it():
-    require_additive(ScoreSettings(), "exact")
+    require_additive(QeScore(), "exact")
     with pytest.raises(RequestError, match="score deepmad: the exact method needs a score that is a sum"):
         require_additive(SETTINGS, "exact")
 

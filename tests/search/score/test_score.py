@@ -1,7 +1,7 @@
 import pytest
 
 from qedeploy.network.lightnas import from_blocks
-from qedeploy.search.score.score import qe_score, stage_scores
+from qedeploy.search.score.kinds.qe_score import qe_score, stage_scores
 
 
 def test_score_equals_the_reference(golden):

@@ -4,28 +4,30 @@ import pytest
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.profiles.loader import load_profile
-from qedeploy.search.space.budgets import classifier_bytes, format_budget, parse_budget, resolve_budgets
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
+from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.space.budgets import classifier_bytes, parse_budget, resolve_budgets
 from qedeploy.search.space.recipe_loader import load_recipe
-from qedeploy.search.space.space import BudgetKind
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "limit"),
     [
-        ("bitops=7.0G", BudgetKind.BITOPS, 7e9),
-        ("executed-bitops=19.2G", BudgetKind.EXECUTED_BITOPS, 19.2e9),
-        ("flops=109e6", BudgetKind.FLOPS, 109e6),
-        ("size=2.2MB", BudgetKind.SIZE, 2.2e6),
-        ("peak-memory=320KiB", BudgetKind.PEAK_MEMORY, 327680),
-        ("layers=47", BudgetKind.LAYERS, 47),
-        ("latency=4ms", BudgetKind.LATENCY, 0.004),
+        ("bitops=7.0G", BITOPS, 7e9),
+        ("executed-bitops=19.2G", EXECUTED_BITOPS, 19.2e9),
+        ("flops=109e6", FLOPS, 109e6),
+        ("size=2.2MB", SIZE, 2.2e6),
+        ("peak-memory=320KiB", PEAK_MEMORY, 327680),
+        ("layers=47", LAYERS, 47),
+        ("latency=4ms", LATENCY, 0.004),
     ],
 )
 def test_budgets_are_read_with_their_units(text, kind, limit):
     found, value = parse_budget(text)
     assert found is kind
     assert value == pytest.approx(limit, rel=1e-15)
-    assert parse_budget(f"{kind}={format_budget(kind, value)}")[1] == pytest.approx(limit, rel=1e-3)
+    assert parse_budget(f"{kind}={kind.text(value)}")[1] == pytest.approx(limit, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -48,44 +50,44 @@ def test_a_latency_without_a_unit_is_answered_with_one():
 
 
 def test_an_override_replaces_the_recipes_limit():
-    found = resolve_budgets(load_recipe("mixed-7d0g"), load_profile("t4-int8"), {BudgetKind.FLOPS: 5e7})
-    assert found == {BudgetKind.FLOPS: 5e7, BudgetKind.LAYERS: 47}
+    found = resolve_budgets(load_recipe("mixed-7d0g"), load_profile("t4-int8"), {FLOPS: 5e7})
+    assert found == {FLOPS: 5e7, LAYERS: 47}
 
 
 def test_memory_limits_apply_and_the_classifier_takes_its_share():
     recipe, profile = load_recipe("mixed-7d0g"), load_profile("stm32h743")
     found = resolve_budgets(recipe, profile)
-    assert found[BudgetKind.PEAK_MEMORY] == 512 * 1024
-    assert found[BudgetKind.SIZE] == 2 * 1024 * 1024 - classifier_bytes(recipe)
+    assert found[PEAK_MEMORY] == 512 * 1024
+    assert found[SIZE] == 2 * 1024 * 1024 - classifier_bytes(recipe)
     assert classifier_bytes(recipe) == 1280 * 1000 + 2 * 1000
 
 
 def test_the_tighter_limit_wins():
     recipe = load_recipe("mixed-7d0g")
-    roomy, tight = (replace(recipe, budgets={BudgetKind.PEAK_MEMORY: limit}) for limit in (1e9, 1e3))
+    roomy, tight = (replace(recipe, budgets={PEAK_MEMORY: limit}) for limit in (1e9, 1e3))
     profile = load_profile("stm32h743")
-    assert resolve_budgets(roomy, profile)[BudgetKind.PEAK_MEMORY] == 512 * 1024
-    assert resolve_budgets(tight, profile)[BudgetKind.PEAK_MEMORY] == 1e3
-    assert resolve_budgets(roomy, profile, {BudgetKind.PEAK_MEMORY: 1e5})[BudgetKind.PEAK_MEMORY] == 1e5
+    assert resolve_budgets(roomy, profile)[PEAK_MEMORY] == 512 * 1024
+    assert resolve_budgets(tight, profile)[PEAK_MEMORY] == 1e3
+    assert resolve_budgets(roomy, profile, {PEAK_MEMORY: 1e5})[PEAK_MEMORY] == 1e5
 
 
 def test_an_override_beyond_the_device_is_refused():
     with pytest.raises(RequestError, match=r"budget peak-memory=1 MiB: stm32h743 holds 512 KiB; lower it"):
-        resolve_budgets(load_recipe("mixed-7d0g"), load_profile("stm32h743"), {BudgetKind.PEAK_MEMORY: 2**20})
+        resolve_budgets(load_recipe("mixed-7d0g"), load_profile("stm32h743"), {PEAK_MEMORY: 2**20})
 
 
 def test_a_classifier_that_fills_the_flash_is_a_request_that_cannot_be_met():
     with pytest.raises(RequestError, match=r"classifier \(1280x1000 at W8A8\) takes .* k1dwk1-mcu"):
         resolve_budgets(load_recipe("k1dwk1-224"), load_profile("stm32f746"))
-    assert resolve_budgets(load_recipe("k1dwk1-mcu"), load_profile("stm32f746"))[BudgetKind.SIZE] > 700_000
+    assert resolve_budgets(load_recipe("k1dwk1-mcu"), load_profile("stm32f746"))[SIZE] > 700_000
 
 
 def test_a_latency_limit_takes_the_place_of_limits_that_stand_in_for_time():
     recipe, profile = load_recipe("k1dwk1-224"), load_profile("cpu-int8")
-    assert set(recipe.budgets) == {BudgetKind.BITOPS, BudgetKind.LAYERS}
-    assert resolve_budgets(recipe, profile, {BudgetKind.LATENCY: 4e-3}) == {
-        BudgetKind.LAYERS: 47,
-        BudgetKind.LATENCY: 4e-3,
+    assert set(recipe.budgets) == {BITOPS, LAYERS}
+    assert resolve_budgets(recipe, profile, {LATENCY: 4e-3}) == {
+        LAYERS: 47,
+        LATENCY: 4e-3,
     }
-    both = {BudgetKind.BITOPS: 7e9, BudgetKind.LATENCY: 4e-3}
-    assert resolve_budgets(recipe, profile, both) == {BudgetKind.LAYERS: 47, **both}
+    both = {BITOPS: 7e9, LATENCY: 4e-3}
+    assert resolve_budgets(recipe, profile, both) == {LAYERS: 47, **both}

@@ -7,9 +7,10 @@ import pytest
 from qedeploy.errors import UserError
 from qedeploy.network.lightnas import from_value
 from qedeploy.network.structure import Bits
+from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, LAYERS
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import FOLDER, load_recipe, recipe_names
-from qedeploy.search.space.space import BitsPer, BudgetKind
+from qedeploy.search.space.space import BitsPer
 
 NARROW = {Bits(weight=weight, activation=activation) for weight in (3, 4, 5, 6) for activation in (3, 4, 5, 6)}
 TEXT = (FOLDER / "mixed-7d0g.toml").read_text()
@@ -22,7 +23,7 @@ def test_every_promised_recipe_ships():
 @pytest.mark.parametrize(("name", "flops"), [("mixed-7d0g", 109e6), ("mixed-19d2g", 300e6)])
 def test_mixed_recipes_are_the_references_configurations(name, flops, named_golden):
     recipe = load_recipe(name)
-    assert recipe.budgets == {BudgetKind.FLOPS: flops, BudgetKind.LAYERS: 47}
+    assert recipe.budgets == {FLOPS: flops, LAYERS: 47}
     assert set(recipe.bits) == set(recipe.head_bits) == NARROW
     assert recipe.bits_per is BitsPer.BLOCK
     assert recipe.strides == (2, 2, 2, 1, 2)
@@ -39,7 +40,7 @@ def test_the_default_recipe_leaves_the_widths_to_the_profile():
     recipe = load_recipe("k1dwk1-224")
     assert recipe.bits is None
     assert recipe.head_bits is None
-    assert recipe.budgets == {BudgetKind.BITOPS: 19.2e9, BudgetKind.LAYERS: 47}
+    assert recipe.budgets == {BITOPS: 19.2e9, LAYERS: 47}
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from qedeploy.network.layers import Layer
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore
 from qedeploy.search.score.report import BLIND_BELOW, LayerReport, ScoreReport, blind_above, blind_layers
-from qedeploy.search.score.score import ScoreKind, ScoreSettings
 from qedeploy.units import format_bytes, format_count
+
+
+def print_scores(reports: Sequence[ScoreReport], *, per_layer: bool = False) -> None:
+    """Print the reports: many as a row each, one alone, or all of them `per_layer`, with totals and layers."""
+    if not reports:
+        return
+    console = Console()
+    if len(reports) > 1:
+        console.print(summary_table(reports))
+    for report in reports if per_layer or len(reports) == 1 else ():
+        console.print(totals_table(report))
+        console.print(layer_table(report))
+    for note in notes(reports):
+        console.print(note, style="dim", highlight=False)
 
 
 def totals_table(report: ScoreReport) -> Table:
@@ -37,8 +53,8 @@ def totals_table(report: ScoreReport) -> Table:
     return table
 
 
-def _score_text(settings: ScoreSettings) -> str:
-    if settings.kind is ScoreKind.DEEPMAD:
+def _score_text(settings: QeScore) -> str:
+    if isinstance(settings, DeepMad):
         return f"DeepMAD's score, blind to widths; alpha {settings.alpha1:g} (channels), {settings.alpha2:g} (kernels)"
     return f"QE-Score in nats; sigma {settings.sigma_weight:g} (W), {settings.sigma_activation:g} (A)"
 
@@ -86,7 +102,7 @@ def notes(reports: Sequence[ScoreReport]) -> tuple[str, ...]:
     """Return what a reader of the tables should know: where the score is blind, and what is not counted."""
     settings = reports[0].settings
     counted = "Costs are computed, nothing is measured. The classifier is counted in none of the totals."
-    if settings.kind is ScoreKind.DEEPMAD:
+    if isinstance(settings, DeepMad):
         return ("This score knows no widths: it is the same for any of them.", counted)
     blind = sum(len(blind_layers(report)) for report in reports)
     layers = sum(report.costs.layers for report in reports)

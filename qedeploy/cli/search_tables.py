@@ -1,0 +1,113 @@
+"""What a finished search shows: figures, structure, warnings, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qedeploy.cli.proof_tables import print_alternatives, print_certificate
+from qedeploy.latency.table import LatencyTable
+from qedeploy.network.structure import Block, Convolution, Structure
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.registry import budget_costs
+from qedeploy.search.request import Request
+from qedeploy.search.result import STRUCTURE_FILE
+from qedeploy.search.run import FinishedSearch
+from qedeploy.search.warnings import warnings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_SOURCES = {"user": "--budget", "recipe": "recipe", "profile": "device memory"}
+
+
+def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
+    """Print what is proven, figures, structure, warnings, and what to do next; the `alternatives` first, if asked."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    request, result, seconds = found.request, found.result, found.seconds
+    if alternatives:
+        print_alternatives(console, request, found.found)
+    if found.certificate is not None:
+        print_certificate(console, found.certificate, request.budgets)
+    console.print(_figures(request, result.structure))
+    console.print(_stages(result.structure))
+    if request.space.latency is not None:
+        console.print(_prediction(request.space.latency.table))
+    for text in warnings(request, result.structure):
+        console.print(Text(f"warning: {text}", style="yellow"))
+    if found.certificate is not None:
+        console.print(f"{result.method}: {result.evaluations:,} labels (partial structures) kept in {seconds:.1f} s")
+    else:
+        rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
+        console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
+    if found.written is None:
+        return
+    written = found.written
+    console.print(
+        f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
+    )
+
+
+def _prediction(table: LatencyTable) -> str:
+    """Return where a predicted latency comes from, and how far off it was where that was measured."""
+    fit = table.calibration
+    known = f", {fit.error:.1%} off on {fit.networks} whole networks" if fit.error is not None else ""
+    dated = f" of {table.date[:10]}" if table.date else ""
+    return f"latency is predicted from the table{dated} of {table.device}{known}"
+
+
+def _next(request: Request, written: Path) -> str:
+    if written.suffix == ".pth" and not request.profile.search_only:
+        return f"qedeploy export {written}"
+    return f"qedeploy score {written.parent / STRUCTURE_FILE}"
+
+
+def _figures(request: Request, structure: Structure) -> RenderableType:
+    from rich.table import Table
+
+    costs = budget_costs(structure, request.space)
+    table = Table(title=f"{request.recipe.name} on {request.profile.name}", title_justify="left")
+    for heading in ("computed", "value", "limit", "used", "set by"):
+        table.add_column(heading, justify="left" if heading in {"computed", "set by"} else "right")
+    score = request.recipe.score
+    table.add_row(score.label, f"{score.of(structure):.3f}")
+    for kind in costs:
+        cells = [kind.label, kind.text(costs[kind])]
+        limit = request.budgets.get(kind)
+        if limit is not None:
+            source = _SOURCES[request.budget_sources[kind]]
+            cells += [kind.text(limit), f"{costs[kind] / limit:.1%}", source]
+        table.add_row(*cells)
+    ratio = costs[EXECUTED_BITOPS] / costs[BITOPS]
+    table.add_row("executed / nominal", f"{ratio:.2f}")
+    return table
+
+
+def _stages(structure: Structure) -> RenderableType:
+    from rich.table import Table
+
+    size = structure.resolution
+    table = Table(title=f"structure at {size} x {size} pixels", title_justify="left")
+    for heading in ("", "channels", "bottleneck", "kernel", "stride", "blocks", "bits"):
+        table.add_column(heading, justify="left" if heading in {"", "bits"} else "right", no_wrap=heading != "bits")
+    _add_convolution(table, "stem", structure.stem)
+    for number, stage in enumerate(structure.stages, start=1):
+        shape = (stage.out_channels, stage.bottleneck_channels, stage.kernel, stage.stride, len(stage.blocks))
+        table.add_row(f"stage {number}", *map(str, shape), _bits(stage.blocks))
+    _add_convolution(table, "head", structure.head)
+    return table
+
+
+def _add_convolution(table: Table, name: str, layer: Convolution) -> None:
+    table.add_row(name, str(layer.out_channels), "", str(layer.kernel), str(layer.stride), "", str(layer.bits))
+
+
+def _bits(blocks: tuple[Block, ...]) -> str:
+    names = ["/".join(dict.fromkeys(map(str, block.layers()))) for block in blocks]
+    if len(set(names)) == 1:
+        return names[0]
+    return ", ".join(names)

@@ -1,0 +1,1 @@
+"""The budgets there are: what stands in this folder is found by itself."""
