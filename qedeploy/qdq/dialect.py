@@ -1,4 +1,4 @@
-"""What a runtime's dialect must say: which graph it wants for numbers that are the same in every dialect."""
+"""What a dialect is: the graph that a runtime wants for numbers that are the same in every dialect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Point:
 class Quantized:
     """A value that has been rounded: its name in floating point, and that of its integers where the graph has them.
 
-    Integers have the logical shape of the value; `zero_point` is what they are shifted by. A dialect that hides a
+    Integers have the logical shape of the value; `zero_point` is their offset. A dialect that hides a
     layout change behind the integers may return another value to compute with.
     """
 
@@ -57,7 +57,9 @@ EXACT = Rounding(share=0.001)
 
 
 class Dialect(Protocol):
-    """How one runtime wants its graph. Implementations hold no state; the writer walks the network and calls them.
+    """The form in which one runtime wants its graph.
+
+    Implementations hold no state; the writer walks the network and calls them.
 
     `write_*` add nodes to the graph and return the name of the value they made, in floating point unless said
     otherwise. Nodes are named after the layer, helpers get a suffix (`.quantize`, `.clip`, `.dequantize`, `.weight`).
@@ -95,7 +97,7 @@ class Dialect(Protocol):
 
     @property
     def channel_multiple(self) -> int:
-        """What `arrange` fills up the channels between the layers of a block to, 1 where it leaves them."""
+        """The multiple to which `arrange` pads the channels between the layers of a block, 1 if it leaves them."""
         ...
 
     @property
@@ -105,11 +107,11 @@ class Dialect(Protocol):
 
     @property
     def rounding(self) -> Rounding:
-        """What the graph's own floating-point type does between integers when it is verified."""
+        """How the graph's own floating-point type may change the integers when it is verified."""
         ...
 
     def exact_form(self) -> Dialect | None:
-        """Return the dialect with float32 in place of a narrower type, to be verified as well; None where it has it."""
+        """Return the dialect with float32 in place of a narrower type, to be verified too; None if it has float32."""
         ...
 
     def highest_weight(self, lowering: Lowering) -> int:
@@ -121,7 +123,7 @@ class Dialect(Protocol):
         ...
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
-        """Return `network` in the form that the runtime is fast at, computing the same; the plan's notes say what."""
+        """Return `network` in the form that is fast on the runtime; the plan's notes list the changes."""
         ...
 
     def write_input(self, graph: GraphBuilder, value: str) -> str:

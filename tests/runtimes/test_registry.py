@@ -11,7 +11,10 @@ import pytest
 
 from qedeploy.errors import RequestError, UserError
 from qedeploy.qdq.metadata import read_metadata, to_properties
+from qedeploy.runtimes.onnxruntime.runner import OnnxRuntimeRunner
 from qedeploy.runtimes.registry import dialect_for, find_runtime, reference, runtime_of, runtimes
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.runners import open_runner
 from tests.bench.graphs import exported, relu
 from tests.runtimes.toy.package import BUILT_IN, install
 
@@ -46,6 +49,10 @@ def test_of_several_that_run_a_suffix_it_is_the_one_that_the_file_was_exported_f
     assert runtime_of(planned_for(tmp_path / "gone.onnx", "uninstalled")).name == "onnxruntime"
     assert runtime_of(relu(tmp_path / "foreign.onnx")).name == "onnxruntime"
     assert runtime_of(tmp_path / "missing.onnx").name == "onnxruntime"
+    foreign = relu(tmp_path / "foreign.onnx")
+    assert isinstance(open_runner(foreign, RunnerOptions()), OnnxRuntimeRunner)
+    with pytest.raises(UserError, match="not a toy"):
+        open_runner(foreign, RunnerOptions(), "onnxtoy")
 
 
 @pytest.mark.parametrize("runtime", list(runtimes()), ids=lambda runtime: runtime.name)
