@@ -61,6 +61,11 @@ class Standing:
     lost: int
     error: float | None
 
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.1%}"
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.points} parts, {self.networks} networks{error}{lost}"
+
 
 class Campaign:
     """One measurement of a profile's table for a recipe.

@@ -18,6 +18,7 @@ from qedeploy.cli import (
     bench,
     correlate,
     doctor,
+    evaluate,
     export,
     import_,
     measure,
@@ -26,6 +27,7 @@ from qedeploy.cli import (
     run,
     score,
     search,
+    train,
     verify,
 )
 from qedeploy.cli.failures import failure
@@ -45,8 +47,8 @@ class Commands(typer.core.TyperGroup):
         try:
             with _quiet_reader():
                 super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
@@ -94,6 +96,7 @@ def qedeploy(
 app.command("bench", cls=BenchCommand)(bench.bench)
 app.command("correlate")(correlate.correlate)
 app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 app.command("export", cls=ExportCommand)(export.export)
 app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
@@ -102,6 +105,7 @@ app.add_typer(profiles.app, name="profiles")
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("search")(search.search)
+app.command("train")(train.train)
 app.command("verify")(verify.verify)
 
 

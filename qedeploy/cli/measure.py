@@ -33,25 +33,25 @@ def measure(
     """
     from rich.console import Console
 
-    from qedeploy.campaign.jobs import JobSettings
-    from qedeploy.campaign.measure_table import measure_table
-    from qedeploy.campaign.terminal import measuring_shown, print_measured
-    from qedeploy.search.request import make_request
+    from qedeploy import api
+    from qedeploy.cli.measure_tables import print_measured
+    from qedeploy.cli.progress import measuring_shown
 
-    request = make_request(profile, recipe)
-    with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as watch:
-        measured = measure_table(
-            request,
-            JobSettings(threads=threads),
+    with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as progress:
+        measured = api.measure(
+            profile,
+            recipe,
             minutes=minutes,
+            threads=threads,
             seed=seed,
             out=out,
+            keep=True,
             fresh=fresh,
             cluster=cluster,
-            watch=watch,
+            progress=progress,
         )
     if not quiet:
-        print_measured(Console(highlight=False), measured, request)
+        print_measured(Console(highlight=False), measured)
     if measured.interrupted:
         print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)
         raise typer.Exit(130)

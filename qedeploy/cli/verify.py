@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from qedeploy.network.structure import Structure
 
 _VERDICTS = {True: "yes", False: "[red]no[/red]", None: "[yellow]not settled[/yellow]"}
 
@@ -24,9 +21,9 @@ def verify(
     from rich.table import Table
     from rich.text import Text
 
-    from qedeploy.search.audit.verification import verify as verified
+    from qedeploy import api
 
-    checks = verified(path, _structure_of, profile=profile)
+    checks = api.verify(path, profile=profile)
     table = Table(title=str(path), title_justify="left")
     for heading in ("claim", "holds", "recomputed"):
         table.add_column(heading)
@@ -43,9 +40,3 @@ def verify(
         f"{open_still} could not be settled"
     )
     raise typer.Exit(3)
-
-
-def _structure_of(path: Path) -> Structure:
-    from qedeploy.model.checkpoint import load_checkpoint
-
-    return load_checkpoint(path).structure

@@ -1,4 +1,4 @@
-"""Reading what training left in a network: weight integers, normalisation, and the grids of its quantizers."""
+"""Reading a trained network: its weight integers, its normalisation, and the grids of its quantizers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qedeploy.errors import UserError
 from qedeploy.model.layers import QuantizedConvolution, QuantizedLinear
-from qedeploy.model.network import QuantizedNetwork, layer_modules
+from qedeploy.model.network import QuantizedNetwork, layer_modules, point_quantizers
 from qedeploy.model.quantizer import LsqQuantizer
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.operations import Operation, consumers
@@ -37,24 +37,39 @@ def read_network(network: QuantizedNetwork, source: Path | str) -> TrainedNetwor
             value: _grid(modules[reader].activation_quantizer, made.get(value), f"{source}: {reader}")
             for value, reader in readers.items()
         },
+        points={
+            value: grid
+            for value, quantizer in point_quantizers(network).items()
+            if (grid := _grid(quantizer, made.get(value), f"{source}: {value}")) is not None
+        },
     )
 
 
 def training_logits(network: QuantizedNetwork, grids: Mapping[str, Grid], images: Tensor) -> Tensor:
-    """Return the logits (batch, classes) of the training forward in evaluation, float64.
+    """Return the logits (batch, classes) of the training forward pass in evaluation mode, float64.
 
-    Steps that were never trained are taken from `grids`, by the value that the layer reads; `network` is not changed.
+    Steps that were never trained are taken from `grids`, by the value that they round; `network` is not changed.
     """
     calibrated = copy.deepcopy(network).eval()
+    for value, quantizer in point_quantizers(calibrated).items():
+        if value in grids:
+            _take_step(quantizer, grids[value])
+        else:
+            quantizer.bypassed = True
     modules = layer_modules(calibrated)
     for value, reader in consumers(structure_graph(network.structure).operations).items():
         module = modules[reader]
-        if not module.activation_quantizer.initialized:
-            module.activation_quantizer.set_step(grids[value].step)
+        if value in grids:
+            _take_step(module.activation_quantizer, grids[value])
         _initialize_weight(module)
     with torch.no_grad():
         parts = [calibrated(chunk) for chunk in torch.split(images.to(torch.float32), _CHUNK)]
     return torch.cat(parts).to(torch.float64)
+
+
+def _take_step(quantizer: LsqQuantizer, grid: Grid) -> None:
+    if not (quantizer.initialized and quantizer.trained):
+        quantizer.set_step(grid.step)
 
 
 def _layer_weights(module: QuantizedConvolution | QuantizedLinear, where: str) -> LayerWeights:
@@ -88,10 +103,16 @@ def _grid(quantizer: LsqQuantizer, made: Operation | None, where: str) -> Grid |
         return None
     nonnegative = made is not None and made.nonnegative
     ceiling = made.ceiling if made is not None else None
-    if not quantizer.initialized:
-        return Wanted(bits=quantizer.bits, signed=quantizer.signed, nonnegative=nonnegative, ceiling=ceiling)
     step = np.abs(_numbers(quantizer.step)).flatten()
     _require_finite(step, f"{where}: activation step")
+    if not (quantizer.initialized and quantizer.trained):
+        return Wanted(
+            bits=quantizer.bits,
+            signed=quantizer.signed,
+            nonnegative=nonnegative,
+            ceiling=ceiling,
+            step=float(step[0]) if quantizer.initialized else None,
+        )
     return Grid.of(
         bits=quantizer.bits, signed=quantizer.signed, step=float(step[0]), nonnegative=nonnegative, ceiling=ceiling
     )

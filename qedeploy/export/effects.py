@@ -1,4 +1,4 @@
-"""What a lowering changes against the network that was trained: measured on logits, each kind of change alone."""
+"""How much a lowering changes the trained network's logits, for each kind of change alone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ class Effect:
     top1_agreement: float
 
 
-def measure_effects(network: LoweredNetwork, images: Tensor, trained: Tensor, lowered: Tensor) -> tuple[Effect, ...]:
+def measure_effects(
+    network: LoweredNetwork, images: Tensor, trained: Tensor, lowered: Tensor, *, device_grids: bool = False
+) -> tuple[Effect, ...]:
     """Return what the plan of `network` changes on `images`.
 
     `trained`: logits of the training forward with the same steps; `lowered`: of the whole plan, (batch, classes).
+    `device_grids` says that training rounded where the device does: only folding is left to change anything then.
     """
     plan = network.plan
+    if device_grids:
+        return (_effect("folding into integer weights and biases", len(plan.layers), lowered, trained),)
     points = tuple(point.name for point in plan.points)
     effects = [_effect("everything together", len(points) + len(plan.quantized_shortcuts), lowered, trained)]
     folded = simulation.logits(network, images, without=points, raw_shortcuts=True)

@@ -19,14 +19,15 @@ from qedeploy.export.checkpoint_reader import read_network, training_logits
 from qedeploy.export.effects import Effect, measure_effects
 from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
 from qedeploy.files import replacing, sha256, write_json
-from qedeploy.model.checkpoint import load_checkpoint
+from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import Dialect
-from qedeploy.qdq.images import Normalisation, list_images, load_images, random_images
+from qedeploy.qdq.images import list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
@@ -39,14 +40,14 @@ _FOLDER_IMAGES = 16
 _RANDOM_IMAGES = 4
 _FEW_IMAGES = 8
 _FLAT = 1e-3
-"""Deviation over an image, after normalisation, below which nothing is to be seen on it."""
+"""Standard deviation of a normalised image below which it shows nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """What the user can choose. None: the checkpoint's own profile, an open batch, random data to calibrate on.
+    """What the user can choose. None: the checkpoint's own profile and normalisation, an open batch, random data.
 
-    `images` None takes 16 of a folder, and 4 random ones, of which more would mean no more.
+    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more.
     """
 
     profile: str | None = None
@@ -54,7 +55,7 @@ class ExportSettings:
     images: int | None = None
     batch: int | None = None
     seed: int = 0
-    normalisation: Normalisation = Normalisation()
+    normalisation: ImageSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,13 +71,14 @@ class Prepared:
     grids: Mapping[str, Grid]
     dialect: Dialect
     images: Tensor
+    prepared_as: ImageSettings | None
     source: StepSource
     settings: ExportSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What was written, what was decided, and what was measured of it. `report` is the JSON beside the model.
+    """The written files, the decisions, and the measurements. `report` is the JSON beside the model.
 
     `exact` is the verification of the same graph in float32, where the dialect writes a narrower type.
     """
@@ -101,9 +103,10 @@ def export_checkpoint(
 ) -> ExportResult:
     """Export the checkpoint at `path` to ONNX, verified; by default to the same name with `.onnx`, beside it.
 
-    `progress` is called with what is being done and how far it is. Raises UserError for files that cannot be read or
-    written, RequestError where the profile cannot carry the model, VerificationError where the graph does not compute
-    its plan. The model and its report `<name>.export.json` appear whole at the end, or not at all.
+    `progress` is called with the step that is under way and the share that is done. Raises UserError for files
+    that cannot be read or written, RequestError where the profile cannot carry the model, VerificationError where the
+    graph does not compute its plan. The model and its report `<name>.export.json` appear whole at
+    the end, or not at all.
     """
     started = time.monotonic()
     checkpoint = load_checkpoint(path)
@@ -112,10 +115,12 @@ def export_checkpoint(
     dialect = _dialect(profile, graph)
     target = out or path.with_suffix(".onnx")
     if target.suffix.lower() != ".onnx":
-        raise UserError(f"--out {target}: expected a file that ends in .onnx, which bench and other tools know it by")
+        raise UserError(
+            f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
+        )
     with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
-        images, source = _images(graph, settings)
+        images, source = _images(checkpoint, graph, settings)
         network = lower(
             trained,
             profile,
@@ -131,6 +136,7 @@ def export_checkpoint(
             grids=network.plan.grids(),
             dialect=dialect,
             images=images,
+            prepared_as=checkpoint.images,
             source=source,
             settings=settings,
         )
@@ -150,7 +156,7 @@ def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
 def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) -> ExportResult:
     """Write the graph to `temporary` and its report beside `target`, once it is proven."""
     plan, settings = prepared.network.plan, prepared.settings
-    written = _write(prepared.network, prepared.dialect, settings.batch)
+    written = _write(prepared)
     verification, exact, effects = _prove(prepared, written)
     temporary.write_bytes(written.model.SerializeToString())
     result = ExportResult(
@@ -205,16 +211,20 @@ def _alternatives(graph: Graph) -> str:
     return f"export with --profile {' or '.join(carrying)}"
 
 
-def _images(graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
+def _images(checkpoint: Checkpoint, graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
     if isinstance(settings.calibration, Path):
         count = settings.images or _FOLDER_IMAGES
-        return load_images(settings.calibration, graph.input, count, settings.normalisation), StepSource.IMAGES
+        wanted = settings.normalisation or checkpoint.images or ImageSettings()
+        return load_images(settings.calibration, graph.input, count, wanted), StepSource.IMAGES
     return random_images(graph.input, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
 
 
-def _write(network: LoweredNetwork, dialect: Dialect, batch: int | None) -> WrittenModel:
-    metadata = ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
-    written = write_model(network, dialect, batch=batch, metadata=to_properties(metadata))
+def _write(prepared: Prepared) -> WrittenModel:
+    network = prepared.network
+    metadata = ModelMetadata(
+        graph=network.graph, profile=network.plan.profile, plan=network.plan, images=prepared.prepared_as
+    )
+    written = write_model(network, prepared.dialect, batch=prepared.settings.batch, metadata=to_properties(metadata))
     try:
         onnx.checker.check_model(written.model, full_check=True)
         onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
@@ -233,7 +243,17 @@ def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Ver
     verification = _verified(network, written, prepared.dialect, images, expected)
     sample = images[:CHECKED_IMAGES]
     trained_logits = training_logits(prepared.trained, prepared.grids, sample)
-    return verification, exact, measure_effects(network, sample, trained_logits, expected[:CHECKED_IMAGES])
+    return (
+        verification,
+        exact,
+        measure_effects(
+            network,
+            sample,
+            trained_logits,
+            expected[:CHECKED_IMAGES],
+            device_grids=prepared.trained.device_points is not None,
+        ),
+    )
 
 
 def _verified(
@@ -247,7 +267,7 @@ def _verified(
 
 
 def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
-    """Return what makes a folder of images a poor thing to calibrate on."""
+    """Return warnings about a folder of images that is poor for calibration."""
     if settings.calibration is None:
         return []
     skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
@@ -255,17 +275,17 @@ def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
     if settings.images is not None and count < settings.images:
         warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:
-        warnings.append(f"{count} calibration images are few: steps follow what happens to be on them")
+        warnings.append(f"{count} calibration images are few: the steps depend on what happens to be on them")
     flat = int((images.flatten(2).std(dim=2).amax(dim=1) < _FLAT).sum())
     if flat:
-        warnings.append(f"{flat} of {count} calibration images have one colour throughout: they say nothing of steps")
+        warnings.append(f"{flat} of {count} calibration images have a single colour: they say nothing about steps")
     return warnings
 
 
 def _warnings(plan: LoweringPlan, settings: ExportSettings, source: StepSource) -> tuple[str, ...]:
     warnings = []
     untrained = [value.name for value in plan.values if value.reader is not None and value.source is source]
-    extra = len(plan.points)
+    extra = sum(point.source is source for point in plan.points)
     mend = "give images with --calibrate DIR"
     if source is StepSource.RANDOM and untrained:
         warnings.append(

@@ -17,9 +17,17 @@ from torch import Tensor, nn
 from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes, write_bytes
+from qedeploy.model import image_settings
 from qedeploy.model.foreign_state import require_plain_archive, without_wrappers
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.inspection import describe_foreign, require_sound, require_state
-from qedeploy.model.network import QuantizedNetwork, signed_activations
+from qedeploy.model.network import (
+    DevicePoint,
+    QuantizedNetwork,
+    quantizers,
+    signed_activations,
+    use_device_grids,
+)
 from qedeploy.model.quantizer import SMALLEST_STEP
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
@@ -38,12 +46,14 @@ _FOLDER = 0x10
 class Checkpoint:
     """A network to train or export, with the name of its profile and the recipe that found its structure.
 
-    `network` comes from `load_checkpoint` in evaluation mode: call `network.train()` before training it.
+    `network` comes from `load_checkpoint` in evaluation mode: call `network.train()` before training it. `images` says
+    how pictures were prepared in training, None where nothing trained the network on pictures yet.
     """
 
     network: QuantizedNetwork
     profile: str
     recipe: Mapping[str, Any]
+    images: ImageSettings | None = None
 
     @property
     def structure(self) -> Structure:
@@ -52,10 +62,17 @@ class Checkpoint:
 
     def save(self, path: Path | str) -> Path:
         """Write the checkpoint with the network's weights as they are now; see `save_checkpoint`."""
-        return save_checkpoint(path, self.network, profile=self.profile, recipe=self.recipe)
+        return save_checkpoint(path, self.network, profile=self.profile, recipe=self.recipe, images=self.images)
 
 
-def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recipe: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    path: Path | str,
+    network: nn.Module,
+    *,
+    profile: str,
+    recipe: Mapping[str, Any],
+    images: ImageSettings | None = None,
+) -> Path:
     """Write `network` to `path`, whole or not at all, and return the path; equal content makes equal bytes.
 
     A wrapper (DataParallel, torch.compile) is taken off; floating point becomes float32. `profile` is a profile's name
@@ -73,6 +90,7 @@ def save_checkpoint(path: Path | str, network: nn.Module, *, profile: str, recip
         "recipe": _plain(recipe, f"{path}: recipe"),
         "signed_activations": _plain(signed_activations(unwrapped), "signed_activations"),
         "state_dict": state,
+        **_training_entries(unwrapped, images),
     }
     # Through memory: torch names the archive's root after the file, which here is a temporary one.
     stream = io.BytesIO()
@@ -89,18 +107,73 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     document = _read_document(path)
     structure = from_document(document["structure"], f"{path}: structure")
-    network = _empty_network(structure, document["signed_activations"], path)
+    network = _empty_network(structure, document, path)
     state = without_wrappers(document["state_dict"])
     require_state(state, network.state_dict(), path)
     require_sound(state, path)
     state = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
     network.load_state_dict(state, assign=True)
+    _mark_set_steps(network, document.get("set_steps", []), path)
+    images = document.get("images")
     return Checkpoint(
-        network=network.eval(), profile=document["profile"], recipe=_plain(document["recipe"], f"{path}: recipe")
+        network=network.eval(),
+        profile=document["profile"],
+        recipe=_plain(document["recipe"], f"{path}: recipe"),
+        images=None if images is None else image_settings.from_document(images, f"{path}: images"),
     )
 
 
-def _empty_network(structure: Structure, signed: list[Any], path: Path) -> QuantizedNetwork:
+def _training_entries(network: QuantizedNetwork, images: ImageSettings | None) -> dict[str, Any]:
+    """Return what only training adds to a checkpoint, each entry only where there is something to say."""
+    entries: dict[str, Any] = {}
+    if images is not None:
+        entries["images"] = _plain(image_settings.to_document(images), "images")
+    if network.device_points is not None:
+        points = [{"value": one.value, "bits": one.bits, "signed": one.signed} for one in network.device_points]
+        entries["device_points"] = _plain(points, "device_points")
+    untrained = _set_steps(network)
+    if untrained:
+        entries["set_steps"] = _plain(untrained, "set_steps")
+    return entries
+
+
+def _set_steps(network: QuantizedNetwork) -> list[str]:
+    """Return the names of activation quantizers whose step was set and then not trained."""
+    return [
+        name
+        for name, quantizer in quantizers(network)
+        if bool(quantizer.initialized) and not quantizer.trained and not name.endswith("weight_quantizer")
+    ]
+
+
+def _mark_set_steps(network: QuantizedNetwork, names: object, path: Path) -> None:
+    known = dict(quantizers(network))
+    if not isinstance(names, list):
+        raise UserError(f"{path}: set_steps: expected a list, found a {type(names).__name__}")
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise UserError(f"{path}: set_steps: expected names of quantizers, found {name!r}; {_MEND}")
+        known[name].trained = False
+
+
+def _device_points(data: object, path: Path) -> tuple[DevicePoint, ...]:
+    if not isinstance(data, list):
+        raise UserError(f"{path}: device_points: expected a list, found a {type(data).__name__}; {_MEND}")
+    points = []
+    for item in data:
+        match item:
+            case {"value": str(value), "bits": int(bits), "signed": bool(signed)} if 2 <= bits <= 8:
+                points.append(DevicePoint(value=value, bits=bits, signed=signed))
+            case _:
+                raise UserError(
+                    f"{path}: device_points: expected a value's name, 2 to 8 bits and whether they are signed, found "
+                    f"{item!r}; {_MEND}"
+                )
+    return tuple(points)
+
+
+def _empty_network(structure: Structure, document: Mapping[str, Any], path: Path) -> QuantizedNetwork:
+    signed = document["signed_activations"]
     names = {layer.name for layer in expand_layers(structure)}
     for name in signed:
         if not isinstance(name, str) or name not in names:
@@ -108,9 +181,14 @@ def _empty_network(structure: Structure, signed: list[Any], path: Path) -> Quant
     try:
         # On the meta device: a structure that lies about its size must not take the memory it claims.
         with torch.device("meta"):
-            return QuantizedNetwork(structure, signed_activations=signed)
+            network = QuantizedNetwork(structure, signed_activations=signed)
+            if "device_points" in document:
+                use_device_grids(network, _device_points(document["device_points"], path))
+            return network
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
 
 
 def _read_document(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class QuantizedConvolution(nn.Module):
     """Quantize input and weights, convolve without bias, normalise the batch, apply `activation` unless it is None.
 
     The padding is half the kernel, so that a stride of 2 halves sizes rounding up. `weight` has the shape
-    (out, in / groups, kernel, kernel).
+    (out, in / groups, kernel, kernel). `output_quantizer` rounds what the layer puts out where the device does.
     """
 
     def __init__(self, layer: Layer, *, signed: bool, activation: Activation | None) -> None:
@@ -43,14 +43,18 @@ class QuantizedConvolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.bn = nn.BatchNorm2d(layer.out_channels)
         self.weight_quantizer, self.activation_quantizer = _quantizers(layer, signed, (layer.out_channels, 1, 1, 1))
+        self.output_quantizer: LsqQuantizer | None = None
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...)."""
+    def forward(self, features: Tensor, *, rounded: bool = False) -> Tensor:
+        """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...).
+
+        `rounded` says that the activation quantizer has rounded them already.
+        """
+        quantized = features if rounded else self.activation_quantizer(features)
         weight = self.weight_quantizer(self.weight)
-        convolved = functional.conv2d(
-            self.activation_quantizer(features), weight, None, self.stride, self.padding, groups=self.groups
-        )
-        return activate(self.bn(convolved), self.activation)
+        convolved = functional.conv2d(quantized, weight, None, self.stride, self.padding, groups=self.groups)
+        outputs = activate(self.bn(convolved), self.activation)
+        return outputs if self.output_quantizer is None else self.output_quantizer(outputs)
 
     def extra_repr(self) -> str:
         """Return what `print(network)` shows."""

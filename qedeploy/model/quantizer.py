@@ -6,7 +6,7 @@ Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, https://arxiv
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ SMALLEST_STEP = 1e-8
 
 SMALLEST_RANGE = 0.5
 """Training keeps quant_max * step above this share of the mean magnitude: beneath it nearly all values clip."""
+
+_SAMPLE = 1 << 17
+"""About how many values of a large batch the mean magnitude is taken of: a whole batch would cost a pass over it."""
 
 
 class LsqQuantizer(nn.Module):
@@ -39,6 +42,11 @@ class LsqQuantizer(nn.Module):
     gradient still reaches it there, so that it can grow again. (Without this a high learning rate sends steps to zero,
     batch normalisation blows their layers up again, and training diverges.) They stay finite as long as gradients are:
     a NaN is not hidden, it makes the step NaN like any other weight. Evaluation changes no step.
+
+    `trained` tells a step that gradients have reached from one that was merely set: export may choose the latter again.
+    `bypassed` lets values through as they are, for the float network of the same weights. `parts` says into how many
+    parts a batch is cut (processes, accumulated gradients), so that the step's gradient is that of the whole batch, and
+    `average` makes one mean of the parts' means where other processes hold them.
     """
 
     step: Tensor | None
@@ -54,6 +62,10 @@ class LsqQuantizer(nn.Module):
         self.quantized = bits < MAX_BITS
         self.register_parameter("step", nn.Parameter(torch.ones(step_shape)) if self.quantized else None)
         self.register_buffer("initialized", torch.tensor(not self.quantized))
+        self.trained = False
+        self.bypassed = False
+        self.parts = 1
+        self.average: Callable[[Tensor], Tensor] | None = None
         # Reading the buffer would make a GPU wait once a layer and batch.
         self._known_initialized = False
 
@@ -72,14 +84,16 @@ class LsqQuantizer(nn.Module):
 
         Raises UserError in evaluation mode while the step was never set.
         """
-        if self.step is None:
+        if self.step is None or self.bypassed:
             return values
-        if not self._is_initialized() and not self._initialize_from(values):
+        was_initialized = self._is_initialized()
+        if not was_initialized and not self._initialize_from(values):
             return values
         if self.training:
+            self.trained = self.trained or (was_initialized and torch.is_grad_enabled())
             # Past autograd: a projection, not a part of the function that is differentiated.
             self.step.data.copy_(torch.maximum(self.step.data, self._smallest_step(values)))
-        gradient_scale = 1 / math.sqrt(self.quant_max * max(values.numel(), 1))
+        gradient_scale = 1 / math.sqrt(self.quant_max * max(values.numel() * self.parts, 1))
         return _quantize(values, self.step, self.quant_min, self.quant_max, gradient_scale)
 
     def integers(self, values: Tensor) -> Tensor:
@@ -116,8 +130,13 @@ class LsqQuantizer(nn.Module):
         return self._mean_magnitude(values.detach()) * (2 / math.sqrt(self.quant_max))
 
     def _smallest_step(self, values: Tensor) -> Tensor:
-        smallest = self._mean_magnitude(values.detach()) * (SMALLEST_RANGE / self.quant_max)
-        return smallest.clamp_(min=SMALLEST_STEP)
+        values = values.detach()
+        if values.numel() > 2 * _SAMPLE and self.step is not None and self.step.numel() == 1:
+            values = values[: max(1, len(values) * _SAMPLE // values.numel())]
+        magnitude = self._mean_magnitude(values)
+        if self.average is not None:
+            magnitude = self.average(magnitude)
+        return (magnitude * (SMALLEST_RANGE / self.quant_max)).clamp_(min=SMALLEST_STEP)
 
     def _mean_magnitude(self, values: Tensor) -> Tensor:
         assert self.step is not None
@@ -140,6 +159,7 @@ class LsqQuantizer(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
         self._known_initialized = False
+        self.trained = bool(state_dict.get(f"{prefix}initialized", False))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
@@ -149,25 +169,45 @@ class _Lsq(torch.autograd.Function):
         ctx: Any, values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float
     ) -> Tensor:
         step = step.clamp(min=SMALLEST_STEP)
-        ctx.save_for_backward(values, step)
+        rounded = _round(values, step, quant_min, quant_max).mul_(_number(step))
+        # The convolution keeps `rounded` as its input anyway.
+        ctx.save_for_backward(values, step, rounded)
         ctx.range = (quant_min, quant_max)
         ctx.gradient_scale = gradient_scale
-        return _round(values, step, quant_min, quant_max).mul_(step)
+        return rounded
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        values, step = ctx.saved_tensors
-        quant_min, quant_max = ctx.range
-        scaled = values / step
-        inside = (scaled > quant_min) & (scaled < quant_max)
-        for_values = (gradient * inside).to(values.dtype) if ctx.needs_input_grad[0] else None
+        # d(rounded)/d(step) is rounded / step, less values / step where the gradient passes: two inner products,
+        # where the formula written out takes a dozen passes over the activations.
+        values, step, rounded = ctx.saved_tensors
+        values = values.to(gradient.dtype)
+        passed = _passed(gradient, values, step, *ctx.range)
         for_step = None
         if ctx.needs_input_grad[1]:
-            slope = scaled.clamp(quant_min, quant_max).round_().sub_(scaled.mul_(inside)).mul_(gradient)
-            total = slope.reshape(step.numel(), -1).sum(dim=1).reshape(step.shape)
-            for_step = (total * ctx.gradient_scale).to(step.dtype)
-        return for_values, for_step, None, None, None
+            total = _inner(gradient, rounded, step) - _inner(passed, values, step)
+            for_step = (total / step * ctx.gradient_scale).to(step.dtype)
+        return passed.to(ctx.saved_tensors[0].dtype) if ctx.needs_input_grad[0] else None, for_step, None, None, None
+
+
+def _passed(gradient: Tensor, values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
+    """Return `gradient` where `values` are inside the range, zero elsewhere."""
+    if step.numel() == 1 and not step.is_cuda:
+        # One pass over the memory; on a GPU reading the step would make it wait.
+        width = step.item()
+        passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, quant_min * width, quant_max * width)
+        return passed
+    return gradient * ((values > quant_min * step) & (values < quant_max * step))
+
+
+def _inner(first: Tensor, second: Tensor, step: Tensor) -> Tensor:
+    """Return the sums of the products of what shares a step, in the shape of `step`."""
+    if step.numel() > 1:
+        return (first * second).reshape(step.numel(), -1).sum(dim=1).reshape(step.shape)
+    if first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last):
+        first, second = first.permute(0, 2, 3, 1), second.permute(0, 2, 3, 1)
+    return torch.dot(first.reshape(-1), second.reshape(-1)).reshape(step.shape)
 
 
 def _quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float) -> Tensor:
@@ -176,7 +216,13 @@ def _quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int, grad
 
 
 def _round(values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
-    return (values / step).clamp_(quant_min, quant_max).round_()
+    # A step for all values goes in as a number: dividing by a tensor of one element takes three times as long.
+    values = values.to(torch.promote_types(values.dtype, step.dtype))
+    return (values / _number(step)).clamp_(quant_min, quant_max).round_()
+
+
+def _number(step: Tensor) -> Tensor:
+    return step.reshape(()) if step.numel() == 1 else step
 
 
 def _uninitialized() -> UserError:

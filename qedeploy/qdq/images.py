@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from torch import Tensor
 from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import require_file
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.network.layers import Dimensions
 from qedeploy.qdq.pixels import UnsupportedPixelsError, rgb_pixels
 from qedeploy.words import counted
@@ -29,22 +31,11 @@ EXTENSIONS = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"}
 )
 MAX_PIXELS = 100_000_000
-"""Pixels of one image that are decoded at the most: about 700 MB of memory."""
+"""The most pixels of one image that are decoded: about 700 MB of memory."""
 
 _PLUG_INS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".avif": "pillow-avif-plugin"}
-_CROP_SHARE = 0.875
-"""Share of the shorter side that the centre crop keeps: 224 of 256, the usual evaluation of ImageNet models."""
-
 _LONGEST = 8
-"""A longer side is cut to so many shorter ones before it is resized: the rest is not in the crop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalisation:
-    """What is subtracted from and divided by, per RGB channel, after scaling to 0..1; ImageNet's by default."""
-
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+"""A side longer than this many times the shorter one is cut before resizing: the rest is not in the crop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +46,7 @@ class FoundImages:
     unreadable: Mapping[str, int]
 
     def skipped(self) -> str:
-        """Return a sentence on the files that are passed over, "" where there are none."""
+        """Return a sentence on the files that are skipped, "" if there are none."""
         if not self.unreadable:
             return ""
         counts = ", ".join(f"{counted(count, f'{suffix} file')}" for suffix, count in self.unreadable.items())
@@ -63,16 +54,25 @@ class FoundImages:
         return f"{counts} skipped: Pillow reads them after `pip install {packages}`"
 
 
-def parse_normalisation(mean: str, deviation: str) -> Normalisation:
-    """Return the normalisation of two texts of three numbers each; raises UserError where they are none."""
-    return Normalisation(mean=_three("mean", mean, -1e6), deviation=_three("deviation", deviation, 1e-6))
+def parse_normalisation(mean: str | None, deviation: str | None) -> ImageSettings | None:
+    """Return image settings with mean and deviation from texts of three numbers each; None where both are None.
+
+    Raises UserError where a text is no three numbers.
+    """
+    if mean is None and deviation is None:
+        return None
+    usual = ImageSettings()
+    return ImageSettings(
+        mean=usual.mean if mean is None else _three("mean", mean, -1e6),
+        deviation=usual.deviation if deviation is None else _three("deviation", deviation, 1e-6),
+    )
 
 
 def list_images(folder: Path) -> FoundImages:
     """Return all image files under `folder`; raises UserError where it cannot be read or holds none.
 
-    Hidden files and folders are passed over, and the companions that macOS (`._a.jpg`, `__MACOSX`) and network drives
-    (`@eaDir`) leave beside pictures. Links to folders are not followed.
+    Hidden files and folders are skipped, and so are the companions that macOS (`._a.jpg`, `__MACOSX`) and network
+    drives (`@eaDir`) leave beside pictures. Links to folders are not followed.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder of images for --calibrate, or the word random")
@@ -104,7 +104,7 @@ def find_images(folder: Path, limit: int) -> list[Path]:
 
 
 def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
-    """Return an image as RGB (height, width, 3), upright: the one way in which pictures become numbers here.
+    """Return an image as RGB (height, width, 3), upright. Every picture is decoded by this function.
 
     `source` is a file or an open binary stream, `name` what messages call it (the path by default). Of an animation it
     is the first frame. Raises UserError naming it where it is no image, damaged, of a kind of pixels without a known
@@ -128,33 +128,41 @@ def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
         raise UserError(f"{name}: not a readable image ({_reason(source, error)}); mend or remove it") from error
 
 
-def centre_crop(pixels: NDArray[np.uint8], size: int | tuple[int, int], channels: int = 3) -> NDArray[np.uint8]:
+def centre_crop(
+    pixels: NDArray[np.uint8],
+    size: int | tuple[int, int],
+    channels: int = 3,
+    crop_share: float = ImageSettings().crop_share,
+) -> NDArray[np.uint8]:
     """Return the middle of an RGB image as (height, width, channels): what networks are evaluated on.
 
-    `size` is both sides, or height and width. The image is resized (bilinear) until it covers size / 0.875, then the
-    centre is cut out. One channel is ITU-R 601 luma.
+    `size` is both sides, or height and width. The image is resized (bilinear) until it covers size / `crop_share`, then
+    the centre is cut out. One channel is ITU-R 601 luma. A gray image, (height, width, 1), stays one.
     """
     from PIL import Image
 
-    height, width = pixels.shape[:2]
+    height, width, depth = pixels.shape
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if (height, width) == (rows, columns) and crop_share == 1 and depth == channels:
+        return pixels
     longest = _LONGEST * min(height, width)
     top, left = (max(0, side - longest) // 2 for side in (height, width))
     pixels = pixels[top : top + longest, left : left + longest]
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if depth == 1 else pixels))
     if channels == 1:
         picture = picture.convert("L")
-    rows, columns = (size, size) if isinstance(size, int) else size
-    covered = [max(side, round(side / _CROP_SHARE)) for side in (columns, rows)]
+    covered = [max(side, round(side / crop_share)) for side in (columns, rows)]
     scale = max(side / found for side, found in zip(covered, picture.size, strict=True))
     picture = picture.resize(
         (max(columns, round(picture.width * scale)), max(rows, round(picture.height * scale))),
         Image.Resampling.BILINEAR,
     )
     left, top = (picture.width - columns) // 2, (picture.height - rows) // 2
-    return np.asarray(picture.crop((left, top, left + columns, top + rows))).reshape(rows, columns, channels)
+    cut = np.asarray(picture.crop((left, top, left + columns, top + rows)))
+    return cut.reshape(rows, columns, min(depth, channels))
 
 
-def load_images(folder: Path, sizes: Dimensions, limit: int, normalisation: Normalisation) -> Tensor:
+def load_images(folder: Path, sizes: Dimensions, limit: int, settings: ImageSettings) -> Tensor:
     """Return up to `limit` images of `folder` as (count, *sizes), normalised; `sizes` are channels, height, width.
 
     Raises UserError naming the first file that cannot be read as an image.
@@ -164,7 +172,7 @@ def load_images(folder: Path, sizes: Dimensions, limit: int, normalisation: Norm
         raise UserError(
             f"{folder}: images have 1 or 3 channels and the network takes {channels}: use --calibrate random"
         )
-    return torch.stack([_load(path, sizes, normalisation) for path in find_images(folder, limit)])
+    return torch.stack([_load(path, sizes, settings) for path in find_images(folder, limit)])
 
 
 def random_images(sizes: Dimensions, count: int, seed: int) -> Tensor:
@@ -215,7 +223,8 @@ def _pillow() -> tuple[ModuleType, frozenset[str]]:
         if find_spec("pillow_avif") is None:
             missing.add(".avif")
         else:
-            pass  # noqa: F401: importing it is what registers it.
+            # Importing it is what registers it.
+            import_module("pillow_avif")
     return Image, frozenset(missing)
 
 
@@ -239,11 +248,9 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _load(path: Path, sizes: Dimensions, normalisation: Normalisation) -> Tensor:
+def _load(path: Path, sizes: Dimensions, settings: ImageSettings) -> Tensor:
     channels, height, width = sizes
-    pixels = centre_crop(decode_image(path), (height, width), channels)
-    mean, deviation = (
-        np.asarray(values[:channels], np.float32) for values in (normalisation.mean, normalisation.deviation)
-    )
+    pixels = centre_crop(decode_image(path), (height, width), channels, settings.crop_share)
+    mean, deviation = (np.asarray(values, np.float32) for values in settings.per_channel(channels))
     scaled = pixels.astype(np.float32) / 255
     return torch.from_numpy(np.ascontiguousarray(((scaled - mean) / deviation).transpose(2, 0, 1)))

@@ -57,8 +57,8 @@ def lower(
 ) -> LoweredNetwork:
     """Return `trained` as `profile` executes it, arranged for `dialect`.
 
-    Steps that were not trained, and those of the dialect's extra points, are calibrated on `images` (batch, channels,
-    height, width), whose kind `source` tells. Raises RequestError where the profile cannot run the network.
+    Steps that were not trained, also of the dialect's extra points, are calibrated on `images` (batch, channels,
+    height, width), whose kind `source` names. Raises RequestError where the profile cannot run the network.
     """
     steps, layers = trained.graph.operations, trained.graph.layers
     readers = consumers(steps)
@@ -71,8 +71,11 @@ def lower(
     }
     wanted = {
         **{name: grid for name, grid in trained.grids.items() if grid is not None},
-        **{point.value: _wanted(point) for point in points},
+        **{point.value: _point_grid(point, trained.points.get(point.value)) for point in points},
     }
+    if source is StepSource.RANDOM:
+        # Random data says less about a step than the images that set it.
+        wanted = {name: _as_set(grid) for name, grid in wanted.items()}
     found = calibrate(steps, folded, wanted, images, integer_bias=dialect.integer_bias, progress=progress)
     inputs = {step.name: found.grids.get(step.inputs[0]) for step in steps}
     plan = LoweringPlan(
@@ -89,8 +92,15 @@ def lower(
     return dialect.arrange(LoweredNetwork(graph=trained.graph, plan=plan, layers=found.layers))
 
 
-def _wanted(point: Point) -> Wanted:
+def _point_grid(point: Point, known: Grid | Wanted | None) -> Grid | Wanted:
+    """Return the grid that training had for a point, or a Wanted one."""
+    if known is not None and (known.bits, known.signed) == (point.bits, point.signed):
+        return known
     return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative, ceiling=point.ceiling)
+
+
+def _as_set(grid: Grid | Wanted) -> Grid | Wanted:
+    return grid.grid(grid.step) if isinstance(grid, Wanted) and grid.step is not None else grid
 
 
 def _layer_plan(layer: Layer, precision: Precision, grid: Grid | None, folded: FoldedLayer) -> LayerPlan:

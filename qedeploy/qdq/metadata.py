@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: its network, profile and lowering plan as JSON in metadata_props."""
+"""The metadata of an exported ONNX file: its network, profile and lowering plan as JSON in metadata_props."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import onnx
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
+from qedeploy.model import image_settings
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.network import graph_file, structure_file
 from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
@@ -18,6 +20,7 @@ from qedeploy.qdq.plan import LoweringPlan
 
 FORMAT = "qedeploy-onnx/1"
 
+_IMAGES = "qedeploy.images"
 _STRUCTURE, _GRAPH = "qedeploy.structure", "qedeploy.graph"
 """Keys of the network: the first where it is a Structure, else the second."""
 
@@ -28,15 +31,19 @@ class DamagedMetadataError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """What read_metadata finds: `profile` is the name of the profile that the plan was made for."""
+    """What read_metadata finds: `profile` is the name of the profile that the plan was made for.
+
+    `images` says how pictures were prepared in training, None where the file does not say.
+    """
 
     graph: Graph
     profile: str
     plan: LoweringPlan
+    images: ImageSettings | None = None
 
     @property
     def structure(self) -> Structure | None:
-        """Return the Structure that the graph was made from, None where it is none of ours."""
+        """Return the Structure that the graph was made from, None if there is none."""
         return self.graph.structure
 
 
@@ -53,11 +60,12 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
         **network,
         "qedeploy.profile": metadata.profile,
         "qedeploy.plan": json.dumps(plans.to_document(metadata.plan)),
+        **({} if metadata.images is None else {_IMAGES: json.dumps(image_settings.to_document(metadata.images))}),
     }
 
 
 def read_metadata(path: Path) -> ModelMetadata | None:
-    """Return the metadata of an ONNX file, None where it carries none of ours.
+    """Return qedeploy's metadata of an ONNX file, None if it has none.
 
     Raises UserError where the file is not ONNX, DamagedMetadataError where its metadata is ours and damaged.
     """
@@ -74,13 +82,14 @@ def read_metadata(path: Path) -> ModelMetadata | None:
             graph=_graph(properties, path),
             profile=properties.get("qedeploy.profile", ""),
             plan=plans.from_document(_json(properties, "qedeploy.plan", path), f"{path}: qedeploy.plan"),
+            images=_image_settings(properties, path),
         )
     except UserError as error:
         raise DamagedMetadataError(str(error)) from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Return the ONNX model of `path`; raises UserError where it cannot be read or is none."""
+    """Return the ONNX model in `path`; raises UserError if it cannot be read or is no model."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     content = read_bytes(path)
@@ -97,6 +106,12 @@ def _graph(properties: dict[str, str], path: Path) -> Graph:
     if _GRAPH in properties:
         return graph_file.from_document(_json(properties, _GRAPH, path), f"{path}: {_GRAPH}")
     return structure_graph(structure_file.from_document(_json(properties, _STRUCTURE, path), path))
+
+
+def _image_settings(properties: dict[str, str], path: Path) -> ImageSettings | None:
+    if _IMAGES not in properties:
+        return None
+    return image_settings.from_document(_json(properties, _IMAGES, path), f"{path}: {_IMAGES}")
 
 
 def _json(properties: dict[str, str], key: str, path: Path) -> object:

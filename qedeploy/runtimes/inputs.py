@@ -1,4 +1,4 @@
-"""What models are fed: random values while they are timed, and what a caller hands over, checked."""
+"""Inputs of models: random values for timing, and values of a caller, checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OpenShape = tuple[int | None, ...]
 def random_values(shape: tuple[int, ...], dtype: DTypeLike, generator: np.random.Generator) -> NDArray[Any]:
     """Return random values, the same ones for every runtime and the same seed.
 
-    None of them is zero: zeros run faster and draw less power than what a network really meets. Floating
+    None of them is zero: zeros run faster and draw less power than real values. Floating
     point values are 0.05 to 2 of either sign, whole numbers 1 to 100 and booleans true.
     """
     kind = np.dtype(dtype).kind

@@ -10,6 +10,7 @@ import pytest
 from qedeploy.latency.fit import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import Calibration, NetworkPoint, Part
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import load_profile
@@ -33,7 +34,7 @@ def network(one, seconds):
 
 def truth(one, scale=1.2, constant=3e-4, rate=2e-11):
     weights = sum(layer.weight_count for layer in expand_layers(one))
-    return constant + scale * LatencyModel(table(), PROFILE).seconds(one) + rate * weights
+    return constant + scale * LatencyModel(table(), PROFILE).seconds(structure_graph(one)) + rate * weights
 
 
 def test_the_factors_of_a_known_device_are_found_again():
@@ -86,7 +87,7 @@ def test_parts_get_scales_of_their_own_where_that_predicts_networks_better():
         )
         for _ in range(ENOUGH_NETWORKS)
     ]
-    networks = tuple(network(one, device.seconds(one)) for one in structures)
+    networks = tuple(network(one, device.seconds(structure_graph(one))) for one in structures)
     found = calibrate(table(networks=networks), PROFILE).calibration
     assert found.part_scales == pytest.approx(factors, rel=1e-3)
     assert found.constant == pytest.approx(1e-4, rel=1e-3)

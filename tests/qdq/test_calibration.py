@@ -8,10 +8,11 @@ from scipy.optimize import minimize_scalar
 from sklearn.datasets import load_sample_images
 
 from qedeploy.errors import UserError
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.network.graph import structure_graph
 from qedeploy.qdq.calibration import Wanted, best_step, calibrate
 from qedeploy.qdq.fold import fold
-from qedeploy.qdq.images import Normalisation, find_images, load_images, parse_normalisation, random_images
+from qedeploy.qdq.images import find_images, load_images, parse_normalisation, random_images
 from qedeploy.qdq.plan import Grid
 from tests.export.networks import random_trained, small_structure
 
@@ -71,11 +72,11 @@ def photographs(tmp_path):
 
 def test_photographs_are_cropped_and_normalised(photographs):
     structure = small_structure(resolution=32)
-    images = load_images(photographs, structure.image_sizes, 10, Normalisation())
+    images = load_images(photographs, structure.image_sizes, 10, ImageSettings())
     assert images.shape == (2, 3, 32, 32)
     assert images.dtype == torch.float32
     raw = load_images(
-        photographs, structure.image_sizes, 10, Normalisation(mean=(0.0, 0.0, 0.0), deviation=(1.0, 1.0, 1.0))
+        photographs, structure.image_sizes, 10, ImageSettings(mean=(0.0, 0.0, 0.0), deviation=(1.0, 1.0, 1.0))
     )
     assert raw.min() >= 0
     assert raw.max() <= 1
@@ -107,10 +108,10 @@ def test_what_cannot_be_calibrated_on(tmp_path, photographs):
     broken = photographs / "a" / "broken.jpg"
     broken.write_bytes((photographs / "a" / "china.jpg").read_bytes()[:2000])
     with pytest.raises(UserError, match=r"broken\.jpg: not a readable image"):
-        load_images(photographs, structure.image_sizes, 10, Normalisation())
+        load_images(photographs, structure.image_sizes, 10, ImageSettings())
     broken.write_text("not an image")
     with pytest.raises(UserError, match=r"broken\.jpg: not a readable image \(found text"):
-        load_images(photographs, structure.image_sizes, 10, Normalisation())
+        load_images(photographs, structure.image_sizes, 10, ImageSettings())
 
 
 @pytest.mark.parametrize("text", ["", "1,2", "a,b,c", "1,2,3,4", "nan,1,1", "0,1,1"])

@@ -15,8 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from qedeploy.errors import UserError
+from qedeploy.model.image_settings import ImageSettings
 from qedeploy.qdq import images
-from qedeploy.qdq.images import MAX_PIXELS, Normalisation, centre_crop, decode_image, find_images, list_images
+from qedeploy.qdq.images import MAX_PIXELS, centre_crop, decode_image, find_images, list_images
 
 FLOWER = np.ascontiguousarray(load_sample_images().images[1][::4, ::4])
 GRAY = np.asarray(Image.fromarray(FLOWER).convert("L"))
@@ -224,7 +225,7 @@ def test_a_long_strip_takes_no_more_than_it_holds(tmp_path):
     resource = pytest.importorskip("resource")
     Image.fromarray(np.tile(GRAY[:1], (1, 12_500))[:, :2_000_000]).save(tmp_path / "a.png")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = images.load_images(tmp_path, (3, 64, 64), 1, Normalisation())
+    found = images.load_images(tmp_path, (3, 64, 64), 1, ImageSettings())
     assert found.shape == (1, 3, 64, 64)
     # Kilobytes: enlarged as a whole, it would be 2,000,000 x 74 times 73 pixels.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000

@@ -1,4 +1,4 @@
-"""Several models in alternating rounds, so that what the machine does meanwhile meets them all alike."""
+"""Several models in alternating rounds, so that whatever else the machine does slows them all alike."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ROUNDS = 15
 CONFIDENCE = 0.95
 
 _FEWEST_QUERIES = 3
-"""Queries of a round at the least, so that its median passes over one stray."""
+"""The fewest queries of a round, so that its median is not moved by one outlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times one thing another is: the median over rounds, and the interval of that median.
+    """The ratio of one thing to another: the median over rounds, and the interval of that median.
 
     The interval is the sign test's (order statistics of the rounds): it holds for any distribution of the noise, at a
     level of at least `confidence`.
@@ -44,7 +44,7 @@ def interleave(
     rounds: int = ROUNDS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[Samples, ...]]:
-    """Return the samples of each runner, one entry a round; over all rounds each one meets `protocol`.
+    """Return the samples of each runner, one entry a round; over all rounds each runner satisfies `protocol`.
 
     Every second round runs in the opposite order, so that a steady drift cancels. `progress` gets the rounds done.
     """
@@ -65,7 +65,7 @@ def interleave(
 def ratio(
     first: Sequence[Samples], second: Sequence[Samples], figure: Callable[[Samples], float] | None = None
 ) -> Ratio:
-    """Return how many times the second's `figure` (the median latency by default) the first's is, round by round."""
+    """Return the ratio of the first's `figure` (the median latency by default) to the second's, round by round."""
     of = figure or median_latency
     quotients = np.asarray([of(one) / of(other) for one, other in zip(first, second, strict=True)])
     low, high = median_interval(quotients, CONFIDENCE)

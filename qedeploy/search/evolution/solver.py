@@ -14,10 +14,10 @@ from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.costs.registry import Budgets, keeps
 from qedeploy.search.evolution.evolution import CHUNKS_PER_GENERATION, Evolution, EvolutionSettings, State
 from qedeploy.search.evolution.state_file import Checkpoint
+from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.result import SearchResult
 from qedeploy.search.space.space import SearchSpace
 
-METHOD = "evolution"
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -30,6 +30,10 @@ class Progress:
     total: int
     score: float
     use: dict[Budget, float]
+
+    def __str__(self) -> str:
+        use = ", ".join(f"{kind} {share:.1%}" for kind, share in self.use.items())
+        return f"best score {self.score:.3f}" + (f"; used of {use}" if use else "")
 
 
 Watch = Callable[[Progress], None]
@@ -64,7 +68,7 @@ def solve(
     with open_workers(processes, cluster) as opened:
         state = _run(evolution, state, opened, checkpoint, watch)
     return SearchResult(
-        method=METHOD,
+        method=EVOLUTION,
         settings=asdict(settings),
         structure=_best(evolution, state),
         evaluations=state.evaluations,

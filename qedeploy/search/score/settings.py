@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from qedeploy.errors import UserError
-
-if TYPE_CHECKING:
-    from qedeploy.search.score.kinds.qe_score import QeScore
-
-
-class ScoreKind(StrEnum):
-    """Which of the reference's scores: QE-Score, or DeepMAD's, which knows no widths."""
-
-    MADNAS = "madnas"
-    DEEPMAD = "deepmad"
+from qedeploy.search.score.kinds.deepmad import DeepMad
+from qedeploy.search.score.kinds.qe_score import QeScore
 
 
 def score_settings(
@@ -24,7 +14,7 @@ def score_settings(
     sigma_weight: float,
     sigma_activation: float,
     stage_ratios: str,
-    kind: ScoreKind = ScoreKind.MADNAS,
+    kind: str = QeScore.name,
     alpha1: float = 1.0,
     alpha2: float = 1.0,
 ) -> QeScore:
@@ -35,10 +25,7 @@ def score_settings(
     for option, alpha in (("--alpha1", alpha1), ("--alpha2", alpha2)):
         if not (math.isfinite(alpha) and alpha > 0):
             raise UserError(f"{option}: expected a positive number, found {alpha}")
-    from qedeploy.search.score.kinds.deepmad import DeepMad
-    from qedeploy.search.score.kinds.qe_score import QeScore
-
-    chosen = DeepMad if kind is ScoreKind.DEEPMAD else QeScore
+    chosen = DeepMad if kind == DeepMad.name else QeScore
     return chosen(
         sigma_weight=sigma_weight,
         sigma_activation=sigma_activation,

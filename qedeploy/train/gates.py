@@ -1,0 +1,84 @@
+"""Gates on accuracy for continuous integration: `top1<70%`, `top1-drop>0.5%`.
+
+A gate that an interval cannot decide is withheld, which ends with the same exit code as one that failed: 3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qedeploy.errors import RequestError, UserError
+from qedeploy.train.accuracy import Difference, Share
+
+_PATTERN = re.compile(r"\s*(top1-drop|top1|top5)\s*([<>])\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
+
+
+class Outcome(StrEnum):
+    """What became of a gate."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WITHHELD = "withheld"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyGate:
+    """A condition under which a model fails; `limit` is a share, or for a drop a difference of shares."""
+
+    text: str
+    figure: str
+    below: bool
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a gate decided, in a sentence."""
+
+    gate: str
+    outcome: Outcome
+    sentence: str
+
+
+def parse_gate(text: str) -> AccuracyGate:
+    """Return the gate of an expression such as `top1<70%`; raises UserError where it is not understood."""
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise UserError(f"--fail-if {text!r}: expected top1<70%, top5<90% or, with --against, top1-drop>0.5%")
+    figure, operator, number = match.groups()
+    return AccuracyGate(text=text.strip(), figure=figure, below=operator == "<", limit=float(number) / 100)
+
+
+def judge(gate: AccuracyGate, shares: dict[str, Share], fallen: Difference | None) -> Verdict:
+    """Return the verdict on the figures of one model, `fallen` being its difference to another where there is one.
+
+    Raises UserError for a drop without another model.
+    """
+    if gate.figure == "top1-drop":
+        if fallen is None:
+            raise UserError(f"--fail-if {gate.text}: a drop is against another model: name it with --against")
+        return _decided(gate, -fallen.high, -fallen.low, str(fallen))
+    found = shares[gate.figure]
+    return _decided(gate, found.low, found.high, str(found))
+
+
+def enforce(verdicts: Sequence[Verdict]) -> None:
+    """Raise RequestError naming every gate that failed or was withheld."""
+    bad = [verdict.sentence for verdict in verdicts if verdict.outcome is not Outcome.PASSED]
+    if bad:
+        raise RequestError("; ".join(bad))
+
+
+def _decided(gate: AccuracyGate, low: float, high: float, found: str) -> Verdict:
+    met = {(end < gate.limit) if gate.below else (end > gate.limit) for end in (low, high)}
+    if len(met) > 1:
+        sentence = (
+            f"gate {gate.text}: verdict withheld: {found}: the interval contains the limit: take more images, or leave "
+            "more room"
+        )
+        return Verdict(gate=gate.text, outcome=Outcome.WITHHELD, sentence=sentence)
+    outcome = Outcome.FAILED if met.pop() else Outcome.PASSED
+    return Verdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}")

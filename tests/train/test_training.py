@@ -1,0 +1,88 @@
+"""Digits learned through the whole of `train`: accuracy, what is written, and what an export of it keeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from qedeploy.export.exporter import export_checkpoint
+from qedeploy.model.build import build
+from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
+from qedeploy.network.structure import Bits
+from qedeploy.train.evaluate import evaluate
+from qedeploy.train.recipe import load_recipe, with_changes
+from qedeploy.train.training import TrainOptions, train
+from tests.model.structures import tiny_structure
+
+W4A4 = Bits(weight=4, activation=4)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> Path:
+    return save_checkpoint(
+        tmp_path_factory.mktemp("model") / "model.pth",
+        build(tiny_structure(W4A4), seed=0),
+        profile="cpu-int8",
+        recipe={"name": "tiny"},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, untrained, digits):
+    recipe = with_changes(
+        load_recipe("quick"), {"float_epochs": 8, "epochs": 4, "batch": 64, "flip": 0.0, "crop_padding": 1}
+    )
+    return train(untrained, digits, TrainOptions(recipe=recipe), tmp_path_factory.mktemp("trained"))
+
+
+def test_digits_are_learned(trained):
+    assert trained.float_top1 > 0.85
+    assert trained.test_top1 > 0.85
+    assert trained.test_images == 397
+    assert trained.held_out_images == 70
+
+
+def test_the_folder_says_what_happened(trained):
+    folder = trained.model.parent
+    assert {path.name for path in folder.iterdir()} == {"model.pth", "float.pth", "train.json", "log.csv", "curves.svg"}
+    rows = list(csv.DictReader((folder / "log.csv").open()))
+    assert [row["stage"] for row in rows] == ["float"] * 8 + ["quantized"] * 4
+    document = json.loads((folder / "train.json").read_text())
+    assert document["format"] == "qedeploy-train/1"
+    assert document["seed"] == 0
+    assert document["recipe"]["batch"] == 64
+    assert document["result"]["test_top1"] == trained.test_top1
+    assert "<svg" in (folder / "curves.svg").read_text()
+
+
+def test_the_checkpoint_says_how_pictures_are_prepared(trained, digits):
+    checkpoint = load_checkpoint(trained.model)
+    assert checkpoint.recipe == {"name": "tiny"}
+    assert checkpoint.images.classes == tuple(map(str, range(10)))
+    assert checkpoint.images.crop_share == 1
+    assert checkpoint.network.device_points
+
+
+def test_the_exported_file_is_as_accurate(trained, digits, tmp_path):
+    exported = export_checkpoint(trained.model, out=tmp_path / "model.onnx")
+    assert not exported.warnings, "no step is left to calibrate on random data"
+    ours = evaluate(trained.model, digits)
+    theirs = evaluate(exported.model, digits, against=trained.model)
+    assert ours.judged.top1.value == pytest.approx(trained.test_top1)
+    assert abs(theirs.difference.value) <= 0.003 + 1 / 397
+    assert "ONNX Runtime" in theirs.judged.runtime
+    assert theirs.images_known
+
+
+def test_post_training_quantization_takes_no_step(trained, digits, tmp_path):
+    recipe = with_changes(load_recipe("quick"), {"epochs": 0, "start": "auto"})
+    options = TrainOptions(recipe=recipe, weights_from=trained.model.parent / "float.pth", profile="cpu-int8")
+    network = build(tiny_structure(Bits(weight=8, activation=8)), seed=3)
+    model = save_checkpoint(tmp_path / "w8a8.pth", network, profile="cpu-int8", recipe={})
+    found = train(model, digits, options, tmp_path / "out")
+    assert found.test_top1 > trained.float_top1 - 0.05
+    loaded = load_checkpoint(found.model).network
+    assert not loaded.stem.activation_quantizer.trained, "calibration may choose the step again"
