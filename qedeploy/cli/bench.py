@@ -14,7 +14,7 @@ from qedeploy.cli.runtime_options import FROM, given_settings
 def bench(
     context: typer.Context,
     model: Annotated[
-        Path | None, typer.Argument(help="Model to measure: an .onnx file, or what a runtime builds of one.")
+        Path | None, typer.Argument(help="Model to measure: an .onnx file, or an engine that a runtime built from one.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
     threads: ThreadsOption = 1,
@@ -28,7 +28,10 @@ def bench(
         list[str] | None, typer.Option(help="Exit with 3 if so: p50>1.05x (of --against), p99>4ms, throughput<200/s.")
     ] = None,
     max_variation: Annotated[
-        float, typer.Option(min=0.0, help="Percent of variation over which a run is unstable, its verdict withheld.")
+        float,
+        typer.Option(
+            min=0.0, help="Percent of variation above which a run counts as unstable and gates are not judged."
+        ),
     ] = 2.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     latency_table: LatencyTableOption = None,
@@ -36,14 +39,14 @@ def bench(
         bool, typer.Option("--update-table", help="Feed the measured layers back to the latency table.")
     ] = False,
     profile: Annotated[
-        str | None, typer.Option(help="TOML file of the model's profile, where it is none that ships; for the table.")
+        str | None, typer.Option(help="TOML file of the model's profile, for the table, unless it ships with qedeploy.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
 
-    Writes bench.json and report.html. Exit code 3 where a --fail-if gate fails, or where its verdict is withheld
-    because the run was unstable or its interval contains the limit; also where --update-table cannot take the run.
+    Writes bench.json and report.html. Exit code 3 if a --fail-if gate fails, or cannot be judged because the run was
+    unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
     from rich.console import Console
 

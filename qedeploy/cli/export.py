@@ -32,15 +32,15 @@ def export(
     engine: Annotated[
         Literal["auto", "required", "never"],
         typer.Option(
-            help="Build what the runtime runs (engine.plan): where it and its device are, or fail without, or not."
+            help="Build the runtime's engine (engine.plan): if it and its device are here, or else fail, or never."
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the random data.")] = 0,
 ) -> Path:
-    """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and what is built of it.
+    """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and its engine.
 
-    Exit code 1 where the runtime's numbers are not PyTorch's: nothing is written then. An engine that the runtime
-    cannot build ends with 3, a required one without the runtime or its device with 4; the ONNX file stays.
+    Exit code 1 if the runtime's numbers are not PyTorch's; nothing is written then. The code is 3 if the runtime
+    cannot build the engine, and 4 if it is required and the runtime or its device is missing; the ONNX file stays.
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -1,4 +1,4 @@
-"""PyTorch's run of a lowering plan, in float64 over exact integers: what every exported graph is held to."""
+"""PyTorch's run of a lowering plan, in float64 over exact integers: the standard for every exported graph."""
 
 from __future__ import annotations
 
@@ -68,9 +68,8 @@ def run(
 ) -> Iterator[tuple[Operation, Tensor]]:
     """Yield each operation with its output before rounding; the last is the logits (batch, classes).
 
-    `images`: (batch, channels, height, width). `without` names values whose rounding is left out and
-    `raw_shortcuts` reads the origin of shortcuts as it was before rounding: both as training did, to tell what the
-    plan changes.
+    `images`: (batch, channels, height, width). `without` names values whose rounding is left out and `raw_shortcuts`
+    reads the origin of shortcuts as it was before rounding: both as in training, to show what the plan changes.
     """
     grids = {name: grid for name, grid in network.plan.grids().items() if name not in without}
     values = {IMAGE: images.to(torch.float64)}
