@@ -6,12 +6,13 @@ import pytest
 
 from qedeploy.errors import MissingRuntimeError
 from qedeploy.plugins import RUNTIMES, Group
-from tests.runtimes.toy.package import install
+from tests.runtimes.toy.package import BUILT_IN, install
 
 
 def test_a_rooms_folders_are_found_by_name():
-    assert RUNTIMES.names() == ("onnxruntime", "tensorrt")
-    assert RUNTIMES.find("tensorrt").name == "tensorrt"
+    assert RUNTIMES.names() == BUILT_IN
+    assert {"onnxruntime", "tensorrt"} <= set(BUILT_IN)
+    assert [RUNTIMES.find(name).name for name in BUILT_IN] == list(BUILT_IN)
     assert RUNTIMES.find("base") is None
     assert RUNTIMES.find("registry") is None
     assert RUNTIMES.find("../onnxruntime") is None
@@ -23,7 +24,7 @@ def test_a_room_that_is_none_has_nothing():
 
 def test_no_package_takes_the_name_of_a_built_in_one(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, entry="tensorrt = tests.runtimes.toy.runtime:TOY")
-    assert RUNTIMES.names() == ("onnxruntime", "tensorrt")
+    assert RUNTIMES.names() == BUILT_IN
     assert RUNTIMES.find("tensorrt").label == "TensorRT"
 
 

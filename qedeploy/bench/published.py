@@ -87,7 +87,7 @@ def bench_published(
         for name, _, structure in candidates:
             progress(f"exporting {name}")
             path = _export(structure, folder / _file_name(name), profile, profile_name, seed)
-            runners[name] = stack.enter_context(open_runner(path, options))
+            runners[name] = stack.enter_context(open_runner(path, options, profile.runtime))
         progress(f"timing {len(runners)} models in alternation")
         machine, description = describe_machine(), runners[candidates[0][0]].description
         rounds = interleave(runners, protocol)

@@ -40,7 +40,7 @@ class ModelOrRecording:
         return output_folder(folder / "recording", out)
 
     def result(self, options: BenchOptions, progress: Callable[[str], None]) -> BenchResult:
-        """Return what was measured here, or what the recording says."""
+        """Return the result of a measurement here, or that of the recording."""
         if self.model is not None:
             return benchmark(self.model, options, progress)
         from qedeploy.bench.recorded import report_recording

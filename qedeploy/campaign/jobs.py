@@ -90,14 +90,14 @@ def run_job(job: Job) -> JobResult:
     with tempfile.TemporaryDirectory(prefix="qedeploy-measure-") as name, ExitStack() as stack:
         folder = Path(name)
         reference = stack.enter_context(
-            open_runner(write_subject(reference_subject(around), job.profile, folder), options)
+            open_runner(write_subject(reference_subject(around), job.profile, folder), options, job.profile.runtime)
         )
         runners: dict[str, Runner] = {}
         failures: dict[str, str] = {}
         for subject in job.subjects:
             try:
                 path = write_subject(subject, job.profile, folder)
-                runners[subject.key] = stack.enter_context(open_runner(path, options))
+                runners[subject.key] = stack.enter_context(open_runner(path, options, job.profile.runtime))
             except RequestError as error:
                 failures[subject.key] = str(error)
         protocol = TimingProtocol(

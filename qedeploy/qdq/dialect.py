@@ -1,4 +1,4 @@
-"""What a runtime's dialect must say: which graph it wants for numbers that are the same in every dialect."""
+"""What a dialect is: the graph that a runtime wants for numbers that are the same in every dialect."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation
+from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
@@ -31,7 +32,7 @@ class Point:
 class Quantized:
     """A value that has been rounded: its name in floating point, and that of its integers where the graph has them.
 
-    Integers have the logical shape of the value; `zero_point` is what they are shifted by. A dialect that hides a
+    Integers have the logical shape of the value; `zero_point` is their offset. A dialect that hides a
     layout change behind the integers may return another value to compute with.
     """
 
@@ -56,8 +57,22 @@ EXACT = Rounding(share=0.001)
 """Float32 around the integers: only a sum that lands on a rounding boundary can differ."""
 
 
+def is_integer(step: Operation | None, quantized: Collection[str]) -> bool:
+    """Return whether `step` multiplies integers, where `quantized` names the values that a layer reads quantized."""
+    if step is None or step.layer is None:
+        return False
+    return step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
+
+
+def new_points(found: Iterable[Point], quantized: Collection[str]) -> tuple[Point, ...]:
+    """Return each point of `found` once, without those of values that are quantized already."""
+    return tuple({point.value: point for point in found if point.value not in quantized}.values())
+
+
 class Dialect(Protocol):
-    """How one runtime wants its graph. Implementations hold no state; the writer walks the network and calls them.
+    """The form in which one runtime wants its graph.
+
+    Implementations hold no state; the writer walks the network and calls them.
 
     `write_*` add nodes to the graph and return the name of the value they made, in floating point unless said
     otherwise. Nodes are named after the layer, helpers get a suffix (`.quantize`, `.clip`, `.dequantize`, `.weight`).
@@ -95,7 +110,7 @@ class Dialect(Protocol):
 
     @property
     def channel_multiple(self) -> int:
-        """What `arrange` fills up the channels between the layers of a block to, 1 where it leaves them."""
+        """The multiple to which `arrange` pads the channels between the layers of a block, 1 if it leaves them."""
         ...
 
     @property
@@ -105,11 +120,11 @@ class Dialect(Protocol):
 
     @property
     def rounding(self) -> Rounding:
-        """What the graph's own floating-point type does between integers when it is verified."""
+        """How the graph's own floating-point type may change the integers when it is verified."""
         ...
 
     def exact_form(self) -> Dialect | None:
-        """Return the dialect with float32 in place of a narrower type, to be verified as well; None where it has it."""
+        """Return the dialect with float32 in place of a narrower type, to be verified too; None if it has float32."""
         ...
 
     def highest_weight(self, lowering: Lowering) -> int:
@@ -121,7 +136,7 @@ class Dialect(Protocol):
         ...
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
-        """Return `network` in the form that the runtime is fast at, computing the same; the plan's notes say what."""
+        """Return `network` in the form that is fast on the runtime; the plan's notes list the changes."""
         ...
 
     def write_input(self, graph: GraphBuilder, value: str) -> str:

@@ -58,7 +58,7 @@ def lower(
     """Return `trained` as `profile` executes it, arranged for `dialect`.
 
     Steps that were not trained, also of the dialect's extra points, are calibrated on `images` (batch, channels,
-    height, width), whose kind `source` tells. Raises RequestError where the profile cannot run the network.
+    height, width), whose kind `source` names. Raises RequestError where the profile cannot run the network.
     """
     steps, layers = trained.graph.operations, trained.graph.layers
     readers = consumers(steps)
@@ -74,7 +74,7 @@ def lower(
         **{point.value: _point_grid(point, trained.points.get(point.value)) for point in points},
     }
     if source is StepSource.RANDOM:
-        # Random data know less of a step than the images that it was set by.
+        # Random data says less about a step than the images that set it.
         wanted = {name: _as_set(grid) for name, grid in wanted.items()}
     found = calibrate(steps, folded, wanted, images, integer_bias=dialect.integer_bias, progress=progress)
     inputs = {step.name: found.grids.get(step.inputs[0]) for step in steps}
@@ -93,7 +93,7 @@ def lower(
 
 
 def _point_grid(point: Point, known: Grid | Wanted | None) -> Grid | Wanted:
-    """Return the grid that training had for a point, or what is still to be chosen."""
+    """Return the grid that training had for a point, or a Wanted one."""
     if known is not None and (known.bits, known.signed) == (point.bits, point.signed):
         return known
     return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative, ceiling=point.ceiling)

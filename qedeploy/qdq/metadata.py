@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: its network, profile and lowering plan as JSON in metadata_props."""
+"""The metadata of an exported ONNX file: its network, profile and lowering plan as JSON in metadata_props."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ModelMetadata:
 
     @property
     def structure(self) -> Structure | None:
-        """Return the Structure that the graph was made from, None where it is none of ours."""
+        """Return the Structure that the graph was made from, None if there is none."""
         return self.graph.structure
 
 
@@ -65,7 +65,7 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
 
 
 def read_metadata(path: Path) -> ModelMetadata | None:
-    """Return the metadata of an ONNX file, None where it carries none of ours.
+    """Return qedeploy's metadata of an ONNX file, None if it has none.
 
     Raises UserError where the file is not ONNX, DamagedMetadataError where its metadata is ours and damaged.
     """
@@ -89,7 +89,7 @@ def read_metadata(path: Path) -> ModelMetadata | None:
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Return the ONNX model of `path`; raises UserError where it cannot be read or is none."""
+    """Return the ONNX model in `path`; raises UserError if it cannot be read or is no model."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     content = read_bytes(path)

@@ -6,7 +6,7 @@ other is the machine's doing, and is taken out of what the rest took.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,24 +50,6 @@ class TimedModel(Protocol):
     def measure(self, protocol: TimingProtocol) -> Samples:
         """Run queries under `protocol`, one in flight, and return the latency of each."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixedExecution:
-    """How a runtime executes networks of which some layers are in integers, and how that is measured.
-
-    `precisions` returns the integer precisions whose products this machine computes exactly. `kernels` are the
-    operators that compute layers in integers; `nodes` returns name and operator of every node that the runtime makes of
-    a serialised model. `alternate` runs serialised models on all feeds in turn, and then on for so many seconds in all,
-    with so many threads; `timed` opens one for a feed and threads. They raise whatever the runtime raises.
-    """
-
-    label: str
-    precisions: Callable[[], tuple[str, ...]]
-    kernels: frozenset[str]
-    nodes: Callable[[bytes], Sequence[tuple[str, str]]]
-    alternate: Callable[[Mapping[str, bytes], Sequence[Feed], float, int], dict[str, AlternatedRun]]
-    timed: Callable[[bytes, Feed, int], TimedModel]
 
 
 def added_seconds(reference: NodeTimes, changed: NodeTimes) -> float:

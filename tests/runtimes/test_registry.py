@@ -9,11 +9,16 @@ import numpy as np
 import onnx
 import pytest
 
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.qdq.metadata import read_metadata, to_properties
+from qedeploy.runtimes.base import BuildSource
+from qedeploy.runtimes.onnxruntime.runner import OnnxRuntimeRunner
+from qedeploy.runtimes.onnxruntime.runtime import OnnxRuntime
 from qedeploy.runtimes.registry import dialect_for, find_runtime, reference, runtime_of, runtimes
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.runners import open_runner
 from tests.bench.graphs import exported, relu
-from tests.runtimes.toy.package import install
+from tests.runtimes.toy.package import BUILT_IN, install
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,10 @@ def test_of_several_that_run_a_suffix_it_is_the_one_that_the_file_was_exported_f
     assert runtime_of(planned_for(tmp_path / "gone.onnx", "uninstalled")).name == "onnxruntime"
     assert runtime_of(relu(tmp_path / "foreign.onnx")).name == "onnxruntime"
     assert runtime_of(tmp_path / "missing.onnx").name == "onnxruntime"
+    foreign = relu(tmp_path / "foreign.onnx")
+    assert isinstance(open_runner(foreign, RunnerOptions()), OnnxRuntimeRunner)
+    with pytest.raises(UserError, match="not a toy"):
+        open_runner(foreign, RunnerOptions(), "onnxtoy")
 
 
 @pytest.mark.parametrize("runtime", list(runtimes()), ids=lambda runtime: runtime.name)
@@ -67,7 +76,7 @@ def test_what_is_built_goes_beside_the_onnx_file():
 
 @pytest.mark.parametrize("name", ["none", "tflite", ""])
 def test_a_runtime_that_is_none_lists_those_there_are(name):
-    with pytest.raises(RequestError, match="runtimes it writes for: onnxruntime, tensorrt"):
+    with pytest.raises(RequestError, match=f"runtimes it writes for: {', '.join(BUILT_IN)}"):
         find_runtime(name)
 
 
@@ -78,3 +87,20 @@ def test_one_runtime_runs_onnx_literally(tmp_path):
     values = np.float32([[-1, 2, -3, 4]])
     assert found.evaluator(model, False)({"x": values})["y"].tolist() == [[0, 2, 0, 4]]
     assert onnx.load_model_from_string(found.simplify(model)).graph.node[0].op_type == "Relu"
+
+
+class Absent(OnnxRuntime):
+    label = "Absent Runtime"
+    packages = ("no-such-distribution",)
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_get_it():
+    assert Absent().version() is None
+    with pytest.raises(MissingRuntimeError, match="Absent Runtime is not installed: pip install no-such-distribution"):
+        Absent().require()
+    find_runtime("onnxruntime").require()
+
+
+def test_a_runtime_that_builds_nothing_says_so(tmp_path):
+    with pytest.raises(RequestError, match=r"model.onnx: ONNX Runtime runs it as it is, there is nothing to build"):
+        find_runtime("onnxruntime").build(BuildSource(model=Path("model.onnx")), tmp_path / "x", {}, None)

@@ -14,7 +14,8 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.onnx_networks.quantizer import Quantizer
-from qedeploy.runtimes.turns import AlternatedRun, Feed, MixedExecution, added_seconds
+from qedeploy.runtimes.mixed import MixedExecution
+from qedeploy.runtimes.turns import AlternatedRun, Feed, added_seconds
 
 FLOAT_NETWORK = "float"
 LAYERS_AT_ONCE = 4

@@ -23,8 +23,8 @@ from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
 from qedeploy.export.onnx_networks.output_error import require_live
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
+from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
-from qedeploy.runtimes.turns import MixedExecution
 from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
 from qedeploy.search.assign.proof import Proof, prove
 from qedeploy.search.assign.solver import Assignment

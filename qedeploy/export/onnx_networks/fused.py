@@ -14,8 +14,9 @@ from qedeploy.export.onnx_networks.calibration import exposing
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer
 from qedeploy.export.onnx_networks.quantized_graph import QuantizedModel
 from qedeploy.qdq.dialect import EXACT
+from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
-from qedeploy.runtimes.turns import Feed, MixedExecution
+from qedeploy.runtimes.turns import Feed
 
 _FLOAT_TOLERANCE = 1e-4
 """Largest difference of sums left in floating point, as a share of the largest of them."""

@@ -10,11 +10,12 @@ from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Evaluator, Reference, Runtime
 from qedeploy.runtimes.findings import Finding, Readiness, package_finding
-from qedeploy.runtimes.turns import AlternatedRun, Feed, MixedExecution, TimedModel
+from qedeploy.runtimes.mixed import MixedExecution
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel
 
 _PACKAGE = "onnxruntime"
 
