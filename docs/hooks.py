@@ -33,7 +33,7 @@ imports PyTorch, ONNX or a runtime where it uses them.
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List a page for each room behind the one that the navigation names under `REFERENCE`."""
     section = _section(config.nav or [], REFERENCE)
-    section += [{room: f"api/{room}.md"} for room in _rooms()]
+    section += [{"api": "api/functions.md"}, *({room: f"api/{room}.md"} for room in _rooms())]
     return config
 
 
@@ -44,6 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "changelog.md": _from_the_top("CHANGELOG.md"),
         "contributing.md": _from_the_top("CONTRIBUTING.md"),
         "api/index.md": _rooms_page(),
+        "api/functions.md": "# api\n\n::: qedeploy.api",
     }
     pages |= {f"api/{room}.md": _reference(room) for room in _rooms()}
     for path, content in pages.items():
