@@ -47,8 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "changelog.md": _from_the_top("CHANGELOG.md"),
         "contributing.md": _from_the_top("CONTRIBUTING.md"),
         "api/index.md": _rooms_page(),
+        "api/functions.md": FUNCTIONS,
     }
-    pages["api/functions.md"] = FUNCTIONS
     pages |= {f"api/{room}.md": _reference(room) for room in _rooms()}
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))

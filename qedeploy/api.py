@@ -21,14 +21,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from qedeploy.bench.measure.machine import Machine
     from qedeploy.bench.published import PublishedBench
+    from qedeploy.bench.report.output import Bench
     from qedeploy.campaign.correlation_study import Correlation
     from qedeploy.campaign.measure_table import MeasuredTable
     from qedeploy.campaign.planner import Standing
+    from qedeploy.export.compile import BuildOutcome
+    from qedeploy.export.exporter import ExportResult
+    from qedeploy.model.image_settings import ImageSettings
     from qedeploy.model.network import QuantizedNetwork
     from qedeploy.network.published import PublishedModel
     from qedeploy.network.structure import Structure
     from qedeploy.profiles.profile import Profile
+    from qedeploy.runtimes.findings import Finding
     from qedeploy.search.audit.checks import Check
     from qedeploy.search.exact.pareto import Front
     from qedeploy.search.run import FinishedSearch
@@ -405,6 +411,166 @@ def correlate(
     question = Question.of(profile, recipe, networks=networks, table=table, threads=threads, seed=seed, cluster=cluster)
     target = question.folder(_path(folder)) if keep or folder is not None else None
     return study(question, target, cluster=cluster, watch=progress or _say_nothing)
+
+
+def export(
+    checkpoint: Path | str,
+    out: Path | str,
+    *,
+    profile: str | None = None,
+    calibration: Path | str | None = None,
+    images: int | None = None,
+    batch: int | None = None,
+    normalisation: ImageSettings | None = None,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> ExportResult:
+    """Write a checkpoint as a QDQ graph for a profile's runtime to the .onnx file `out`, verified against PyTorch.
+
+    The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
+    (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
+    `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
+    Raises VerificationError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
+    the profile cannot carry the network.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = search("cpu-int8", "k1dwk1-mcu", resolution=32, folder=folder)
+    ...     exported = export(found.model, f"{folder}/model.onnx")
+    >>> exported.verification.differing / exported.verification.values < 0.01
+    True
+    """
+    from qedeploy.export.exporter import ExportSettings, export_checkpoint
+
+    settings = ExportSettings(
+        profile=profile,
+        calibration=_path(calibration),
+        images=images,
+        batch=batch,
+        seed=seed,
+        normalisation=normalisation,
+    )
+    return export_checkpoint(Path(checkpoint), out=Path(out), settings=settings, progress=progress or _say_nothing)
+
+
+def build_artefact(
+    exported: ExportResult,
+    choice: Literal["auto", "required", "never"] = "auto",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    progress: Callable[[Mapping[str, Any]], None] | None = None,
+) -> BuildOutcome:
+    """Build what the runtime of an export runs, such as engine.plan, beside its ONNX file; `path` is what to run.
+
+    With `auto` it is built where the runtime and its device are, and `reason` says why it was not. `settings` are
+    values of the runtime's own options by name, such as `{"optimization_level": 5}`; `progress` gets the build's
+    events. Raises RequestError where it cannot be built, MissingRuntimeError where it is required and the runtime is
+    missing.
+    """
+    from qedeploy.export.compile import BuildChoice
+    from qedeploy.export.compile import build_artefact as build_it
+
+    return build_it(exported, BuildChoice(choice), settings or {}, on_event=progress or _say_nothing)
+
+
+def bench(
+    model: Path | str | None = None,
+    *,
+    recorded: Mapping[str, Path] | None = None,
+    threads: int = 1,
+    batch: int | None = None,
+    seconds: float = 3.0,
+    warm_up: float = 0.2,
+    iterations: int = 10,
+    twins: bool = True,
+    against: Path | str | None = None,
+    gates: Iterable[str] = (),
+    variation_limit: float = 0.025,
+    seed: int = 0,
+    latency_table: Path | str | None = None,
+    update_table: bool = False,
+    profile: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    folder: Path | str | None = None,
+    keep: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Bench:
+    """Measure a model: its latency, where it goes layer by layer, and what the bits gained.
+
+    Args:
+        model: an .onnx file, or what a runtime builds of one.
+        recorded: a folder with a run that another tool recorded, by the tool's name, instead of a model.
+        threads: threads that compute one query.
+        batch: batch where the model leaves it open (1 by default).
+        seconds: least time to measure each model for.
+        warm_up: seconds to run before measuring.
+        iterations: least number of queries to measure.
+        twins: time the same network in float32 and in W8A8 beside it.
+        against: another model to compare with, in alternation.
+        gates: conditions under which the model fails, such as `p50>1.05x`; `enforce` raises RequestError then.
+        variation_limit: share of variation over which a run is unstable and its verdict withheld.
+        seed: of the random inputs.
+        latency_table: file to predict latency from; by default what `measure` kept.
+        update_table: feed the measured layers back to the table.
+        profile: TOML file of the model's profile, where it is none that ships; for the table.
+        settings: values of the runtime's own options by name, such as `{"cuda_graph": False}`.
+        folder: write bench.json and report.html there.
+        keep: write them also where no folder is named: beside the model.
+        progress: gets what is being done.
+
+    Raises UserError for a file that is no model, RequestError for one that the runtime cannot execute.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = search("cpu-int8", "k1dwk1-mcu", resolution=32, folder=folder)
+    ...     model = export(found.model, f"{folder}/model.onnx").model
+    ...     measured = bench(model, seconds=0.02, warm_up=0, twins=False)
+    >>> measured.result.profiled.layers[0].name, measured.result.summary.median < 1.0
+    ('stem', True)
+    """
+    from qedeploy.bench.benchmark import BenchOptions
+    from qedeploy.bench.gates import parse_gate
+    from qedeploy.bench.prediction.expected import TableOptions
+    from qedeploy.bench.report.output import Bench, write_results
+    from qedeploy.bench.source import ModelOrRecording
+    from qedeploy.runtimes.runner import RunnerOptions
+    from qedeploy.runtimes.timing import TimingProtocol
+
+    options = BenchOptions(
+        runner=RunnerOptions(threads=threads, batch=batch, seed=seed, settings=settings or {}),
+        protocol=TimingProtocol(warm_up=warm_up, duration=seconds, iterations=iterations),
+        twins=twins,
+        against=_path(against),
+        gates=tuple(map(parse_gate, gates)),
+        variation_limit=variation_limit,
+        table=TableOptions(file=_path(latency_table), profile=profile, update=update_table),
+    )
+    source = ModelOrRecording(model=_path(model), recorded=recorded or {})
+    target = source.folder(_path(folder)) if keep or folder is not None else None
+    result = source.result(options, progress or _say_nothing)
+    return Bench(result=result, written=None if target is None else write_results(result, target))
+
+
+def machine() -> Machine:
+    """Return this machine: system, CPU, cores, memory.
+
+    >>> machine().usable_cores >= 1
+    True
+    """
+    from qedeploy.bench.measure.machine import describe_machine
+
+    return describe_machine()
+
+
+def doctor(of: Machine | None = None) -> tuple[Finding, ...]:
+    """Return which runtimes and devices this machine has, and what to install for the rest.
+
+    >>> [finding.status.value for finding in doctor() if finding.name == "ONNX Runtime"]
+    ['ready']
+    """
+    from qedeploy.bench.doctor import diagnose
+
+    return diagnose(of)
 
 
 def bench_models(

@@ -6,7 +6,6 @@ dies costs its job and no other.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
@@ -246,6 +245,8 @@ def _connect(address: str) -> Client:
         ) from error
     # Failures come back as exceptions; the library's log would repeat them over many lines.
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+
+    import asyncio
 
     async def greet() -> None:
         (await connect(address, timeout=_CONNECT_SECONDS)).abort()

@@ -69,7 +69,11 @@ def test_a_search_writes_what_its_value_says(recipe, tmp_path):
 
 def test_evolution_stays_below_the_proven_best_and_both_report(recipe):
     said: list[str] = []
-    exact = api.search("any-bits", recipe, progress=lambda bounds: said.append(str(bounds)))
+    bounds: list = []
+    exact = api.search("any-bits", recipe, progress=bounds.append)
+    assert bounds
+    assert all(one.score <= one.upper_bound for one in bounds)
+    said += map(str, bounds)
     evolved = api.search(
         "any-bits", recipe, method="evolution", evaluations=5000, progress=lambda progress: said.append(str(progress))
     )

@@ -158,6 +158,8 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         nodes=measured.profile.nodes,
         whole=attribution.whole,
         queries=attribution.queries,
+        statistic=measured.profile.statistic,
+        beside=measured.profile.beside,
     )
     compared = _compared(measured, options)
     prediction = _predicted(measured, summary)

@@ -50,44 +50,41 @@ def bench(
     """
     from rich.console import Console
 
-    from qedeploy.bench.benchmark import BenchOptions
-    from qedeploy.bench.gates import enforce, parse_gate
-    from qedeploy.bench.prediction.expected import TableOptions
-    from qedeploy.bench.report.console import print_result, stdout_console
-    from qedeploy.bench.report.document import to_text
-    from qedeploy.bench.report.output import write_results
-    from qedeploy.bench.source import ModelOrRecording
-    from qedeploy.runtimes.runner import RunnerOptions
-    from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
+    from qedeploy import api
+    from qedeploy.runtimes.timing import parse_seconds
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
-    options = BenchOptions(
-        runner=RunnerOptions(
+    with Console(stderr=True).status("") as status:
+        measured = api.bench(
+            model,
+            recorded=recorded,
             threads=threads,
             batch=batch,
-            seed=seed,
-            settings=settings,
-        ),
-        protocol=TimingProtocol(
+            seconds=parse_seconds(duration, "--duration"),
             warm_up=parse_seconds(warm_up, "--warm-up"),
-            duration=parse_seconds(duration, "--duration"),
             iterations=iterations,
-        ),
-        twins=twins,
-        against=against,
-        gates=tuple(map(parse_gate, fail_if or ())),
-        variation_limit=max_variation / 100,
-        table=TableOptions(file=latency_table, profile=profile, update=update_table),
-    )
-    source = ModelOrRecording(model=model, recorded=recorded)
-    folder = source.folder(out)
-    with Console(stderr=True).status("") as status:
-        result = source.result(options, status.update)
-    written = write_results(result, folder)
+            twins=twins,
+            against=against,
+            gates=fail_if or (),
+            variation_limit=max_variation / 100,
+            seed=seed,
+            latency_table=latency_table,
+            update_table=update_table,
+            profile=profile,
+            settings=settings,
+            folder=out,
+            keep=True,
+            progress=status.update,
+        )
     if json:
-        typer.echo(to_text(result), nl=False)
+        from qedeploy.bench.report.document import to_text
+
+        typer.echo(to_text(measured.result), nl=False)
     else:
-        print_result(result, stdout_console())
-        typer.echo(f"wrote {written.document} and {written.report}")
-    enforce(result.judged)
+        from qedeploy.cli.bench_tables import print_result, stdout_console
+
+        print_result(measured.result, stdout_console())
+        if measured.written is not None:
+            typer.echo(f"wrote {measured.written.document} and {measured.written.report}")
+    measured.enforce()

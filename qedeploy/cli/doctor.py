@@ -13,12 +13,10 @@ def doctor(
     """Show which runtimes and devices this machine has, and what to install for the rest."""
     from dataclasses import asdict
 
-    from qedeploy import __version__
-    from qedeploy.bench.doctor import diagnose
-    from qedeploy.bench.measure.machine import describe_machine
+    from qedeploy import __version__, api
 
-    machine = describe_machine()
-    findings = diagnose(machine)
+    machine = api.machine()
+    findings = api.doctor(machine)
     if as_json:
         import json
 

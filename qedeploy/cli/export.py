@@ -45,36 +45,31 @@ def export(
     from rich.console import Console
     from rich.progress import Progress
 
-    from qedeploy.export.build_progress import BuildProgress
-    from qedeploy.export.compile import BuildChoice, build_artefact
-    from qedeploy.export.exporter import ExportSettings, export_checkpoint
-    from qedeploy.export.summary import print_artefact, print_summary
+    from qedeploy import api
+    from qedeploy.cli.build_progress import BuildProgress
+    from qedeploy.cli.export_tables import print_artefact, print_summary
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.runtimes.registry import find_runtime, require_build_settings
 
-    calibration = None if calibrate == "random" else Path(calibrate)
-    settings = ExportSettings(
-        profile=profile,
-        calibration=calibration,
-        images=images,
-        batch=batch,
-        seed=seed,
-        normalisation=parse_normalisation(mean, deviation),
-    )
-    build_settings = given_settings(context)
-    require_build_settings(build_settings, batch)
+    normalisation, settings = parse_normalisation(mean, deviation), given_settings(context)
+    require_build_settings(settings, batch)
     console = Console(stderr=True)
     # Into a file or a pipe a bar would only leave empty lines.
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
-        result = export_checkpoint(
+        exported = api.export(
             checkpoint,
-            out=out,
-            settings=settings,
+            out or checkpoint.with_suffix(".onnx"),
+            profile=profile,
+            calibration=None if calibrate == "random" else calibrate,
+            images=images,
+            batch=batch,
+            normalisation=normalisation,
+            seed=seed,
             progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
         )
-        print_summary(result, Console())
-        shown = BuildProgress(bar, find_runtime(result.plan.runtime).label)
-        outcome = build_artefact(result, BuildChoice(engine), build_settings, on_event=shown.show)
+        print_summary(exported, Console())
+        shown = BuildProgress(bar, find_runtime(exported.plan.runtime).label)
+        outcome = api.build_artefact(exported, engine, settings=settings, progress=shown.show)
     print_artefact(outcome, Console())
     return outcome.path

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation
+from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
@@ -54,6 +55,18 @@ class Rounding:
 
 EXACT = Rounding(share=0.001)
 """Float32 around the integers: only a sum that lands on a rounding boundary can differ."""
+
+
+def is_integer(step: Operation | None, quantized: Collection[str]) -> bool:
+    """Return whether `step` multiplies integers, where `quantized` names the values that a layer reads quantized."""
+    if step is None or step.layer is None:
+        return False
+    return step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
+
+
+def new_points(found: Iterable[Point], quantized: Collection[str]) -> tuple[Point, ...]:
+    """Return each point of `found` once, without those of values that are quantized already."""
+    return tuple({point.value: point for point in found if point.value not in quantized}.values())
 
 
 class Dialect(Protocol):

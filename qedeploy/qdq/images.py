@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -222,7 +223,8 @@ def _pillow() -> tuple[ModuleType, frozenset[str]]:
         if find_spec("pillow_avif") is None:
             missing.add(".avif")
         else:
-            pass  # noqa: F401: importing it is what registers it.
+            # Importing it is what registers it.
+            import_module("pillow_avif")
     return Image, frozenset(missing)
 
 

@@ -133,7 +133,7 @@ def run_exact(
     result, solution = search_exactly(
         request,
         count=count,
-        progress=None if progress is None else lambda *bounds: progress(Bounds(*bounds)),
+        progress=None if progress is None else lambda *stand: progress(Bounds.of(*stand)),
     )
     seconds = time.monotonic() - began
     return FinishedSearch(

@@ -86,7 +86,9 @@ def test_an_engine_is_measured_and_joined(name, tmp_path):
     assert engine.int8_mac_share is not None
     if name == "W8A8":
         assert engine.int8_mac_share > 0.5
-    total = sum(row.seconds for row in result.profiled.layers) + sum(part.seconds for part in result.profiled.overheads)
+    total = sum(row.seconds or 0.0 for row in result.profiled.layers) + sum(
+        part.seconds for part in result.profiled.overheads
+    )
     assert total == pytest.approx(result.profiled.whole)
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.qdq.metadata import read_metadata, to_properties
+from qedeploy.runtimes.base import BuildSource
 from qedeploy.runtimes.onnxruntime.runner import OnnxRuntimeRunner
+from qedeploy.runtimes.onnxruntime.runtime import OnnxRuntime
 from qedeploy.runtimes.registry import dialect_for, find_runtime, reference, runtime_of, runtimes
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -85,3 +87,20 @@ def test_one_runtime_runs_onnx_literally(tmp_path):
     values = np.float32([[-1, 2, -3, 4]])
     assert found.evaluator(model, False)({"x": values})["y"].tolist() == [[0, 2, 0, 4]]
     assert onnx.load_model_from_string(found.simplify(model)).graph.node[0].op_type == "Relu"
+
+
+class Absent(OnnxRuntime):
+    label = "Absent Runtime"
+    packages = ("no-such-distribution",)
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_get_it():
+    assert Absent().version() is None
+    with pytest.raises(MissingRuntimeError, match="Absent Runtime is not installed: pip install no-such-distribution"):
+        Absent().require()
+    find_runtime("onnxruntime").require()
+
+
+def test_a_runtime_that_builds_nothing_says_so(tmp_path):
+    with pytest.raises(RequestError, match=r"model.onnx: ONNX Runtime runs it as it is, there is nothing to build"):
+        find_runtime("onnxruntime").build(BuildSource(model=Path("model.onnx")), tmp_path / "x", {}, None)

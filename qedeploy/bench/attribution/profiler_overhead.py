@@ -52,12 +52,21 @@ def seconds_by_part(nodes: Iterable[NodeTime], graph: Graph, names: NodeNames) -
     zero. What rounds or clips a value counts for the layer that reads it, the image's layout for the stem, an addition
     and a pooled shortcut for the shortcut, a pooling for the layer behind it, all behind the last layer for that. A
     node that no name connects to a part, such as a change of layout, counts for the part before it, or else behind it.
+    What computes several layers together is shared by their multiply-accumulates.
     """
     owners = _owners(graph)
     found = dict.fromkeys(owners.values(), 0.0)
+    macs = {layer.name: layer.macs for layer in graph.layers}
     stem = next((layer.name for layer in graph.layers if layer.position is Position.STEM), None)
     current, waiting = "", 0.0
     for node in nodes:
+        if node.layers:
+            # No runtime says more of layers that run together than that their time is in proportion to their work.
+            total = sum(macs[name] for name in node.layers)
+            for name in node.layers:
+                found[owners[name]] += (node.seconds + waiting) * macs[name] / total
+            current, waiting = owners[node.layers[-1]], 0.0
+            continue
         owner = _part_of(node.name, owners, stem, names)
         if owner is None and (not current or node.op_type in names.leading):
             waiting += node.seconds

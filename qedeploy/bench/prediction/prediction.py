@@ -92,10 +92,11 @@ class Prediction:
         return None if self.pace is None else self.predicted * self.pace / self.measured - 1
 
     @property
-    def layer_error(self) -> float:
-        """Mean absolute error of the layers as a share of their mean time."""
+    def layer_error(self) -> float | None:
+        """Mean absolute error of the layers as a share of their mean time; None where none has a time of its own."""
         missed = sum(abs(layer.predicted - layer.measured) for layer in self.layers)
-        return missed / sum(layer.measured for layer in self.layers)
+        measured = sum(layer.measured for layer in self.layers)
+        return missed / measured if measured > 0 else None
 
     def worst(self, count: int = 5) -> tuple[PredictedLayer, ...]:
         """Return the layers that the table misses by most seconds."""
@@ -113,6 +114,8 @@ def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace:
         layers=tuple(
             PredictedLayer(name=name, predicted=predicted, measured=measured[name])
             for name, predicted in expectation.layers.items()
+            # What ran together has no measured time of its own to set beside the prediction.
+            if not any(name in node.layers for node in profile.nodes)
         ),
         differences=expectation.differences,
         beyond=expectation.beyond,
@@ -133,10 +136,11 @@ def prediction_findings(prediction: Prediction | None) -> tuple[str, ...]:
     """Return how well the table foretold the run, where it is one of this machine."""
     if prediction is None or prediction.differences:
         return ()
+    by_layer = prediction.layer_error
+    by_layer_said = "" if by_layer is None else f", and {by_layer:.1%} of the mean layer's time layer by layer"
     found = (
         f"The latency table predicted {prediction.predicted * 1e3:.3f} ms, {prediction.measured * 1e3:.3f} ms were "
-        f"measured: an error of {prediction.error:+.1%}, and {prediction.layer_error:.1%} of the mean layer's time "
-        "layer by layer."
+        f"measured: an error of {prediction.error:+.1%}{by_layer_said}."
     )
     pace, error = prediction.pace, prediction.error_at_pace
     if pace is None or error is None or abs(pace - 1) < _OTHER_PACE:

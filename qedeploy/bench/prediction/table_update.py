@@ -31,6 +31,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.runtimes.runner import ProfiledRun
 from qedeploy.runtimes.timing import Samples, summarize
+from qedeploy.words import listed
 
 _FEWEST_QUERIES = 100
 """Queries under which a run is too short to teach a table anything."""
@@ -155,6 +156,9 @@ def _doubt(lesson: Lesson) -> str:
             f"latency varies by {summary.variation:.1%}, over {lesson.variation_limit:.1%}: quiet the machine, or "
             "accept more with --max-variation"
         )
+    together = [name for node in lesson.profile.nodes for name in node.layers]
+    if together:
+        return f"the runtime computes {listed(together)} together, so that no time is one layer's own"
     return ""
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from qedeploy.bench.gates import enforce
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
@@ -23,6 +24,18 @@ class WrittenFiles:
 
     document: Path
     report: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A benchmark that is done, and its files, None where none were asked for."""
+
+    result: BenchResult
+    written: WrittenFiles | None = None
+
+    def enforce(self) -> None:
+        """Raise RequestError where a gate failed, or its verdict or a table's update was withheld."""
+        enforce(self.result.judged)
 
 
 def output_folder(model: Path, out: Path | None) -> Path:

@@ -26,7 +26,7 @@ from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.window import POINT
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
-from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
+from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding, is_integer, new_points
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -85,23 +85,24 @@ class TensorRTDialect:
         return 7 if lowering is Lowering.INT4_WEIGHT_ONLY else _INT8_HIGH
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
-        """Return the pooled shortcuts whose residual branch ends in a quantized layer."""
+        """Return the shortcuts, pooled or made by a layer of their own, whose branch ends in a quantized layer."""
         by_name = {step.name: step for step in steps}
         found: list[Point] = []
         for step in by_name.values():
             if step.kind is not OperationKind.ADD:
                 continue
             branch, shortcut = (by_name.get(name) for name in step.inputs)
-            if branch is None or shortcut is None or shortcut.kind is not OperationKind.AVERAGE_POOL:
+            if branch is None or shortcut is None:
                 continue
-            if {branch.inputs[0], shortcut.inputs[0]} <= set(quantized):
+            pooled = shortcut.kind is OperationKind.AVERAGE_POOL and shortcut.inputs[0] in quantized
+            if branch.inputs[0] in quantized and (pooled or is_integer(shortcut, quantized)):
                 reason = "a convolution fuses with the add in INT8 only where the shortcut is quantized"
                 nonnegative = shortcut.nonnegative
                 point = Point(
                     value=shortcut.name, bits=_POINT_BITS, signed=True, nonnegative=nonnegative, reason=reason
                 )
                 found.append(point)
-        return tuple(found)
+        return new_points(found, quantized)
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
         """Return `network` with float16 constants; its notes say how the 4-bit layers are stored."""

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import Any
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.executors import open_workers, run_jobs
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.search.costs.budget import Budget
@@ -81,6 +80,8 @@ def front(
     with the points so far. Raises RequestError where nothing fits at all, KeyboardInterrupt where Ctrl-C came before
     its two ends were found.
     """
+    from qedeploy.executors import open_workers, run_jobs
+
     search = _Search(space, {other: limit for other, limit in budgets.items() if other != kind}, kind)
     last = _best(space, budgets, kind)
     first, exact = _first(search, kind.least(space), last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import to_document
@@ -23,6 +23,11 @@ class Bounds:
     score: float
     upper_bound: float
     labels: int
+
+    @classmethod
+    def of(cls, score: float, upper_bound: float, labels: int) -> Self:
+        """Return what the solver reports; it looks for structures above a threshold, which the best may exceed."""
+        return cls(score, max(score, upper_bound), labels)
 
     def __str__(self) -> str:
         best = f"best score {self.score:.4f}" if self.score > float("-inf") else "nothing yet"

@@ -51,7 +51,7 @@ def row(
 
 
 def profiled(*rows: LayerRow, whole: float = 1.1e-3, interrupted: float = 0.0) -> ProfiledPass:
-    rest = whole - sum(item.seconds for item in rows) - interrupted
+    rest = whole - sum(item.seconds or 0.0 for item in rows) - interrupted
     parts = tuple(
         TimedPart(name=kind, seconds=seconds, share=seconds / whole, nodes=())
         for kind, seconds in ((Overhead.BETWEEN, rest), (Overhead.INTERRUPTED, interrupted))
