@@ -69,6 +69,10 @@ class OnnxRuntimeDialect:
                 found.extend(_add_points(step, by_name, quantized))
             if step.name in pooled and is_integer(step, quantized):
                 found.append(_point(step, "QLinearConv puts out a quantized value"))
+            if step.kind is OperationKind.FLOAT:
+                makers = (by_name.get(name) for name in step.inputs)
+                integer = [maker for maker in makers if maker is not None and is_integer(maker, quantized)]
+                found.extend(_point(maker, "QLinearConv puts out a quantized value") for maker in integer)
         return new_points(found, quantized)
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:

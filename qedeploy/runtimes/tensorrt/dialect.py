@@ -151,7 +151,7 @@ class TensorRTDialect:
         """Write one operation with its ReLU, which TensorRT fuses."""
         del output_grid
         if operation.layer is None or layer is None:
-            value = nodes.weightless(graph, operation, inputs)
+            value = nodes.weightless(graph, operation, inputs, self._type)
         elif grid is None and layer.scale is not None and block_size(operation.layer) is not None:
             value = self._matrix_product(graph, operation, inputs[0], layer)
         else:
