@@ -66,7 +66,13 @@ def search(
 
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.packages import require_package
 
+    # Before the search, which may take long.
+    if model:
+        require_package("torch", otherwise="--no-model leaves model.pth out")
+    if pareto is not None:
+        require_package("matplotlib", otherwise="a search without --pareto does not need it")
     shown = bounds_shown if method is Method.EXACT else evolution_shown
     with shown(Console(stderr=True), quiet=quiet) as progress:
         found = api.search(
