@@ -570,7 +570,7 @@ def machine() -> Machine:
 def doctor(of: Machine | None = None) -> tuple[Finding, ...]:
     """Return which runtimes and devices this machine has, and what to install for the rest.
 
-    >>> [finding.status.value for finding in doctor() if finding.name == "ONNX Runtime"]
+    >>> [finding.status.value for finding in doctor() if finding.name == "ONNX"]
     ['ready']
     """
     from qedeploy.bench.doctor import diagnose

@@ -65,8 +65,14 @@ def search(
     """Search for the network with the best QE-Score on a device under a budget."""
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.packages import require_package
     from qedeploy.screen import screen
 
+    # Before the search, which may take long.
+    if model:
+        require_package("torch", otherwise="--no-model leaves model.pth out")
+    if pareto is not None:
+        require_package("matplotlib", otherwise="a search without --pareto does not need it")
     shown = bounds_shown if method is Method.EXACT else evolution_shown
     with shown(screen(stderr=True), quiet=quiet) as progress:
         found = api.search(
