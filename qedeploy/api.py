@@ -485,6 +485,7 @@ def bench(
     twins: bool = True,
     against: Path | str | None = None,
     gates: Iterable[str] = (),
+    shapes: Iterable[str] = (),
     variation_limit: float = 0.025,
     seed: int = 0,
     latency_table: Path | str | None = None,
@@ -507,6 +508,7 @@ def bench(
         iterations: least number of queries to measure.
         twins: time the same network in float32 and in W8A8 beside it.
         against: another model to compare with, in alternation.
+        shapes: shapes of inputs that the model leaves open, such as `image=1x3x224x224`.
         gates: conditions under which the model fails, such as `p50>1.05x`; `enforce` raises RequestError then.
         variation_limit: share of variation over which a run is unstable and its verdict withheld.
         seed: of the random inputs.
@@ -533,11 +535,14 @@ def bench(
     from qedeploy.bench.prediction.expected import TableOptions
     from qedeploy.bench.report.output import Bench, write_results
     from qedeploy.bench.source import ModelOrRecording
+    from qedeploy.runtimes.inputs import parse_shapes
     from qedeploy.runtimes.runner import RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol
 
     options = BenchOptions(
-        runner=RunnerOptions(threads=threads, batch=batch, seed=seed, settings=settings or {}),
+        runner=RunnerOptions(
+            threads=threads, batch=batch, seed=seed, shapes=parse_shapes(shapes), settings=settings or {}
+        ),
         protocol=TimingProtocol(warm_up=warm_up, duration=seconds, iterations=iterations),
         twins=twins,
         against=_path(against),
@@ -565,7 +570,7 @@ def machine() -> Machine:
 def doctor(of: Machine | None = None) -> tuple[Finding, ...]:
     """Return which runtimes and devices this machine has, and what to install for the rest.
 
-    >>> [finding.status.value for finding in doctor() if finding.name == "ONNX Runtime"]
+    >>> [finding.status.value for finding in doctor() if finding.name == "ONNX"]
     ['ready']
     """
     from qedeploy.bench.doctor import diagnose

@@ -32,6 +32,7 @@ from qedeploy.cli import (
 )
 from qedeploy.cli.failures import failure
 from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
+from qedeploy.printable import one_line
 
 
 class Commands(typer.core.TyperGroup):
@@ -48,7 +49,7 @@ class Commands(typer.core.TyperGroup):
             with _quiet_reader():
                 super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
+            print(one_line(f"interrupted: {stop}") if str(stop) else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qedeploy.search.costs.registry import Budgets, budget_costs
-from qedeploy.search.exact.certificate import Certificate, Status
+from qedeploy.search.exact.certificate import Certificate, ProofStatus
 from qedeploy.search.exact.front_files import PLOT_FILE, published_points
 from qedeploy.search.exact.pareto import Front
 from qedeploy.search.exact.solver import Found
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def print_certificate(console: Console, certificate: Certificate, budgets: Budgets) -> None:
     """Print what is proven, and what a little more of each of `budgets` would be worth."""
     steps = {budget.name: budget.step for budget in budgets}
-    closed = certificate.status is Status.OPTIMAL
+    closed = certificate.status is ProofStatus.OPTIMAL
     verdict = "optimal, proven" if closed else f"{certificate.status}, gap {certificate.gap:.4g}"
     console.print(
         f"{verdict}: score {certificate.score:.6f}; no structure within the budgets scores above "
@@ -59,10 +59,11 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
 
 def print_front(front: Front, search: FinishedSearch) -> None:
     """Print the front of a search as a table, the published models that it can be compared with in their places."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, request = Console(highlight=False), search.request
+    from qedeploy.screen import screen
+
+    console, request = screen(), search.request
     extent = (
         "the whole front"
         if front.whole

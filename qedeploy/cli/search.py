@@ -17,6 +17,7 @@ from qedeploy.cli.options import (
     QuietOption,
     RecipeOption,
 )
+from qedeploy.printable import one_line
 
 
 class Method(StrEnum):
@@ -64,13 +65,18 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
     """Search for the network with the best QE-Score on a device under a budget."""
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.packages import require_package
+    from qedeploy.screen import screen
 
+    # Before the search, which may take long.
+    if model:
+        require_package("torch", otherwise="--no-model leaves model.pth out")
+    if pareto is not None:
+        require_package("matplotlib", otherwise="a search without --pareto does not need it")
     shown = bounds_shown if method is Method.EXACT else evolution_shown
-    with shown(Console(stderr=True), quiet=quiet) as progress:
+    with shown(screen(stderr=True), quiet=quiet) as progress:
         found = api.search(
             profile,
             recipe,
@@ -108,5 +114,5 @@ def search(
 
             print_front(front, found)
         if front.interrupted:
-            print(f"interrupted: {found.folder} keeps the points that were found", file=sys.stderr)
+            print(one_line(f"interrupted: {found.folder} keeps the points that were found"), file=sys.stderr)
             raise typer.Exit(130)

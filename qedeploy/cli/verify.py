@@ -12,7 +12,7 @@ from qedeploy.cli.options import QuietOption
 if TYPE_CHECKING:
     from qedeploy.search.audit.checks import Check
 
-_VERDICTS = {True: "yes", False: "[red]no[/red]", None: "[yellow]not settled[/yellow]"}
+_VERDICTS = {True: ("yes", ""), False: ("no", "red"), None: ("not settled", "yellow")}
 
 
 def verify(
@@ -40,16 +40,17 @@ def verify(
 
 
 def _print(path: Path, checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from qedeploy.screen import screen
 
     table = Table(title=str(path), title_justify="left")
     for heading in ("claim", "holds", "recomputed"):
         table.add_column(heading)
     for check in checks:
-        table.add_row(check.claim, _VERDICTS[check.holds], Text(check.detail))
-    console = Console(highlight=False)
+        table.add_row(check.claim, Text(*_VERDICTS[check.holds]), Text(check.detail))
+    console = screen()
     console.print(table)
     refuted, open_still = (sum(check.holds is verdict for check in checks) for verdict in (False, None))
     if not refuted and not open_still:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
+from qedeploy.qdq.float_nodes import execute_node
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
@@ -54,6 +55,8 @@ def execute(operation: Operation, inputs: Sequence[Reading], layer: FoldedLayer 
             value = functional.avg_pool2d(first.real(), 2, 2, ceil_mode=True)
         case OperationKind.GLOBAL_AVERAGE_POOL:
             value = first.numbers.to(torch.float64).mean(dim=(2, 3), keepdim=True) * first.step
+        case OperationKind.FLOAT:
+            value = execute_node(operation, [reading.real() for reading in inputs])
         case _:
             if operation.layer is None or layer is None:
                 raise ValueError(f"{operation.name}: a {operation.kind} needs its weights")

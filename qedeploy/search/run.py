@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qedeploy.errors import Interrupted
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.registry import budget_costs
-from qedeploy.search.exact.certificate import Certificate, Status
+from qedeploy.search.exact.certificate import Certificate, ProofStatus
 from qedeploy.search.exact.search import Bounds, method_settings, search_exactly
 from qedeploy.search.exact.solver import Found
 from qedeploy.search.methods import EVOLUTION, EXACT
@@ -70,7 +70,7 @@ class FinishedSearch:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the search; then the structure is the best so far."""
-        return self.certificate is not None and self.certificate.status is Status.INTERRUPTED
+        return self.certificate is not None and self.certificate.status is ProofStatus.INTERRUPTED
 
     @property
     def folder(self) -> Path | None:
@@ -161,11 +161,11 @@ def run_evolution(
     checkpoint keeps the search.
     """
     from qedeploy.search.evolution import solver
-    from qedeploy.search.evolution.state_file import Checkpoint
+    from qedeploy.search.evolution.state_file import StateFile
 
     document = settings_document(request, EVOLUTION, asdict(settings))
     folder = target.resolve(request, document)
-    checkpoint = None if folder is None else Checkpoint(path=folder / CHECKPOINT_FILE, settings=document)
+    checkpoint = None if folder is None else StateFile(path=folder / CHECKPOINT_FILE, settings=document)
     began = time.monotonic()
     try:
         result = solver.solve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qedeploy.network.float_node import Constant, FloatNode
 from qedeploy.network.graph import Graph
 from qedeploy.network.layers import Dimensions, Layer, LayerKind, convolution_kind
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
@@ -92,3 +93,45 @@ def any_graph(bits: Bits = W8A8) -> Graph:
         layer=linear,
     )
     return Graph(input=(3, 48, 64), operations=(first, middle, left, add, down, other, both, point, pool, fc))
+
+
+def float_operation(
+    name: str, inputs: tuple[str, ...], read: Dimensions, made: Dimensions, node: FloatNode, *, nonnegative: bool = True
+) -> Operation:
+    return Operation(
+        name=name,
+        kind=OperationKind.FLOAT,
+        inputs=inputs,
+        input=read,
+        output=made,
+        node=node,
+        nonnegative=nonnegative,
+    )
+
+
+def resize(mode: str, coordinates: str) -> FloatNode:
+    attributes = {"mode": mode, "coordinate_transformation_mode": coordinates, "nearest_mode": "floor"}
+    scales = Constant(element_type="float32", sizes=(4,), values=(1.0, 1.0, 2.0, 2.0))
+    return FloatNode(op_type="Resize", attributes=attributes, constants={2: scales})
+
+
+def float_nodes_graph(bits: Bits = W8A8) -> Graph:
+    """A pyramid: pooled, widened again in two ways, joined, gated by its own sigmoid, and scaled; no classifier."""
+    first = convolution("first", IMAGE, (1, 8, 12), 8, Window.square(3, 1), bits=bits)
+    attributes = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    pooled = float_operation(
+        "max", ("first",), first.output, (8, 4, 6), FloatNode(op_type="MaxPool", attributes=attributes)
+    )
+    deep = convolution("deep", "max", pooled.output, 8, bits=bits)
+    wide = float_operation("wide", ("deep",), deep.output, (8, 8, 12), resize("nearest", "asymmetric"))
+    smooth = float_operation("smooth", ("deep",), deep.output, (8, 8, 12), resize("linear", "half_pixel"))
+    concat = FloatNode(op_type="Concat", attributes={"axis": 1})
+    joined = float_operation("joined", ("first", "wide", "smooth"), first.output, (24, 8, 12), concat)
+    out = convolution("out", "joined", joined.output, 5, bits=bits, activation=None)
+    gate = float_operation("gate", ("out",), out.output, out.output, FloatNode(op_type="Sigmoid"))
+    product = FloatNode(op_type="Mul")
+    gated = float_operation("gated", ("out", "gate"), out.output, out.output, product, nonnegative=False)
+    half = Constant(element_type="float32", sizes=(), values=(0.5,))
+    halved = FloatNode(op_type="Mul", constants={0: half})
+    last = float_operation("halved", ("gated",), gated.output, gated.output, halved, nonnegative=False)
+    return Graph(input=(1, 8, 12), operations=(first, pooled, deep, wide, smooth, joined, out, gate, gated, last))

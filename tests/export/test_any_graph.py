@@ -15,7 +15,7 @@ from qedeploy.bench.benchmark import benchmark
 from qedeploy.errors import UserError
 from qedeploy.export.baselines import random_network, uniform, write_float_twin, write_w8a8_twin
 from qedeploy.export.effects import measure_effects
-from qedeploy.export.verification import require_passed, verify
+from qedeploy.export.verification import require_passed, verify_model
 from qedeploy.network.structure import MAX_BITS, Bits
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq import simulation
@@ -28,7 +28,7 @@ from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.onnxruntime.session import open_session
 from qedeploy.runtimes.registry import dialect_for
 from tests.bench.graphs import BRIEF_OPTIONS
-from tests.export.any_graph import any_graph
+from tests.export.any_graph import any_graph, float_nodes_graph
 from tests.export.networks import random_trained_graph
 
 LAYERS = ["features_0", "features_1", "left", "down", "other", "point", "fc"]
@@ -101,7 +101,7 @@ def test_lowered_it_computes_its_plan(profile, bits, calibrated):
             continue
         written = write_model(network, form)
         onnx.checker.check_model(written.model, full_check=True)
-        checked = verify(
+        checked = verify_model(
             network, written, images, expected, float_tolerance=form.float_tolerance, rounding=form.rounding
         )
         require_passed(checked)
@@ -151,6 +151,58 @@ def test_a_file_says_what_it_is_and_is_timed_beside_its_baselines(tmp_path):
     assert all(row.seconds > 0 for row in result.profiled.layers)
     assert len(result.compared) == 3
     assert result.prediction is None
+
+
+def pyramid(layers, images):
+    def convolve(name, value, **options):
+        weight, bias = (torch.from_numpy(np.asarray(part, np.float64)) for part in layers[name])
+        return functional.conv2d(value, weight, bias, **options)
+
+    first = convolve("first", images.to(torch.float64), padding=1).relu()
+    deep = convolve("deep", functional.max_pool2d(first, 3, 2, 1)).relu()
+    wide = functional.interpolate(deep, scale_factor=2, mode="nearest")
+    smooth = functional.interpolate(deep, scale_factor=2, mode="bilinear", align_corners=False)
+    value = convolve("out", torch.cat([first, wide, smooth], dim=1))
+    return functional.silu(value) / 2
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+def test_what_stays_in_floating_point_between_layers_computes_what_pytorch_does(runtime):
+    dialect = dialect_for(runtime)
+    dialect = dialect.exact_form() or dialect
+    network = random_network(uniform(float_nodes_graph(), MAX_BITS), dialect)
+    images = random_images(network.graph.input, 3, 0)
+    layers = {name: (layer.weight, layer.bias) for name, layer in network.layers.items()}
+    expected = pyramid(layers, images).numpy()
+    assert simulation.logits(network, images).numpy() == pytest.approx(expected, abs=1e-9)
+    written = write_model(network, dialect)
+    found = open_session(written.model.SerializeToString()).run(None, {"image": images.numpy()})[0]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("profile", ["cpu-int8", "t4-int8"])
+def test_layers_between_what_stays_in_floating_point_are_lowered(profile, tmp_path):
+    graph = float_nodes_graph()
+    trained = random_trained_graph(graph, signed=profile == "t4-int8")
+    images = random_images(graph.input, 3, 1)
+    device = load_profile(profile)
+    dialect = dialect_for(device.runtime)
+    network = lower(trained, device, dialect, images, StepSource.RANDOM)
+    expected = simulation.logits(network, images)
+    for form in {dialect, dialect.exact_form()} - {None}:
+        written = write_model(network, form)
+        onnx.checker.check_model(written.model, full_check=True)
+        checked = verify_model(
+            network, written, images, expected, float_tolerance=form.float_tolerance, rounding=form.rounding
+        )
+        require_passed(checked)
+    metadata = ModelMetadata(graph=graph, profile=profile, plan=network.plan)
+    path = tmp_path / "model.onnx"
+    onnx.save(write_model(network, dialect, metadata=to_properties(metadata)).model, path)
+    assert read_metadata(path) == metadata
+    # The values that a layer reads, and on a CPU those that a convolution makes for an operator in between.
+    made = {"first", "deep", "out"} if profile == "cpu-int8" else set()
+    assert set(network.plan.grids()) == {"image", "max", "joined"} | made
 
 
 def test_damaged_metadata_names_the_operation(tmp_path):

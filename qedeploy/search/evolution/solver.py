@@ -13,7 +13,7 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.costs.registry import Budgets, keeps
 from qedeploy.search.evolution.evolution import CHUNKS_PER_GENERATION, Evolution, EvolutionSettings, State
-from qedeploy.search.evolution.state_file import Checkpoint
+from qedeploy.search.evolution.state_file import StateFile
 from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.result import SearchResult
 from qedeploy.search.space.space import SearchSpace
@@ -45,7 +45,7 @@ def solve(
     settings: EvolutionSettings,
     *,
     start: Sequence[Structure] = (),
-    checkpoint: Checkpoint | None = None,
+    checkpoint: StateFile | None = None,
     workers: int = 1,
     cluster: str | None = None,
     watch: Watch | None = None,
@@ -76,7 +76,7 @@ def solve(
 
 
 def _run(
-    evolution: Evolution, state: State, workers: Workers, checkpoint: Checkpoint | None, watch: Watch | None
+    evolution: Evolution, state: State, workers: Workers, checkpoint: StateFile | None, watch: Watch | None
 ) -> State:
     saved = reported = time.monotonic()
     try:

@@ -22,7 +22,7 @@ _ARRAYS = {"genes": np.int16, "score": np.float64, "excess": np.float64, "keys":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class StateFile:
     """Where a search with these `settings` (JSON-ready) saves its state and finds it again."""
 
     path: Path

@@ -19,7 +19,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.registry import Budgets
-from qedeploy.search.exact.certificate import CLOSED, Status
+from qedeploy.search.exact.certificate import CLOSED, ProofStatus
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
 from qedeploy.search.space.space import SearchSpace
@@ -171,7 +171,7 @@ def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
 
 def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> Point:
     solution = solve(Problem.of(space, budgets))
-    if solution.certificate.status is Status.INTERRUPTED:
+    if solution.certificate.status is ProofStatus.INTERRUPTED:
         raise KeyboardInterrupt
     best = solution.found[0]
     return Point(

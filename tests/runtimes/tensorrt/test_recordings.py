@@ -15,6 +15,7 @@ from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, _unsuitable
 from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from qedeploy.runtimes.tensorrt.refusals import refusal
+from qedeploy.runtimes.tensorrt.report import read_figures
 from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
 from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.runtimes.tensorrt.trtexec import read_recording
@@ -90,6 +91,24 @@ def test_a_recording_alone_is_reported_with_what_is_missing(recording):
     said = " ".join(done.stdout.split())
     assert "cannot be joined to its times" in said
     assert "--exportLayerInfo" in said
+
+
+def test_a_document_of_before_sections_is_read(recording):
+    assert qedeploy("bench", "--from-trtexec", recording).returncode == 0
+    path = recording / "bench.json"
+    now = read_result(path)
+    document = json.loads(path.read_text())
+    assert [section["title"] for section in document.pop("sections")] == [
+        "Queries of the engine",
+        "Layers of the engine: what computed ours, and what else ran",
+        "Planned as INT8, running otherwise",
+    ]
+    path.write_text(json.dumps(document))
+    before = read_result(path)
+    assert before.sections == ()
+    assert read_figures(before.engine, "bench.json") == read_figures(now.engine, "bench.json")
+    with pytest.raises(UserError, match=r"bench.json: times: expected this key"):
+        read_figures({key: value for key, value in document["engine"].items() if key != "times"}, "bench.json")
 
 
 def damage(folder: Path, name: str, text: str) -> None:
