@@ -23,7 +23,7 @@ from qedeploy.campaign.network_sampling import HELD
 from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject, neutral_bits
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
 from qedeploy.network.structure import Structure
@@ -137,7 +137,7 @@ class Campaign:
             reference_seconds=results.reference_seconds,
             bottleneck_multiple=multiple,
         )
-        return calibrate(table, profile)
+        return fit_calibration(table, profile)
 
     def _standing(self) -> Standing:
         fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())

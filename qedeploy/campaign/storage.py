@@ -12,7 +12,7 @@ from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.errors import UserError
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.structure_file import from_document
@@ -89,7 +89,7 @@ class Keeping:
             int(kind["threads"] or 1),
         )
         if path.exists() and not fresh and (before := read_table(path)).device == table.device:
-            table = calibrate(_beside(table, before), profile)
+            table = fit_calibration(_beside(table, before), profile)
         return table, write_table(path, table)
 
 

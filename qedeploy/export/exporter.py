@@ -17,7 +17,7 @@ from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.checkpoint_reader import read_network, training_logits
 from qedeploy.export.effects import Effect, measure_effects
-from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
+from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify_model
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
@@ -259,7 +259,7 @@ def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Ver
 def _verified(
     network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor, expected: Tensor
 ) -> Verification:
-    verification = verify(
+    verification = verify_model(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )
     require_passed(verification)

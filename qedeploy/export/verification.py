@@ -95,7 +95,7 @@ class Verification:
         return sum(check.differing for check in self.checks if check.quantized)
 
 
-def verify(
+def verify_model(
     network: LoweredNetwork,
     written: WrittenModel,
     images: Tensor,

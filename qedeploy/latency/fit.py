@@ -29,7 +29,7 @@ ENOUGH_NETWORKS = 24
 OWN_SCALES = (Part.POINTWISE, Part.DEPTHWISE, Part.SHORTCUT)
 
 
-def calibrate(table: LatencyTable, profile: Profile) -> LatencyTable:
+def fit_calibration(table: LatencyTable, profile: Profile) -> LatencyTable:
     """Return `table` with the calibration that its networks ask for; without networks, parts count as they are.
 
     Relative errors are minimised, by factors of which none is negative. The calibration's error is that of each

@@ -17,7 +17,7 @@ from qedeploy.qdq.plan import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class QuantizationPoint:
     """A quantization point that training did not have and the dialect needs, with the reason."""
 
     value: str
@@ -64,7 +64,7 @@ def is_integer(step: Operation | None, quantized: Collection[str]) -> bool:
     return step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
 
 
-def new_points(found: Iterable[Point], quantized: Collection[str]) -> tuple[Point, ...]:
+def new_points(found: Iterable[QuantizationPoint], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
     """Return each point of `found` once, without those of values that are quantized already."""
     return tuple({point.value: point for point in found if point.value not in quantized}.values())
 
@@ -131,7 +131,7 @@ class Dialect(Protocol):
         """Return the largest weight integer that the type of `lowering` holds."""
         ...
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return the extra points needed, where `quantized` names the values that a layer reads quantized."""
         ...
 

@@ -11,7 +11,7 @@ from qedeploy.network.layers import Layer
 from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers
 from qedeploy.profiles.profile import Precision, Profile
 from qedeploy.qdq.calibration import Wanted, calibrate
-from qedeploy.qdq.dialect import Dialect, Point
+from qedeploy.qdq.dialect import Dialect, QuantizationPoint
 from qedeploy.qdq.fold import FoldedLayer, fold
 from qedeploy.qdq.lowered import LoweredNetwork, weight_range
 from qedeploy.qdq.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
@@ -92,7 +92,7 @@ def lower(
     return dialect.arrange(LoweredNetwork(graph=trained.graph, plan=plan, layers=found.layers))
 
 
-def _point_grid(point: Point, known: Grid | Wanted | None) -> Grid | Wanted:
+def _point_grid(point: QuantizationPoint, known: Grid | Wanted | None) -> Grid | Wanted:
     """Return the grid that training had for a point, or a Wanted one."""
     if known is not None and (known.bits, known.signed) == (point.bits, point.signed):
         return known
@@ -125,7 +125,7 @@ def _value_plans(
     grids: Mapping[str, Grid],
     wanted: Mapping[str, Grid | Wanted],
     readers: Mapping[str, str],
-    points: tuple[Point, ...],
+    points: tuple[QuantizationPoint, ...],
     source: StepSource,
 ) -> tuple[ValuePlan, ...]:
     reasons = {point.value: point.reason for point in points}
@@ -142,7 +142,7 @@ def _value_plans(
 
 
 def _quantized_shortcuts(
-    steps: tuple[Operation, ...], grids: Mapping[str, Grid], points: tuple[Point, ...]
+    steps: tuple[Operation, ...], grids: Mapping[str, Grid], points: tuple[QuantizationPoint, ...]
 ) -> tuple[str, ...]:
     extra = {point.value for point in points}
     pools = {step.name: step.inputs[0] for step in steps if step.kind is OperationKind.AVERAGE_POOL}

@@ -13,7 +13,7 @@ from qedeploy.bench.gates import Ruling
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import (
@@ -135,7 +135,7 @@ def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> Late
     }
     parts = _alone(in_network, table, expectation)
     points = _points(parts, shapes_of(graph, table.bottleneck_multiple), network)
-    return calibrate(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)
+    return fit_calibration(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)
 
 
 def _structure(expectation: Expectation) -> Structure:

@@ -18,7 +18,7 @@ from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
-from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding, is_integer, new_points
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
@@ -55,10 +55,10 @@ class OnnxRuntimeDialect:
         del lowering
         return 127
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return the outputs that must be quantized for ONNX Runtime to fuse their convolution, add or pooling."""
         by_name = {step.name: step for step in steps}
-        found: list[Point] = []
+        found: list[QuantizationPoint] = []
         pooled = {
             step.inputs[0]
             for step in by_name.values()
@@ -199,7 +199,7 @@ def _bias(graph: GraphBuilder, name: str, layer: FoldedLayer, grid: Grid | None)
     return graph.node("DequantizeLinear", [bias, scale, zero], f"{name}.bias.dequantize", axis=0)
 
 
-def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[Point]:
+def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[QuantizationPoint]:
     branch, shortcut = (steps.get(name) for name in add.inputs)
     pool = shortcut if shortcut is not None and shortcut.kind is OperationKind.AVERAGE_POOL else None
     origin = add.inputs[1] if pool is None else pool.inputs[0]
@@ -214,8 +214,8 @@ def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Colle
     return points
 
 
-def _point(step: Operation, reason: str) -> Point:
-    return Point(
+def _point(step: Operation, reason: str) -> QuantizationPoint:
+    return QuantizationPoint(
         value=step.name,
         bits=_POINT_BITS,
         signed=not step.nonnegative,

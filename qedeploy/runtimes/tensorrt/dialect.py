@@ -26,7 +26,7 @@ from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.window import POINT
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
-from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding, is_integer, new_points
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -84,10 +84,10 @@ class TensorRTDialect:
         """Return 7 for 4-bit weights, else 127."""
         return 7 if lowering is Lowering.INT4_WEIGHT_ONLY else _INT8_HIGH
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return the shortcuts, pooled or made by a layer of their own, whose branch ends in a quantized layer."""
         by_name = {step.name: step for step in steps}
-        found: list[Point] = []
+        found: list[QuantizationPoint] = []
         for step in by_name.values():
             if step.kind is not OperationKind.ADD:
                 continue
@@ -98,7 +98,7 @@ class TensorRTDialect:
             if branch.inputs[0] in quantized and (pooled or is_integer(shortcut, quantized)):
                 reason = "a convolution fuses with the add in INT8 only where the shortcut is quantized"
                 nonnegative = shortcut.nonnegative
-                point = Point(
+                point = QuantizationPoint(
                     value=shortcut.name, bits=_POINT_BITS, signed=True, nonnegative=nonnegative, reason=reason
                 )
                 found.append(point)
