@@ -19,6 +19,10 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
     threads: ThreadsOption = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT=SIZES", help="Shape of an input that the model leaves open: image=1x3x224x224."),
+    ] = None,
     duration: DurationOption = "3s",
     warm_up: Annotated[str, typer.Option(help="Time to run before measuring.")] = "200ms",
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
@@ -48,14 +52,13 @@ def bench(
     Writes bench.json and report.html. Exit code 3 if a --fail-if gate fails, or cannot be judged because the run was
     unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.screen import line, screen, working
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
-    with Console(stderr=True).status("") as status:
+    with working(screen(stderr=True)) as say:
         measured = api.bench(
             model,
             recorded=recorded,
@@ -67,6 +70,7 @@ def bench(
             twins=twins,
             against=against,
             gates=fail_if or (),
+            shapes=shape or (),
             variation_limit=max_variation / 100,
             seed=seed,
             latency_table=latency_table,
@@ -75,7 +79,7 @@ def bench(
             settings=settings,
             folder=out,
             keep=True,
-            progress=status.update,
+            progress=say,
         )
     if json:
         from qedeploy.bench.report.document import to_text
@@ -86,5 +90,5 @@ def bench(
 
         print_result(measured.result, stdout_console())
         if measured.written is not None:
-            typer.echo(f"wrote {measured.written.document} and {measured.written.report}")
+            screen().print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
     measured.enforce()

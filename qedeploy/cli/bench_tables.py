@@ -27,11 +27,11 @@ _WIDTH_OF_FILES = 140
 
 def stdout_console() -> Console:
     """Return a console on standard output that is wide enough for the tables where nobody says how wide it is."""
-    from rich.console import Console
+    from qedeploy.screen import screen
 
-    console = Console(highlight=False)
+    console = screen()
     said = console.is_terminal or "COLUMNS" in os.environ
-    return console if said else Console(highlight=False, width=_WIDTH_OF_FILES)
+    return console if said else screen(width=_WIDTH_OF_FILES)
 
 
 def print_result(result: BenchResult, console: Console) -> None:

@@ -32,12 +32,11 @@ def correlate(
     Half are random, half the best of the space at some budget; none is one the latency table was fitted on. Writes
     correlation.json, correlation.svg and correlation.csv.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import counting_shown
+    from qedeploy.screen import screen
 
-    with counting_shown(Console(stderr=True), quiet=quiet) as progress:
+    with counting_shown(screen(stderr=True), quiet=quiet) as progress:
         correlation = api.correlate(
             profile,
             recipe,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def print_correlation(correlation: Correlation) -> None:
     """Print the figures of each estimate, what they do not say by themselves, and the files."""
-    from rich.console import Console
+    from qedeploy.screen import screen
 
-    console, question = Console(highlight=False), correlation.question
+    console, question = screen(), correlation.question
     console.print(agreement_table(correlation.result))
     for note in notes(correlation.result):
         console.print(note)

@@ -22,9 +22,10 @@ def doctor(
 
         print(json.dumps({"machine": asdict(machine), "findings": [asdict(item) for item in findings]}, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from qedeploy.screen import screen
 
     colours = {"ready": "green", "limited": "yellow", "missing": "red"}
     table = Table(title=f"This machine: {machine.system}, Python {machine.python}", title_justify="left")
@@ -32,6 +33,8 @@ def doctor(
         table.add_column(heading, overflow="fold")
     for item in findings:
         table.add_row(item.name, Text(item.status, colours[item.status]), Text(item.detail), Text(item.remedy))
-    console = Console()
+    console = screen()
     console.print(table)
-    console.print(f"qedeploy {__version__}; profiles for this machine and others: [bold]qedeploy profiles[/bold]")
+    console.print(
+        Text.assemble(f"qedeploy {__version__}; profiles for this machine and others: ", ("qedeploy profiles", "bold"))
+    )

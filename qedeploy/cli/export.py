@@ -12,7 +12,7 @@ from qedeploy.cli.runtime_options import given_settings
 
 def export(
     context: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(help="model.pth, from search or from your own training.")],
+    checkpoint: Annotated[Path, typer.Argument(help="model.pth of a search or your own training, or its folder.")],
     out: Annotated[Path | None, typer.Option(help="ONNX file to write (default: beside the checkpoint).")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Profile name or TOML path (default: the checkpoint's own).")
@@ -42,20 +42,19 @@ def export(
     Exit code 1 if the runtime's numbers are not PyTorch's; nothing is written then. The code is 3 if the runtime
     cannot build the engine, and 4 if it is required and the runtime or its device is missing; the ONNX file stays.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from qedeploy import api
     from qedeploy.cli.build_progress import BuildProgress
     from qedeploy.cli.export_tables import print_artefact, print_summary
+    from qedeploy.model.checkpoint import checkpoint_file
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.runtimes.registry import find_runtime, require_build_settings
+    from qedeploy.screen import bars, screen
 
+    checkpoint = checkpoint_file(checkpoint)
     normalisation, settings = parse_normalisation(mean, deviation), given_settings(context)
     require_build_settings(settings, batch)
-    console = Console(stderr=True)
-    # Into a file or a pipe a bar would only leave empty lines.
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    console = screen(stderr=True)
+    with bars(console) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
         exported = api.export(
             checkpoint,
@@ -68,8 +67,8 @@ def export(
             seed=seed,
             progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
         )
-        print_summary(exported, Console())
+        print_summary(exported, screen())
         shown = BuildProgress(bar, find_runtime(exported.plan.runtime).label)
         outcome = api.build_artefact(exported, engine, settings=settings, progress=shown.show)
-    print_artefact(outcome, Console())
+    print_artefact(outcome, screen())
     return outcome.path

@@ -31,13 +31,12 @@ def measure(
     More minutes make a better table; the same command again adds to it. `search --budget latency=4ms` and `bench` pick
     the table up.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.measure_tables import print_measured
     from qedeploy.cli.progress import measuring_shown
+    from qedeploy.screen import screen
 
-    with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as progress:
+    with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
         measured = api.measure(
             profile,
             recipe,
@@ -51,7 +50,7 @@ def measure(
             progress=progress,
         )
     if not quiet:
-        print_measured(Console(highlight=False), measured)
+        print_measured(screen(), measured)
     if measured.interrupted:
         print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)
         raise typer.Exit(130)

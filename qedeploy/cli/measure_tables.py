@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qedeploy.campaign.measure_table import MeasuredTable
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable
+from qedeploy.printable import one_line
 from qedeploy.profiles.profile import Profile
 
 if TYPE_CHECKING:
@@ -16,16 +17,26 @@ if TYPE_CHECKING:
 
 def print_measured(console: Console, measured: MeasuredTable) -> None:
     """Print a table that was measured, what is missing in it, where it is, and what to do next."""
+    from rich.text import Text
+
+    from qedeploy.screen import line
+
     request = measured.request
     print_table(console, measured.table, request.profile)
     if measured.failures:
         console.print(f"not measured, {len(measured.failures)} parts: {measured.failures[0]}")
     if measured.lost:
         console.print(f"{measured.lost} jobs were lost with their workers")
-    console.print(f"written to {measured.path}", soft_wrap=True)
+    console.print(line(f"written to {measured.path}"), soft_wrap=True)
+    profile = one_line(request.profile_argument)
     console.print(
-        f"next: [bold]qedeploy search --profile {request.profile_argument} --budget latency=...ms[/], or "
-        f"[bold]qedeploy correlate --profile {request.profile_argument}[/] for how true it is",
+        Text.assemble(
+            "next: ",
+            (f"qedeploy search --profile {profile} --budget latency=...ms", "bold"),
+            ", or ",
+            (f"qedeploy correlate --profile {profile}", "bold"),
+            " for how true it is",
+        ),
         soft_wrap=True,
     )
 

@@ -58,27 +58,25 @@ def build(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights.")] = 0,
 ) -> None:
     """Write a published model as model.pth, with initialised weights to train."""
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.model_lines import model_lines
     from qedeploy.network.published import find_published
+    from qedeploy.screen import screen
 
     model = find_published(name)
     target = out or Path(f"{model.name.lower()}.pth")
     network = api.build(model.name, profile=profile, classes=classes, resolution=resolution, seed=seed, out=target)
     weights = f"{model.name} with initialised weights, seed {seed}"
-    console = Console(highlight=False)
+    console = screen()
     for line in model_lines(network, weights, target, api.profile(profile)):
         console.print(line, soft_wrap=True)
 
 
 def _measure(profile: str, threads: int, duration: str, out: Path | None) -> PublishedBench:
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.screen import screen, working
 
     seconds = parse_seconds(duration, "--duration")
-    with Console(stderr=True).status("") as status:
-        return api.bench_models(profile, threads=threads, seconds=seconds, folder=out, progress=status.update)
+    with working(screen(stderr=True)) as say:
+        return api.bench_models(profile, threads=threads, seconds=seconds, folder=out, progress=say)

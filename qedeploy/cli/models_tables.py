@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from qedeploy.network.accounting import REFERENCE_SIZE, Accounting
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import PublishedModel
+from qedeploy.screen import screen
 from qedeploy.search.score.kinds.qe_score import qe_score
 from qedeploy.search.score.published_figures import accounting_notes, published_bitops, published_sizes
 from qedeploy.units import format_bytes
@@ -24,7 +24,7 @@ _GIGA = 1e9
 
 def print_models(models: Sequence[PublishedModel], measured: PublishedBench | None = None) -> None:
     """Print the published models, the accountings, what was measured, if it was, and what to do next."""
-    console = Console(highlight=False)
+    console = screen()
     for table in (published_table(models), *accounting_tables(models)):
         console.print(table)
     for note in accounting_notes(models):

@@ -30,11 +30,10 @@ def profiles(context: typer.Context, as_json: AsJson = False) -> None:
 
         print(json.dumps([profile_document(profile) for profile in found], indent=2))
         return
-    from rich.console import Console
-
     from qedeploy.cli.profile_tables import profiles_table
+    from qedeploy.screen import screen
 
-    console = Console()
+    console = screen()
     console.print(profiles_table(found))
     console.print("\nOne of them in full: qedeploy profiles show NAME. A TOML file of your own goes by its path.")
 
@@ -56,11 +55,10 @@ def show(
 
         print(json.dumps({**profile_document(found), "latency_tables": tables}, indent=2))
         return
-    from rich.console import Console
-
     from qedeploy.cli.profile_tables import facts_table, lowering_table
+    from qedeploy.screen import screen
 
-    console = Console()
+    console = screen()
     console.print(found.name, style="bold", highlight=False)
     console.print(facts_table(found))
     console.print()

@@ -26,8 +26,10 @@ def bounds_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Bounds]
     if quiet or not console.is_terminal:
         yield None
         return
+    from qedeploy.screen import line
+
     with console.status("multipliers") as status:
-        yield lambda bounds: status.update(str(bounds))
+        yield lambda bounds: status.update(line(str(bounds)))
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, 
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
@@ -78,7 +80,9 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
     from rich.text import Text
 
-    bar = Bar(BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    bar = Bar(
+        BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn()
+    )
     task = bar.add_task("", total=None, rate="")
     found = Text("searching")
     first: dict[str, tuple[float, int]] = {}
@@ -98,7 +102,12 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
 def _seconds_bar(console: Console, seconds: float) -> Iterator[Callable[[Standing], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("measuring"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("measuring"),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(),
+    )
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=seconds)

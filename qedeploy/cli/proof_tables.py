@@ -59,10 +59,11 @@ def print_alternatives(console: Console, request: Request, found: tuple[Found, .
 
 def print_front(front: Front, search: FinishedSearch) -> None:
     """Print the front of a search as a table, the published models that it can be compared with in their places."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, request = Console(highlight=False), search.request
+    from qedeploy.screen import screen
+
+    console, request = screen(), search.request
     extent = (
         "the whole front"
         if front.whole

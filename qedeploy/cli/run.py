@@ -33,14 +33,13 @@ def run(
     out: FolderOption = None,
 ) -> None:
     """Search, export and bench in one folder: from a device to a measured network and its report."""
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
     from qedeploy.cli.search_tables import print_found
+    from qedeploy.screen import screen
 
     _title("search")
-    with bounds_shown(Console(stderr=True), quiet=False) as progress:
+    with bounds_shown(screen(stderr=True), quiet=False) as progress:
         # A profile that nothing executes is better refused now than after the search.
         found = api.search(
             profile,
@@ -63,6 +62,6 @@ def run(
 
 
 def _title(step: str) -> None:
-    from rich.console import Console
+    from qedeploy.screen import screen
 
-    Console().rule(step, align="left")
+    screen().rule(step, align="left")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from qedeploy.network.layers import Layer
+from qedeploy.screen import screen
 from qedeploy.search.score.kinds.deepmad import DeepMad
 from qedeploy.search.score.kinds.qe_score import QeScore
 from qedeploy.search.score.report import BLIND_BELOW, LayerReport, ScoreReport, blind_above, blind_layers
@@ -18,7 +18,7 @@ def print_scores(reports: Sequence[ScoreReport], *, per_layer: bool = False) -> 
     """Print the reports: many as a row each, one alone, or all of them `per_layer`, with totals and layers."""
     if not reports:
         return
-    console = Console()
+    console = screen()
     if len(reports) > 1:
         console.print(summary_table(reports))
     for report in reports if per_layer or len(reports) == 1 else ():

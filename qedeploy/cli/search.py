@@ -16,6 +16,7 @@ from qedeploy.cli.options import (
     ProfileOption,
     RecipeOption,
 )
+from qedeploy.printable import one_line
 
 
 class Method(StrEnum):
@@ -62,11 +63,10 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Search for the network with the best QE-Score on a device under a budget."""
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.packages import require_package
+    from qedeploy.screen import screen
 
     # Before the search, which may take long.
     if model:
@@ -74,7 +74,7 @@ def search(
     if pareto is not None:
         require_package("matplotlib", otherwise="a search without --pareto does not need it")
     shown = bounds_shown if method is Method.EXACT else evolution_shown
-    with shown(Console(stderr=True), quiet=quiet) as progress:
+    with shown(screen(stderr=True), quiet=quiet) as progress:
         found = api.search(
             profile,
             recipe,
@@ -108,5 +108,5 @@ def search(
 
             print_front(front, found)
         if front.interrupted:
-            print(f"interrupted: {found.folder} keeps the points that were found", file=sys.stderr)
+            print(one_line(f"interrupted: {found.folder} keeps the points that were found"), file=sys.stderr)
             raise typer.Exit(130)

@@ -24,10 +24,11 @@ _SOURCES = {"user": "--budget", "recipe": "recipe", "profile": "device memory"}
 
 def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
     """Print what is proven, figures, structure, warnings, and what to do next; the `alternatives` first, if asked."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from qedeploy.screen import screen
+
+    console = screen()
     request, result, seconds = found.request, found.result, found.seconds
     if alternatives:
         print_alternatives(console, request, found.found)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-_VERDICTS = {True: "yes", False: "[red]no[/red]", None: "[yellow]not settled[/yellow]"}
+_VERDICTS = {True: ("yes", ""), False: ("no", "red"), None: ("not settled", "yellow")}
 
 
 def verify(
@@ -17,19 +17,19 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute score, costs, bound and hashes of a finished search by a second route; 3 where one does not hold."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from qedeploy import api
+    from qedeploy.screen import screen
 
     checks = api.verify(path, profile=profile)
     table = Table(title=str(path), title_justify="left")
     for heading in ("claim", "holds", "recomputed"):
         table.add_column(heading)
     for check in checks:
-        table.add_row(check.claim, _VERDICTS[check.holds], Text(check.detail))
-    console = Console(highlight=False)
+        table.add_row(check.claim, Text(*_VERDICTS[check.holds]), Text(check.detail))
+    console = screen()
     console.print(table)
     refuted, open_still = (sum(check.holds is verdict for check in checks) for verdict in (False, None))
     if not refuted and not open_still:

@@ -22,12 +22,14 @@ CPU = "CPU"
 class RunnerOptions:
     """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs.
 
+    `shapes` are whole shapes of inputs by name, for models that leave more open than the batch.
     `settings` are values of the runtimes' own `run_options`, by name.
     """
 
     threads: int = 1
     batch: int | None = None
     seed: int = 0
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
 
 

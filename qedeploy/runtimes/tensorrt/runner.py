@@ -47,6 +47,8 @@ class TensorRTRunner:
         look: Callable[[], TensorrtMachine] = probe,
     ) -> None:
         self._path = path
+        if options.shapes:
+            raise UserError(f"{path}: --shape: an engine has the sizes that it was built with; leave the option out")
         self._options = options
         self._engine = QuerySettings.of(options.settings)
         self._look = look
