@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qedeploy.campaign.correlation_study import Correlation
     from qedeploy.campaign.measure_table import MeasuredTable
     from qedeploy.campaign.planner import Standing
+    from qedeploy.campaign.quantization.run import FinishedQuantization
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
     from qedeploy.model.image_settings import ImageSettings
@@ -411,6 +412,69 @@ def correlate(
     question = Question.of(profile, recipe, networks=networks, table=table, threads=threads, seed=seed, cluster=cluster)
     target = question.folder(_path(folder)) if keep or folder is not None else None
     return study(question, target, cluster=cluster, watch=progress or _say_nothing)
+
+
+def quantize(
+    model: Path | str,
+    data: Path | str,
+    *,
+    profile: str = "cpu-int8",
+    shapes: Iterable[str] = (),
+    budgets: Iterable[str] = (),
+    calibration: str = "mse",
+    samples: int = 16,
+    fixed: Iterable[str] = (),
+    kept: Iterable[str] = (),
+    pareto: bool = False,
+    mean: str | None = None,
+    deviation: str | None = None,
+    duration: str = "300ms",
+    threads: int = 1,
+    folder: Path | str | None = None,
+    keep: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FinishedQuantization:
+    """Return any trained float ONNX network in the fastest form that keeps its outputs on `data`.
+
+    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes that
+    the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed` layers
+    with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and `deviation`
+    are those of images ("0.5,0.5,0.5"). `duration` is how long each trial runs at least. `pareto` adds the front of
+    error against time. `folder` gets model.onnx, sensitivity.json and assignment.json; `keep` names one below runs/
+    where none is named. `progress` gets what is being done, how much of it is, and how much there is.
+
+    Raises RequestError where the budgets cannot be met.
+    """
+    from qedeploy.campaign.quantization.request import QuantizationOptions, parse_budgets, parse_fixed
+    from qedeploy.campaign.quantization.run import QuantizationRequest, run_quantization
+    from qedeploy.export.onnx_networks.methods import Method
+    from qedeploy.model.image_settings import ImageSettings
+    from qedeploy.qdq.images import parse_normalisation
+    from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.search.result import run_folder
+
+    options = QuantizationOptions(
+        budgets=parse_budgets(list(budgets)),
+        method=Method(calibration),
+        fixed=parse_fixed(list(fixed)),
+        kept=tuple(kept),
+        samples=samples,
+        duration=parse_seconds(duration, "--duration"),
+        threads=threads,
+    )
+    request = QuantizationRequest(
+        model=Path(model),
+        profile=profile,
+        data=Path(data),
+        shapes=tuple(shapes),
+        settings=parse_normalisation(mean, deviation) or ImageSettings(),
+        options=options,
+        pareto=pareto,
+    )
+    target = _path(folder)
+    if target is None and keep:
+        target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
+    return run_quantization(request, target, progress or _say_nothing)
 
 
 def export(

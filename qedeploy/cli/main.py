@@ -24,6 +24,7 @@ from qedeploy.cli import (
     measure,
     models,
     profiles,
+    quantize,
     run,
     score,
     search,
@@ -103,6 +104,7 @@ app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
 app.add_typer(models.app, name="models")
 app.add_typer(profiles.app, name="profiles")
+app.command("quantize")(quantize.quantize)
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("search")(search.search)

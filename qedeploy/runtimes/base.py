@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.runtimes.findings import Finding
+from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.options import Option, Settings
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class Runtime(ABC):
 
     reference: Reference | None = None
     """How it executes ONNX files literally, where it does."""
+
+    mixed: MixedExecution | None = None
+    """How it executes and times networks with some layers in integers, where `quantize` can write for it."""
 
     @abstractmethod
     def dialect(self, name: str) -> Dialect:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.runtimes.runner import Runner
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 ROUNDS = 15
@@ -37,8 +37,16 @@ class Ratio:
         return f"{self.value:.2f}x [{self.low:.2f}, {self.high:.2f}]"
 
 
+class Measurable(Protocol):
+    """What can be measured in rounds: any Runner."""
+
+    def measure(self, protocol: TimingProtocol) -> Samples:
+        """Run queries under `protocol`, one in flight, and return the latency of each."""
+        ...
+
+
 def interleave(
-    runners: Mapping[str, Runner],
+    runners: Mapping[str, Measurable],
     protocol: TimingProtocol,
     *,
     rounds: int = ROUNDS,
