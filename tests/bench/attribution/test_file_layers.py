@@ -82,5 +82,5 @@ def test_bench_shows_the_layers_of_a_float_file_of_any_maker(tmp_path):
     assert rows["stem"].macs == 16 * 27 * 16 * 24
     assert all(row.seconds and row.lowering == "float32" for row in rows.values())
     assert rows["depthwise"].kind == LayerCategory.DEPTHWISE
-    assert measured.totals.nominal_bitops == sum(row.macs for row in rows.values()) * 1024
+    assert measured.totals.nominal_bitops == sum(row.macs or 0 for row in rows.values()) * 1024
     assert not any("integers" in finding for finding in measured.findings)
