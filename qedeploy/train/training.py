@@ -142,7 +142,7 @@ def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: G
     """Return everything that the stages of a training share, its network on the group's device; raises as `train`."""
     checkpoint = load_checkpoint(model)
     profile = load_profile(options.profile or checkpoint.profile)
-    network = retargeted(checkpoint.network, profile)
+    network = checkpoint.network if options.profile is None else retargeted(checkpoint.network, profile)
     if options.weights_from is not None:
         weights_from(options.weights_from, network)
     round_as_device(network, profile)
