@@ -27,11 +27,11 @@ from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.networks import measure_networks
 from qedeploy.campaign.planner import NETWORK_WINDOW, Campaign, Execute
-from qedeploy.campaign.terminal import describe
 from qedeploy.files import write_text
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS
@@ -138,7 +138,7 @@ def _table(request: Request, arguments: argparse.Namespace, work: Path, execute:
         journal=Journal(work / "measure.jsonl", {"threads": arguments.threads}),
         seed=arguments.seed,
         time_left=lambda: time.monotonic() < end,
-        watch=lambda standing: print(f"\r  measuring: {describe(standing)}   ", end="", flush=True),
+        watch=lambda standing: print(f"\r  measuring: {standing}   ", end="", flush=True),
     )
     table = campaign.run(execute)
     print(flush=True)
@@ -164,7 +164,7 @@ def _pairs(laboratory: Laboratory, correlation: CorrelationResult, count: int) -
         pairs.append(
             Pair(
                 budget=budget,
-                predicted=laboratory.model.seconds(fast),
+                predicted=laboratory.model.seconds(structure_graph(fast)),
                 by_latency=Candidate(
                     structure=fast, limit=budget, score=qe_score(fast, score), seconds=final[2 * number]
                 ),

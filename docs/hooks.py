@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[1]
 # The rooms as data flows through them. The command line has a page of its own.
 ROOMS = ("network", "profiles", "latency", "search", "model", "train", "qdq", "runtimes", "export", "bench", "campaign")
 REFERENCE = "Python"
+FUNCTIONS = "# Functions\n\n::: qedeploy.api\n"
 ROOMS_INTRODUCTION = """\
+[Functions](functions.md) are what a program or a notebook calls; the rooms below hold what they are made of.
+
 Each page is made from the docstrings of one room of the package. Imports go one way: a room may use those above it in
 this table and none below, and import-linter holds the code to that. `import qedeploy` imports nothing else; each module
 imports PyTorch, ONNX or a runtime where it uses them.
@@ -33,7 +36,7 @@ imports PyTorch, ONNX or a runtime where it uses them.
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List a page for each room behind the one that the navigation names under `REFERENCE`."""
     section = _section(config.nav or [], REFERENCE)
-    section += [{room: f"api/{room}.md"} for room in _rooms()]
+    section += [{"Functions": "api/functions.md"}, *({room: f"api/{room}.md"} for room in _rooms())]
     return config
 
 
@@ -44,6 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "changelog.md": _from_the_top("CHANGELOG.md"),
         "contributing.md": _from_the_top("CONTRIBUTING.md"),
         "api/index.md": _rooms_page(),
+        "api/functions.md": FUNCTIONS,
     }
     pages |= {f"api/{room}.md": _reference(room) for room in _rooms()}
     for path, content in pages.items():

@@ -52,5 +52,5 @@ def find(name_or_path: str, folder: Path, what: str) -> Path:
     close = closest(name_or_path, known)
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise UserError(
-        f"no {what} is named {name_or_path!r}{hint}: there are {', '.join(known)}; a file of your own goes by its path"
+        f"no {what} is named {name_or_path!r}{hint}: there are {', '.join(known)}; name a file of your own by its path"
     )

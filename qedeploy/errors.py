@@ -20,6 +20,10 @@ class RequestError(UserError):
     exit_code = 3
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, where something is left of the work: the message says what and how to go on (exit code 130)."""
+
+
 class MissingRuntimeError(UserError):
     """A runtime or device that this machine does not have (exit code 4)."""
 

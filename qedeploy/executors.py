@@ -6,7 +6,6 @@ dies costs its job and no other.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
@@ -27,7 +26,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _QUEUED = 2
-"""Jobs under way for each worker: one that runs, and one that it need not wait for."""
+"""Jobs under way for each worker: one that runs, and one that is ready when it ends."""
 
 _CONNECT_SECONDS = 5
 _FETCH_SECONDS = 5
@@ -55,7 +54,7 @@ class SerialExecutor(Executor):
 class ClusterExecutor(Executor):
     """Runs jobs on a Dask cluster, each on a worker that has the `resources` it asks for.
 
-    distributed has such an executor (`Client.get_executor`), whose futures never end where a task killed its workers.
+    distributed has such an executor (`Client.get_executor`), but its futures never end if a task kills its workers.
     """
 
     def __init__(self, client: Client, resources: Mapping[str, int]) -> None:
@@ -94,7 +93,7 @@ class ClusterExecutor(Executor):
 
 
 class Workers:
-    """An executor, how many jobs to hand it at once, and how to get a new one where a dead process broke it."""
+    """An executor, how many jobs to hand it at once, and how to replace it after a dead process has broken it."""
 
     def __init__(self, make: Callable[[], Executor], room: Callable[[], int]) -> None:
         self._make, self._room = make, room
@@ -106,7 +105,7 @@ class Workers:
         return max(1, self._room())
 
     def submit(self, function: Callable[[Job], Result], job: Job) -> Future[Result]:
-        """Return the future of `function(job)`, a failed one where the executor is broken already."""
+        """Return the future of `function(job)`, a failed one if the executor is already broken."""
         try:
             return self.executor.submit(function, job)
         except BrokenProcessPool as error:
@@ -115,7 +114,7 @@ class Workers:
             return future
 
     def renew(self) -> bool:
-        """Replace the executor if one dead process breaks all of it; says whether that is so."""
+        """Replace the executor if one dead process breaks all of it; returns whether it was replaced."""
         if not isinstance(self.executor, ProcessPoolExecutor):
             return False
         self.close()
@@ -133,8 +132,8 @@ def this_process() -> Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome(Generic[Job, Result]):
-    """A finished job: its result, or None and `lost` where the worker that ran it died, and did so again."""
+class JobResult(Generic[Job, Result]):
+    """A finished job: its result, or None and `lost` if its worker died twice."""
 
     job: Job
     result: Result | None
@@ -162,10 +161,10 @@ def open_workers(processes: int = 0, cluster: str | None = None, device: str | N
 
 def run_jobs(
     workers: Workers, function: Callable[[Job], Result], jobs: Iterable[Job]
-) -> Iterator[Outcome[Job, Result]]:
+) -> Iterator[JobResult[Job, Result]]:
     """Yield the outcome of `function` for every job, in the order in which they finish.
 
-    Jobs are taken from the iterable only as workers have room, so that it may depend on outcomes so far. A job whose
+    Jobs are taken from the iterable only when workers have room, so it may depend on earlier outcomes. A job whose
     worker died is tried once more, alone; an exception that the function raises is raised here.
     """
     waiting = iter(jobs)
@@ -179,9 +178,9 @@ def run_jobs(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             finished = [(future, running.pop(future)) for future in done]
             suspects = [job for future, job in finished if _lost(future)]
-            yield from (Outcome(job=job, result=future.result()) for future, job in finished if not _lost(future))
+            yield from (JobResult(job=job, result=future.result()) for future, job in finished if not _lost(future))
             if suspects and workers.renew():
-                # Every job in the pool went down with it; whose fault it was shows when each runs alone.
+                # Every job in the pool went down with it; running each alone shows whose fault it was.
                 suspects.extend(running.values())
                 running.clear()
             for job in suspects:
@@ -191,13 +190,13 @@ def run_jobs(
             future.cancel()
 
 
-def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> Outcome[Job, Result]:
+def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> JobResult[Job, Result]:
     future = workers.submit(function, job)
     wait([future])
     if not _lost(future):
-        return Outcome(job=job, result=future.result())
+        return JobResult(job=job, result=future.result())
     workers.renew()
-    return Outcome(job=job, result=None, lost=True)
+    return JobResult(job=job, result=None, lost=True)
 
 
 def _lost(future: Future[Any]) -> bool:
@@ -244,8 +243,10 @@ def _connect(address: str) -> Client:
         raise MissingRuntimeError(
             "--cluster needs dask.distributed, which is not installed: pip install 'qedeploy[cluster]'"
         ) from error
-    # What goes wrong comes back as an exception; the library's log would repeat it over many lines.
+    # Failures come back as exceptions; the library's log would repeat them over many lines.
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+
+    import asyncio
 
     async def greet() -> None:
         (await connect(address, timeout=_CONNECT_SECONDS)).abort()

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
 from qedeploy.printable import one_line, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Screen(Console):
@@ -34,14 +37,28 @@ class Screen(Console):
         raise BrokenPipeError
 
 
-def screen(*, stderr: bool = False, width: int | None = None) -> Screen:
+def screen(*, stderr: bool = False, width: int | None = None, quiet: bool = False) -> Screen:
     """Return the console on standard output, or standard error; `width` in characters where nobody else says."""
-    return Screen(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+    return Screen(stderr=stderr, width=width, quiet=quiet, markup=False, highlight=False, emoji=False)
 
 
 def line(text: str) -> Text:
     """Return text on one line, whatever was in it."""
     return Text(one_line(text))
+
+
+def warning_line(text: str) -> Text:
+    """Return a warning on one line."""
+    return Text.assemble(("warning: ", "yellow"), one_line(text))
+
+
+def bars(console: Console) -> Progress:
+    """Return bars for a terminal, whose descriptions are shown as they are; into a file or a pipe there are none."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    description = TextColumn("{task.description}", style="progress.description", markup=False)
+    columns = (description, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager

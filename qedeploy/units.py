@@ -36,14 +36,14 @@ _UNITS: dict[Quantity, dict[str, float]] = {
     # A bare number is left out on purpose: nobody can tell 130 operations from 130 tera-operations.
     Quantity.RATE: _RATE,
     Quantity.BANDWIDTH: {f"{unit}/s": factor for unit, factor in _BYTES.items()},
-    # Nor here: 4 seconds and 4 milliseconds are both a latency.
+    # Nor is one allowed here: 4 seconds and 4 milliseconds are both plausible latencies.
     Quantity.DURATION: DURATION_UNITS,
 }
 _SPELLED = {
     "sec": "s", "second": "s", "seconds": "s", "msec": "ms", "millisecond": "ms", "milliseconds": "ms", "m": "ms",
     "usec": "us", "microsecond": "us", "microseconds": "us", "nsec": "ns", "minute": "min", "minutes": "min",
 }  # fmt: skip
-"""What people write for units of time that are spelled otherwise here."""
+"""Other spellings that people use for units of time."""
 
 _EXPECTED = {
     Quantity.COUNT: "a positive number with K, M, G or T behind it or nothing, such as 7.0G or 109e6",

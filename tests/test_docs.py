@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import typer.main
 
 from qedeploy.cli.main import app
@@ -28,7 +29,9 @@ def test_every_command_and_option_exists(document):
         words = shlex.split(line)[1:]
         while words and words[0] in (below := getattr(command, "commands", {})):
             command = below[words.pop(0)]
-        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        # Runtimes contribute options when a command is parsed.
+        parameters = command.get_params(typer.Context(command))
+        known = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
         assert command.name != "qedeploy", line
         assert {word for word in words if word.startswith("--")} <= known, line
 

@@ -33,7 +33,8 @@ from qedeploy.bench.report.findings import (
 from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
-from qedeploy.runtimes.registry import runtime_of
+from qedeploy.runtimes.options import require_known
+from qedeploy.runtimes.registry import run_options, runtime_of
 from qedeploy.runtimes.runner import ProfiledRun, Reporter, Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.sections import RuntimeReport
@@ -88,11 +89,12 @@ class Measurement:
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
     """Return what measuring `path` found.
 
-    Raises UserError for a file that is no model, a model to compare with that takes other inputs, or a gate that
-    needs one and has none; RequestError for a model that the runtime cannot execute, or a latency table to update
-    that is not of this machine. Gates and the update are judged here and enforced by the caller, once the result is
-    written.
+    Raises UserError for a file that is no model, a setting that no runtime has, a model to compare with that takes
+    other inputs, or a gate that needs one and has none; RequestError for a model that the runtime cannot execute, or a
+    latency table to update that is not of this machine. Gates and the update are judged here and enforced by the
+    caller, once the result is written.
     """
+    require_known(run_options(), options.runner.settings)
     relative = next((gate for gate in options.gates if gate.relative), None)
     if relative is not None and options.against is None:
         raise UserError(f"--fail-if {relative.text!r}: x compares with another model: expected --against FILE as well")
@@ -156,6 +158,8 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         nodes=measured.profile.nodes,
         whole=attribution.whole,
         queries=attribution.queries,
+        statistic=measured.profile.statistic,
+        beside=measured.profile.beside,
     )
     compared = _compared(measured, options)
     prediction = _predicted(measured, summary)

@@ -1,6 +1,6 @@
 """What this machine can do: runtimes, devices, versions, and what to install for the rest.
 
-Nothing here fails for what is missing: an absence is a finding with its remedy.
+Nothing here fails because something is missing: an absence is a finding with its remedy.
 """
 
 from __future__ import annotations

@@ -11,14 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.errors import RequestError, UserError
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
-
-if TYPE_CHECKING:
-    from qedeploy.bench.prediction.table_update import TableUpdate
 
 _METRICS = {
     "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "mean": "mean", "min": "minimum",
@@ -108,7 +105,21 @@ def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit
     return _decided(gate, met=ends.pop(), found=f"{ratio} of the other model", ratio=ratio)
 
 
-def enforce(judged: Sequence[Verdict | TableUpdate]) -> None:
+class Judged(Protocol):
+    """Something that was decided once the measurement was there, and the sentence that says so."""
+
+    @property
+    def outcome(self) -> Ruling:
+        """What was decided."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """The decision in words."""
+        ...
+
+
+def enforce(judged: Sequence[Judged]) -> None:
     """Raise RequestError where a gate failed, or its verdict or a table's update was withheld, naming every one."""
     bad = [one.sentence for one in judged if one.outcome is not Ruling.PASSED]
     if bad:

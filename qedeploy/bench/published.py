@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qedeploy.bench.measure.interleave import Ratio, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
@@ -28,9 +27,6 @@ from qedeploy.search.costs.budgets.counted import BITOPS
 from qedeploy.search.exact.search import search_exactly
 from qedeploy.search.request import make_request
 from qedeploy.search.score.kinds.qe_score import qe_score
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _GIGA = 1e9
 
@@ -91,7 +87,7 @@ def bench_published(
         for name, _, structure in candidates:
             progress(f"exporting {name}")
             path = _export(structure, folder / _file_name(name), profile, profile_name, seed)
-            runners[name] = stack.enter_context(open_runner(path, options))
+            runners[name] = stack.enter_context(open_runner(path, options, profile.runtime))
         progress(f"timing {len(runners)} models in alternation")
         machine, description = describe_machine(), runners[candidates[0][0]].description
         rounds = interleave(runners, protocol)
@@ -120,31 +116,6 @@ def searched(
         request = make_request(profile_name, None, {BITOPS: float(printed) * _GIGA})
         result, _ = search_exactly(request)
         yield f"searched {printed}G", result.structure
-
-
-def measured_table(bench: PublishedBench) -> Table:
-    """Return one row for each model, latencies in milliseconds."""
-    from rich.table import Table
-
-    measured = bench.models
-
-    table = Table(title="Measured on this machine", title_justify="left", box=None, header_style="bold")
-    table.padding = (0, 1, 0, 0)
-    table.add_column("model", no_wrap=True)
-    headings = ("top-1\n%", "QE-\nScore", "BitOps G\nnominal", "BitOps G\nexecuted", "p50\nms")
-    for heading in (*headings, f"latency against\n{measured[0].name}"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for item in measured:
-        table.add_row(
-            item.name,
-            item.top1_percent or "-",
-            f"{item.score:.1f}",
-            f"{item.bitops / _GIGA:.2f}",
-            f"{item.executed_bitops / _GIGA:.2f}",
-            f"{item.summary.median * 1e3:.2f}",
-            str(item.against_first),
-        )
-    return table
 
 
 def measured_notes(bench: PublishedBench) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from qedeploy.bench.report.document import BenchResult
 from qedeploy.bench.report.output import output_folder
 from qedeploy.errors import UserError
 from qedeploy.runtimes.recorded import Recordings
-from qedeploy.runtimes.registry import recordings
+from qedeploy.runtimes.registry import recordings, runtimes
+
+_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class ModelOrRecording:
     def folder(self, out: Path | None) -> Path:
         """Return where the results go; raises UserError where they cannot."""
         if self.model is not None:
+            _require_no_folder(self.model)
             return output_folder(self.model, out)
         source, folder = self._recording()
         source.require(folder)
@@ -40,8 +43,9 @@ class ModelOrRecording:
         return output_folder(folder / "recording", out)
 
     def result(self, options: BenchOptions, progress: Callable[[str], None]) -> BenchResult:
-        """Return what was measured here, or what the recording says."""
+        """Return the result of a measurement here, or that of the recording."""
         if self.model is not None:
+            _require_no_folder(self.model)
             return benchmark(self.model, options, progress)
         from qedeploy.bench.recorded import report_recording
 
@@ -54,3 +58,19 @@ class ModelOrRecording:
                 raise UserError(f"no recordings of {tool} can be read, expected one of {', '.join(known) or 'none'}")
             return known[tool], folder
         raise ValueError("there is no recording")
+
+
+def _require_no_folder(path: Path) -> None:
+    """Raise UserError, with the models that lie there, where a folder is named in a model's place."""
+    if not path.is_dir():
+        return
+    suffixes = {suffix for runtime in runtimes() for suffix in runtime.suffixes}
+    models = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in suffixes)
+    checkpoints = sorted(str(file) for file in path.glob("*.pth"))
+    if models:
+        hint = f"name the model in it: {' or '.join(models[:_SHOWN])}"
+    elif checkpoints:
+        hint = f"it holds no model yet: `qedeploy export {checkpoints[0]}` writes one"
+    else:
+        hint = f"it holds no model ({', '.join(sorted(suffixes))})"
+    raise UserError(f"{path}: is a folder, expected a model: {hint}")

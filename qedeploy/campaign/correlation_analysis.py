@@ -101,7 +101,7 @@ def estimates_of(structure: Structure, profile: Profile, model: LatencyModel | N
         Estimate.EXECUTED: sum(row.executed_bitops for row in rows),
         Estimate.BYTES: sum(map(layer_size_bytes, layers)),
     }
-    return found if model is None else {**found, Estimate.TABLE: model.seconds(structure)}
+    return found if model is None else {**found, Estimate.TABLE: model.seconds(structure_graph(structure))}
 
 
 def correlated(
@@ -207,5 +207,5 @@ def _bootstrap(values: Array, seconds: Array, seed: int) -> tuple[float, float] 
 
 def _known_parts(structure: Structure, model: LatencyModel) -> float:
     points = {point.shape for point in model.table.points}
-    shapes = shapes_of(structure, model.table.bottleneck_multiple).values()
+    shapes = shapes_of(structure_graph(structure), model.table.bottleneck_multiple).values()
     return sum(shape in points for shape in shapes) / len(shapes)

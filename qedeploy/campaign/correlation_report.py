@@ -1,4 +1,4 @@
-"""A correlation as a table, a scatter plot, JSON and CSV."""
+"""A correlation as figures in text, a scatter plot, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
 from qedeploy.network.structure_file import to_document
 from qedeploy.units import format_duration
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FORMAT = "qedeploy-correlation/1"
 JSON_FILE, PLOT_FILE, CSV_FILE = "correlation.json", "correlation.svg", "correlation.csv"
@@ -71,19 +68,6 @@ def rows_as_csv(result: CorrelationResult) -> str:
     for item in result.networks:
         writer.writerow([item.network.drawn.value, item.seconds, item.spread, *(item.estimates[n] for n in names)])
     return stream.getvalue()
-
-
-def agreement_table(result: CorrelationResult) -> Table:
-    """Return one row for each estimate."""
-    from rich.table import Table
-
-    table = Table(title=f"{len(result.networks)} networks, estimated and measured", title_justify="left")
-    table.add_column("estimate", no_wrap=True)
-    for heading in ("Spear-\nman", "Kendall", "Kendall,\n95 %", "Pearson", "mean\nerror", "largest"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for item in result.agreements:
-        table.add_row(*agreement_cells(item))
-    return table
 
 
 def agreement_cells(item: Agreement) -> tuple[str, ...]:

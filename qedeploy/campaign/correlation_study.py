@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from qedeploy.campaign.correlation_analysis import CorrelationResult, correlated
+from qedeploy.campaign.correlation_report import write_correlation
+from qedeploy.campaign.execution import executing
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.network_sampling import draw_networks
 from qedeploy.campaign.networks import PASSES, measure_networks
 from qedeploy.campaign.planner import NETWORK_WINDOW, Execute
+from qedeploy.errors import Interrupted
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.store import load_table
 from qedeploy.latency.table import LatencyTable, to_text
@@ -126,3 +131,40 @@ def answer(question: Question, folder: Path, execute: Execute, watch: Watch) -> 
         watch=lambda done, total: watch("measuring", done, total),
     )
     return correlated(drawn, measured, request.profile, model, seed=question.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """What was asked, what was found, and the files that say so, if any were written."""
+
+    question: Question
+    result: CorrelationResult
+    written: tuple[Path, ...] = ()
+
+
+def study(
+    question: Question,
+    folder: Path | None,
+    *,
+    cluster: str | None = None,
+    watch: Watch = lambda _what, _done, _total: None,
+) -> Correlation:
+    """Answer a question, here or on the devices of `cluster`, and write the answer into `folder`, if one is given.
+
+    Raises what `answer` raises; Interrupted on Ctrl-C where the folder keeps what was measured until then.
+    """
+    with ExitStack() as stack:
+        kept = folder or Path(stack.enter_context(TemporaryDirectory()))
+        journal = question.journal(kept)
+        execute = stack.enter_context(executing(question.request.profile, cluster))
+        try:
+            result = answer(question, kept, execute, watch)
+        except KeyboardInterrupt as stop:
+            if folder is None or not journal.path.exists():
+                raise
+            raise Interrupted(f"{folder} keeps what was measured; the same command goes on") from stop
+    if folder is None:
+        return Correlation(question=question, result=result)
+    written = write_correlation(folder, result, question.document())
+    journal.remove()
+    return Correlation(question=question, result=result, written=written)

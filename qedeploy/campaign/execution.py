@@ -15,7 +15,7 @@ from qedeploy.profiles.profile import Profile
 def executing(profile: Profile, cluster: str | None) -> Iterator[Execute]:
     """Yield what runs jobs for `profile`: one process of this machine, or all devices of that name on `cluster`.
 
-    One job at a time runs on a device: two would measure each other.
+    Only one job at a time runs on a device, because two would disturb each other.
     """
     with open_workers(1, cluster, device=profile.name) as workers:
 

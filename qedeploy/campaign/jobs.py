@@ -21,6 +21,7 @@ from qedeploy.bench.measure.interleave import interleave, median_latency
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject, neutral_bits, reference_subject, write_subject
+from qedeploy.network.graph import structure_graph
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, Runner, RunnerOptions
@@ -89,14 +90,14 @@ def run_job(job: Job) -> JobResult:
     with tempfile.TemporaryDirectory(prefix="qedeploy-measure-") as name, ExitStack() as stack:
         folder = Path(name)
         reference = stack.enter_context(
-            open_runner(write_subject(reference_subject(around), job.profile, folder), options)
+            open_runner(write_subject(reference_subject(around), job.profile, folder), options, job.profile.runtime)
         )
         runners: dict[str, Runner] = {}
         failures: dict[str, str] = {}
         for subject in job.subjects:
             try:
                 path = write_subject(subject, job.profile, folder)
-                runners[subject.key] = stack.enter_context(open_runner(path, options))
+                runners[subject.key] = stack.enter_context(open_runner(path, options, job.profile.runtime))
             except RequestError as error:
                 failures[subject.key] = str(error)
         protocol = TimingProtocol(
@@ -140,7 +141,8 @@ def _parts(
     now = (before + median_latency(reference.measure(protocol))) / 2
     wall = float(np.median(ratios)) * now
     inner = inner_nodes(undisturbed(profile, wall), subject, profile.names)
-    return {name: seconds / now for name, seconds in seconds_by_part(inner, subject.structure, profile.names).items()}
+    found = seconds_by_part(inner, structure_graph(subject.structure), profile.names)
+    return {name: seconds / now for name, seconds in found.items()}
 
 
 def inner_nodes(nodes: Sequence[NodeTime], subject: Subject, names: NodeNames) -> tuple[NodeTime, ...]:

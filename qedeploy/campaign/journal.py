@@ -1,4 +1,4 @@
-"""What a measurement has found so far, a line for each job: a run that is stopped goes on from here."""
+"""The results of a measurement so far, one line per job, from which a stopped run continues."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Journal:
     def read(self) -> list[Entry]:
         """Return the jobs finished so far; a last line that a killed process left unfinished does not count.
 
-        Raises UserError where the file is none of ours, or another measurement's.
+        Raises UserError if the file is no journal, or that of another measurement.
         """
         if not self.path.exists():
             return []
@@ -59,7 +59,7 @@ class Journal:
             raise UserError(f"{self.path}: measurements are incomplete: {error}: start over with --fresh") from error
 
     def append(self, entry: Entry) -> None:
-        """Add a finished job; raises UserError where the disk does not take it."""
+        """Add a finished job; raises UserError if the disk refuses it."""
         row = {"subjects": [_subject_row(subject) for subject in entry.subjects], **dataclasses.asdict(entry.result)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _drop_unfinished(self) -> bool:
-        """Cut off a line that was not finished; says whether any line is left."""
+        """Cut off an unfinished line; returns whether any line is left."""
         if not self.path.exists():
             return False
         content = self.path.read_bytes()

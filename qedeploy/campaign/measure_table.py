@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from qedeploy.campaign.execution import executing
 from qedeploy.campaign.jobs import JobSettings
@@ -17,10 +18,14 @@ from qedeploy.search.request import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredTable:
-    """A table and its file. `failures` are reasons why parts are missing; `interrupted` says that Ctrl-C ended it."""
+    """A table and its file, None where it was not kept.
 
+    `failures` are reasons why parts are missing; `interrupted` says that Ctrl-C ended it.
+    """
+
+    request: Request
     table: LatencyTable
-    path: Path
+    path: Path | None
     failures: tuple[str, ...]
     lost: int
     interrupted: bool
@@ -33,17 +38,30 @@ def measure_table(
     minutes: float,
     seed: int = 0,
     out: Path | None = None,
+    keep: bool = True,
     fresh: bool = False,
     cluster: str | None = None,
     watch: Callable[[Standing], None] = lambda _: None,
 ) -> MeasuredTable:
-    """Measure a table of the request's space for so many minutes, and write it to `out` or the user's data.
+    """Measure a table of the request's space for so many minutes, and write it to `out` or, to `keep`, the user's data.
 
     Jobs of earlier runs with the same settings count, unless `fresh`. Raises UserError for another measurement's file,
     RequestError where nothing can be measured, MissingRuntimeError without the runtime; KeyboardInterrupt where Ctrl-C
     came before the first job was done.
     """
     request.profile.require_runtime()
+    if out is None and not keep:
+        with TemporaryDirectory() as folder:
+            measured = measure_table(
+                request,
+                settings,
+                minutes=minutes,
+                seed=seed,
+                out=Path(folder) / "table.json",
+                cluster=cluster,
+                watch=watch,
+            )
+        return replace(measured, path=None)
     with executing(request.profile, cluster) as execute:
         keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
         if fresh:
@@ -66,6 +84,7 @@ def measure_table(
             interrupted, table = True, campaign.table()
     table, path = keeping.keep(table, request.profile, fresh=fresh)
     return MeasuredTable(
+        request=request,
         table=table,
         path=path,
         failures=tuple(campaign.results.failures.values()),

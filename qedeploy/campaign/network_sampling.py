@@ -14,6 +14,7 @@ from qedeploy.campaign import sampling
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.costs import structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS, SIZE
@@ -82,7 +83,7 @@ def draw_networks(
     searched = count // 2
     by_latency = searched // 2 if model is not None else 0
     if model is not None:
-        range_ = [model.seconds(structure) for structure in random]
+        range_ = [model.seconds(structure_graph(structure)) for structure in random]
         space = dataclasses.replace(request, space=dataclasses.replace(request.space, latency=model))
         take(_best(space, LATENCY, range_, generator), Drawn.LATENCY, by_latency)
     range_ = [structure_costs(structure).bitops for structure in random]

@@ -1,4 +1,4 @@
-"""Whole networks, measured beside the reference graph over several passes, so that no slow minute meets only one."""
+"""Whole networks, measured beside the reference graph over several passes, so that a slow minute spoils none."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile
 
 PASSES = 3
-"""Jobs that meet each network, far apart in time."""
+"""Jobs that measure each network, far apart in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredNetworks:
-    """What networks took, in the order asked for; None where every job of one was lost or failed.
+    """The times of networks, in the order asked for; None where every job of a network was lost or failed.
 
     `points` count the reference graph at `reference_seconds`, its own time in this measurement. `failures` are reasons.
     """
@@ -42,7 +42,7 @@ def measure_networks(
     journal: Journal,
     watch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> MeasuredNetworks:
-    """Measure `structures` (distinct) in several passes of jobs; what the journal holds counts as measured.
+    """Measure `structures` (distinct) in several passes of jobs; networks in the journal count as measured.
 
     `watch` gets the jobs done and those in all. Raises RequestError where the profile's runtime does not run the
     reference graph, MissingRuntimeError where it is not here.
@@ -74,7 +74,7 @@ def measure_networks(
 
 
 def _batches(subjects: Sequence[Subject], number: int) -> Iterator[tuple[Subject, ...]]:
-    """Yield the subjects in other company in each pass."""
+    """Yield the benchmark cases, grouped differently in each pass."""
     step = -(-len(subjects) // NETWORKS_PER_JOB)
     turned = [*subjects[number:], *subjects[:number]]
     for start in range(step):

@@ -23,7 +23,7 @@ from qedeploy.campaign.network_sampling import HELD
 from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
 from qedeploy.export.benchmark_cases import Subject, neutral_bits
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
 from qedeploy.network.structure import Structure
@@ -60,6 +60,11 @@ class Standing:
     networks: int
     lost: int
     error: float | None
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", error {self.error:.1%}"
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.points} parts, {self.networks} networks{error}{lost}"
 
 
 class Campaign:
@@ -132,7 +137,7 @@ class Campaign:
             reference_seconds=results.reference_seconds,
             bottleneck_multiple=multiple,
         )
-        return calibrate(table, profile)
+        return fit_calibration(table, profile)
 
     def _standing(self) -> Standing:
         fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())

@@ -12,6 +12,7 @@ from qedeploy.campaign.jobs import JobResult, MeasuredSubject
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import NetworkPoint, Point, Source, spread
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure_file import to_document
 
 
@@ -75,7 +76,7 @@ class Results:
             if subject.blocks is None:
                 continue
             ratios = [ratio for item in items for ratio in item.ratios]
-            shapes = shapes_of(subject.structure, bottleneck_multiple)
+            shapes = shapes_of(structure_graph(subject.structure), bottleneck_multiple)
             for name, shape in shapes.items():
                 if (name if name in subject.blocks else name.rpartition(".")[0]) not in subject.blocks:
                     continue

@@ -22,10 +22,10 @@ from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channel
 from qedeploy.search.space.space_layers import block_bits
 
 POOL = 2048
-"""Blocks to choose among: a power of two, as the sequence that spreads them asks for."""
+"""Blocks to choose from: a power of two, as the low-discrepancy sequence requires."""
 
 _LARGEST_SHARE = 1 / 3
-"""Share of a budget of operations beyond which no block of a network that keeps it goes."""
+"""Largest share of a budget of operations that one block of a network within the budget takes."""
 
 _DEFAULT_FLOPS = 300e6
 """Where no budget limits operations: those of the published networks at 224 x 224."""
@@ -55,7 +55,7 @@ def tails(space: SearchSpace, profile: Profile, around: Bits) -> list[Subject]:
 def blocks(
     space: SearchSpace, budgets: Budgets, profile: Profile, around: Bits, *, seed: int = 0, pool: int = POOL
 ) -> Iterator[Subject]:
-    """Yield blocks of the space, each the one that lies farthest from those before it; none larger than `budgets` use.
+    """Yield blocks of the space, each the farthest from all before it, none larger than `budgets` allow.
 
     Distance is that of the logarithms of channels and sizes, with a step between kernels, strides and lowerings.
     """

@@ -12,7 +12,7 @@ from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.errors import UserError
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.latency.table import LatencyTable, read_table, write_table
 from qedeploy.network.structure_file import from_document
@@ -53,10 +53,10 @@ class Keeping:
         if out is not None and out.exists():
             asked = {"profile": request.profile.name, "version": version, "threads": settings.threads}
             here = cluster is None and runtime.on_cpu
-            # Whatever else it is, nobody wants it overwritten in ten minutes.
+            # Whatever file it is, nobody wants it overwritten ten minutes later.
             _require_alike(out, asked | ({"device": machine} if here else {}), fresh=fresh)
         if out is None and not fresh:
-            # What is measured will join one of them: a broken one is better known before than after.
+            # The measurement will be added to one of them, so a broken one is reported before and not after.
             kept_tables(request.profile.name)
         machine = cluster or machine
         conditions: dict[str, Any] = {
@@ -78,7 +78,7 @@ class Keeping:
     def keep(self, table: LatencyTable, profile: Profile, *, fresh: bool) -> tuple[LatencyTable, Path]:
         """Write `table`; returns what its file has now, and the file.
 
-        Unless `fresh`, what the file had beside stays: it serves many recipes.
+        Unless `fresh`, the file's other points stay, because it serves many recipes.
         """
         kind = _kind(table)
         path = self.out or table_path(
@@ -89,12 +89,12 @@ class Keeping:
             int(kind["threads"] or 1),
         )
         if path.exists() and not fresh and (before := read_table(path)).device == table.device:
-            table = calibrate(_beside(table, before), profile)
+            table = fit_calibration(_beside(table, before), profile)
         return table, write_table(path, table)
 
 
 def _kind(table: LatencyTable) -> dict[str, Any]:
-    """Return what tables must have in common for their times to be of one kind."""
+    """Return the settings that tables must share for their times to be comparable."""
     return {
         "profile": table.profile,
         "version": table.runtime.get("version"),
@@ -114,7 +114,7 @@ def _require_alike(path: Path, asked: Mapping[str, Any], *, fresh: bool) -> None
 
 
 def _beside(table: LatencyTable, before: LatencyTable) -> LatencyTable:
-    """Return `table` with those points and networks of `before` that it has none of its own for, at its own pace."""
+    """Return `table` with the points and networks of `before` that it lacks, converted to its own pace."""
     pace = 1.0
     if table.reference_seconds is not None and before.reference_seconds is not None:
         pace = table.reference_seconds / before.reference_seconds

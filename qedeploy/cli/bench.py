@@ -14,11 +14,15 @@ from qedeploy.cli.runtime_options import FROM, given_settings
 def bench(
     context: typer.Context,
     model: Annotated[
-        Path | None, typer.Argument(help="Model to measure: an .onnx file, or what a runtime builds of one.")
+        Path | None, typer.Argument(help="Model to measure: an .onnx file, or an engine that a runtime built from one.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; beside the model by default.")] = None,
     threads: ThreadsOption = 1,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch where the model leaves it open (1).")] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT=SIZES", help="Shape of an input that the model leaves open: image=1x3x224x224."),
+    ] = None,
     duration: DurationOption = "3s",
     warm_up: Annotated[str, typer.Option(help="Time to run before measuring.")] = "200ms",
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
@@ -28,7 +32,10 @@ def bench(
         list[str] | None, typer.Option(help="Exit with 3 if so: p50>1.05x (of --against), p99>4ms, throughput<200/s.")
     ] = None,
     max_variation: Annotated[
-        float, typer.Option(min=0.0, help="Percent of variation over which a run is unstable, its verdict withheld.")
+        float,
+        typer.Option(
+            min=0.0, help="Percent of variation above which a run counts as unstable and gates are not judged."
+        ),
     ] = 2.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     latency_table: LatencyTableOption = None,
@@ -36,55 +43,52 @@ def bench(
         bool, typer.Option("--update-table", help="Feed the measured layers back to the latency table.")
     ] = False,
     profile: Annotated[
-        str | None, typer.Option(help="TOML file of the model's profile, where it is none that ships; for the table.")
+        str | None, typer.Option(help="TOML file of the model's profile, for the table, unless it ships with qedeploy.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
 
-    Writes bench.json and report.html. Exit code 3 where a --fail-if gate fails, or where its verdict is withheld
-    because the run was unstable or its interval contains the limit; also where --update-table cannot take the run.
+    Writes bench.json and report.html. Exit code 3 if a --fail-if gate fails, or cannot be judged because the run was
+    unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
-    from rich.console import Console
-
-    from qedeploy.bench.benchmark import BenchOptions
-    from qedeploy.bench.gates import enforce, parse_gate
-    from qedeploy.bench.prediction.expected import TableOptions
-    from qedeploy.bench.report.console import print_result, stdout_console
-    from qedeploy.bench.report.document import to_text
-    from qedeploy.bench.report.output import write_results
-    from qedeploy.bench.source import ModelOrRecording
-    from qedeploy.runtimes.runner import RunnerOptions
-    from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
+    from qedeploy import api
+    from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.screen import line, screen, working
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
-    options = BenchOptions(
-        runner=RunnerOptions(
+    with working(screen(stderr=True)) as say:
+        measured = api.bench(
+            model,
+            recorded=recorded,
             threads=threads,
             batch=batch,
-            seed=seed,
-            settings=settings,
-        ),
-        protocol=TimingProtocol(
+            seconds=parse_seconds(duration, "--duration"),
             warm_up=parse_seconds(warm_up, "--warm-up"),
-            duration=parse_seconds(duration, "--duration"),
             iterations=iterations,
-        ),
-        twins=twins,
-        against=against,
-        gates=tuple(map(parse_gate, fail_if or ())),
-        variation_limit=max_variation / 100,
-        table=TableOptions(file=latency_table, profile=profile, update=update_table),
-    )
-    source = ModelOrRecording(model=model, recorded=recorded)
-    folder = source.folder(out)
-    with Console(stderr=True).status("") as status:
-        result = source.result(options, status.update)
-    written = write_results(result, folder)
+            twins=twins,
+            against=against,
+            gates=fail_if or (),
+            shapes=shape or (),
+            variation_limit=max_variation / 100,
+            seed=seed,
+            latency_table=latency_table,
+            update_table=update_table,
+            profile=profile,
+            settings=settings,
+            folder=out,
+            keep=True,
+            progress=say,
+        )
     if json:
-        typer.echo(to_text(result), nl=False)
+        from qedeploy.bench.report.document import to_text
+
+        typer.echo(to_text(measured.result), nl=False)
     else:
-        print_result(result, stdout_console())
-        typer.echo(f"wrote {written.document} and {written.report}")
-    enforce(result.judged)
+        from qedeploy.cli.bench_tables import print_result, stdout_console
+
+        print_result(measured.result, stdout_console())
+        if measured.written is not None:
+            screen().print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
+    measured.enforce()

@@ -13,20 +13,19 @@ def doctor(
     """Show which runtimes and devices this machine has, and what to install for the rest."""
     from dataclasses import asdict
 
-    from qedeploy import __version__
-    from qedeploy.bench.doctor import diagnose
-    from qedeploy.bench.measure.machine import describe_machine
+    from qedeploy import __version__, api
 
-    machine = describe_machine()
-    findings = diagnose(machine)
+    machine = api.machine()
+    findings = api.doctor(machine)
     if as_json:
         import json
 
         print(json.dumps({"machine": asdict(machine), "findings": [asdict(item) for item in findings]}, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from qedeploy.screen import screen
 
     colours = {"ready": "green", "limited": "yellow", "missing": "red"}
     table = Table(title=f"This machine: {machine.system}, Python {machine.python}", title_justify="left")
@@ -34,6 +33,8 @@ def doctor(
         table.add_column(heading, overflow="fold")
     for item in findings:
         table.add_row(item.name, Text(item.status, colours[item.status]), Text(item.detail), Text(item.remedy))
-    console = Console()
+    console = screen()
     console.print(table)
-    console.print(f"qedeploy {__version__}; profiles for this machine and others: [bold]qedeploy profiles[/bold]")
+    console.print(
+        Text.assemble(f"qedeploy {__version__}; profiles for this machine and others: ", ("qedeploy profiles", "bold"))
+    )

@@ -37,11 +37,9 @@ def evaluate(
 
     Exit code 3 where a --fail-if gate fails, or where its interval contains the limit.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from qedeploy.files import json_text
     from qedeploy.qdq.images import parse_normalisation
+    from qedeploy.screen import bars, line, screen
     from qedeploy.train.accuracy_report import print_evaluation, write_evaluation
     from qedeploy.train.evaluate import EvaluateOptions, to_document
     from qedeploy.train.evaluate import evaluate as evaluate_model
@@ -51,8 +49,8 @@ def evaluate(
         images=images, threads=threads, workers=workers, settings=parse_normalisation(mean, deviation), strict=strict
     )
     gates = tuple(map(parse_gate, fail_if or ()))
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    console = screen(stderr=True)
+    with bars(console) as bar:
         tasks = {path.name: bar.add_task(path.name, total=None) for path in (model, against) if path is not None}
         found = evaluate_model(
             model,
@@ -66,7 +64,7 @@ def evaluate(
     if json:
         typer.echo(json_text(to_document(found)), nl=False)
     else:
-        print_evaluation(Console(), found)
-        typer.echo(f"wrote {written.document} and {written.report}")
+        print_evaluation(screen(), found)
+        screen().print(line(f"wrote {written.document} and {written.report}"), soft_wrap=True)
     enforce(found.verdicts)
     return written.document

@@ -12,7 +12,7 @@ from qedeploy.cli.runtime_options import given_settings
 
 def export(
     context: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(help="model.pth, from search or from your own training.")],
+    checkpoint: Annotated[Path, typer.Argument(help="model.pth of a search or your own training, or its folder.")],
     out: Annotated[Path | None, typer.Option(help="ONNX file to write (default: beside the checkpoint).")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Profile name or TOML path (default: the checkpoint's own).")
@@ -32,49 +32,43 @@ def export(
     engine: Annotated[
         Literal["auto", "required", "never"],
         typer.Option(
-            help="Build what the runtime runs (engine.plan): where it and its device are, or fail without, or not."
+            help="Build the runtime's engine (engine.plan): if it and its device are here, or else fail, or never."
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the random data.")] = 0,
 ) -> Path:
-    """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and what is built of it.
+    """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and its engine.
 
-    Exit code 1 where the runtime's numbers are not PyTorch's: nothing is written then. An engine that the runtime
-    cannot build ends with 3, a required one without the runtime or its device with 4; the ONNX file stays.
+    Exit code 1 if the runtime's numbers are not PyTorch's; nothing is written then. The code is 3 if the runtime
+    cannot build the engine, and 4 if it is required and the runtime or its device is missing; the ONNX file stays.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from qedeploy.export.build_progress import BuildProgress
-    from qedeploy.export.compile import BuildChoice, build_artefact
-    from qedeploy.export.exporter import ExportSettings, export_checkpoint
-    from qedeploy.export.summary import print_artefact, print_summary
+    from qedeploy import api
+    from qedeploy.cli.build_progress import BuildProgress
+    from qedeploy.cli.export_tables import print_artefact, print_summary
+    from qedeploy.model.checkpoint import checkpoint_file
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.runtimes.registry import find_runtime, require_build_settings
+    from qedeploy.screen import bars, screen
 
-    calibration = None if calibrate == "random" else Path(calibrate)
-    settings = ExportSettings(
-        profile=profile,
-        calibration=calibration,
-        images=images,
-        batch=batch,
-        seed=seed,
-        normalisation=parse_normalisation(mean, deviation),
-    )
-    build_settings = given_settings(context)
-    require_build_settings(build_settings, batch)
-    console = Console(stderr=True)
-    # Into a file or a pipe a bar would only leave empty lines.
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    checkpoint = checkpoint_file(checkpoint)
+    normalisation, settings = parse_normalisation(mean, deviation), given_settings(context)
+    require_build_settings(settings, batch)
+    console = screen(stderr=True)
+    with bars(console) as bar:
         tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
-        result = export_checkpoint(
+        exported = api.export(
             checkpoint,
-            out=out,
-            settings=settings,
+            out or checkpoint.with_suffix(".onnx"),
+            profile=profile,
+            calibration=None if calibrate == "random" else calibrate,
+            images=images,
+            batch=batch,
+            normalisation=normalisation,
+            seed=seed,
             progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
         )
-        print_summary(result, Console())
-        shown = BuildProgress(bar, find_runtime(result.plan.runtime).label)
-        outcome = build_artefact(result, BuildChoice(engine), build_settings, on_event=shown.show)
-    print_artefact(outcome, Console())
+        print_summary(exported, screen())
+        shown = BuildProgress(bar, find_runtime(exported.plan.runtime).label)
+        outcome = api.build_artefact(exported, engine, settings=settings, progress=shown.show)
+    print_artefact(outcome, screen())
     return outcome.path

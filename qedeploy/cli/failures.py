@@ -19,7 +19,7 @@ _HOME = "https://pypi.org/project/qedeploy/"
 
 
 def failure(error: BaseException) -> tuple[str, int]:
-    """Return the line for standard error, "" where all has been said, and the exit code of the process."""
+    """Return the line for standard error ("" if all has been said) and the exit code of the process."""
     if isinstance(error, UserError):
         return f"error: {one_line(str(error))}", error.exit_code
     if (usage := _usage(error)) is not None:
@@ -38,7 +38,7 @@ def failure(error: BaseException) -> tuple[str, int]:
 
 
 def _usage(error: BaseException) -> tuple[str, int] | None:
-    """Return what Typer says of wrong arguments, None where it is no error of Typer's (whose classes are private)."""
+    """Return Typer's message about wrong arguments, None if the error is not Typer's (its classes are private)."""
     code = getattr(error, "exit_code", None)
     if not hasattr(error, "format_message") or not isinstance(code, int):
         return None

@@ -28,30 +28,23 @@ def import_(
     seed: Annotated[int, typer.Option(min=0, help="Seed of initialised weights.")] = 0,
 ) -> None:
     """Turn a LightNAS structure and its training checkpoint into model.pth."""
-    from qedeploy.errors import UserError
-    from qedeploy.model.checkpoint import save_checkpoint
-    from qedeploy.model.foreign_state import Weights
-    from qedeploy.model.importing import import_model, import_record
-    from qedeploy.model.summary import model_lines
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy import api
+    from qedeploy.cli.model_lines import model_lines
     from qedeploy.screen import line, screen
 
     target = out or structure.with_suffix(".pth")
-    if target.resolve() in {structure.resolve(), checkpoint.resolve() if checkpoint else None}:
-        raise UserError(f"{target}: is a file to read; choose another --out")
-    device = load_profile(profile)
     console = screen()
-    network = import_model(
+    network = api.import_model(
         structure,
         checkpoint,
-        profile=device,
+        profile=profile,
         resolution=resolution,
         classes=classes,
         seed=seed,
-        weights=Weights(weights),
+        weights=weights,
+        out=target,
         say=lambda note: console.print(line(note), soft_wrap=True),
     )
-    save_checkpoint(target, network, profile=profile, recipe=import_record(structure, checkpoint))
     origin = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
-    for text in model_lines(network, origin, target, device):
+    for text in model_lines(network, origin, target, api.profile(profile)):
         console.print(text, soft_wrap=True)

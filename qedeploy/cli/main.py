@@ -24,6 +24,7 @@ from qedeploy.cli import (
     measure,
     models,
     profiles,
+    quantize,
     run,
     score,
     search,
@@ -32,6 +33,7 @@ from qedeploy.cli import (
 )
 from qedeploy.cli.failures import failure
 from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
+from qedeploy.printable import one_line
 
 
 class Commands(typer.core.TyperGroup):
@@ -47,8 +49,8 @@ class Commands(typer.core.TyperGroup):
         try:
             with _quiet_reader():
                 super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(one_line(f"interrupted: {stop}") if str(stop) else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
@@ -102,6 +104,7 @@ app.command("import")(import_.import_)
 app.command("measure")(measure.measure)
 app.add_typer(models.app, name="models")
 app.add_typer(profiles.app, name="profiles")
+app.command("quantize")(quantize.quantize)
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("search")(search.search)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import ClusterOption, ProfileOption, RecipeOption, ThreadsOption
+from qedeploy.cli.options import ClusterOption, ProfileOption, QuietOption, RecipeOption, ThreadsOption
 
 
 def measure(
@@ -24,34 +24,33 @@ def measure(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of adding to what was measured.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of what is measured first.")] = 0,
     cluster: ClusterOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Time the parts of a recipe's networks on this machine and fit a latency table.
 
     More minutes make a better table; the same command again adds to it. `search --budget latency=4ms` and `bench` pick
     the table up.
     """
-    from rich.console import Console
+    from qedeploy import api
+    from qedeploy.cli.measure_tables import print_measured
+    from qedeploy.cli.progress import measuring_shown
+    from qedeploy.screen import screen
 
-    from qedeploy.campaign.jobs import JobSettings
-    from qedeploy.campaign.measure_table import measure_table
-    from qedeploy.campaign.terminal import measuring_shown, print_measured
-    from qedeploy.search.request import make_request
-
-    request = make_request(profile, recipe)
-    with measuring_shown(Console(stderr=True), minutes * 60, quiet=quiet) as watch:
-        measured = measure_table(
-            request,
-            JobSettings(threads=threads),
+    with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
+        measured = api.measure(
+            profile,
+            recipe,
             minutes=minutes,
+            threads=threads,
             seed=seed,
             out=out,
+            keep=True,
             fresh=fresh,
             cluster=cluster,
-            watch=watch,
+            progress=progress,
         )
     if not quiet:
-        print_measured(Console(highlight=False), measured, request)
+        print_measured(screen(), measured)
     if measured.interrupted:
         print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)
         raise typer.Exit(130)

@@ -30,37 +30,22 @@ def models(
     """List the published models: printed figures beside recomputed ones, and which accounting gives which."""
     if context.invoked_subcommand is not None:
         return
-    from qedeploy.network.published import published_models
-    from qedeploy.search.score.published_table import (
-        accounting_notes,
-        accounting_tables,
-        published_document,
-        published_table,
-    )
+    from qedeploy import api
 
-    found = published_models()
+    found = api.models()
     measured = _measure(profile, threads, duration, out) if bench else None
     if as_json:
         import json
         from dataclasses import asdict
 
+        from qedeploy.search.score.published_figures import published_document
+
         document = {"models": published_document(found), "measured": asdict(measured) if measured else None}
         print(json.dumps(document, indent=2))
         return
-    from rich.console import Console
+    from qedeploy.cli.models_tables import print_models
 
-    console = Console(highlight=False)
-    for table in (published_table(found), *accounting_tables(found)):
-        console.print(table)
-    for note in accounting_notes(found):
-        console.print(note, style="dim")
-    if measured is not None:
-        from qedeploy.bench.published import measured_notes, measured_table
-
-        console.print(measured_table(measured))
-        for note in measured_notes(measured):
-            console.print(note, style="dim")
-    console.print("\nOne of them as a model with initialised weights: qedeploy models build NAME")
+    print_models(found, measured)
 
 
 @app.command("build")
@@ -73,42 +58,25 @@ def build(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights.")] = 0,
 ) -> None:
     """Write a published model as model.pth, with initialised weights to train."""
-    from rich.console import Console
-
-    from qedeploy.model.importing import build_published
-    from qedeploy.model.summary import model_lines
+    from qedeploy import api
+    from qedeploy.cli.model_lines import model_lines
     from qedeploy.network.published import find_published
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy.screen import screen
 
-    model, device = find_published(name), load_profile(profile)
+    model = find_published(name)
     target = out or Path(f"{model.name.lower()}.pth")
-    network = build_published(
-        model, target, profile=device, profile_argument=profile, classes=classes, resolution=resolution, seed=seed
-    )
-    console = Console(highlight=False)
-    for line in model_lines(network, f"{model.name} with initialised weights, seed {seed}", target, device):
+    network = api.build(model.name, profile=profile, classes=classes, resolution=resolution, seed=seed, out=target)
+    weights = f"{model.name} with initialised weights, seed {seed}"
+    console = screen()
+    for line in model_lines(network, weights, target, api.profile(profile)):
         console.print(line, soft_wrap=True)
 
 
 def _measure(profile: str, threads: int, duration: str, out: Path | None) -> PublishedBench:
-    from contextlib import ExitStack
-    from tempfile import TemporaryDirectory
+    from qedeploy import api
+    from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.screen import screen, working
 
-    from rich.console import Console
-
-    from qedeploy.bench.published import bench_published
-    from qedeploy.network.published import published_models
-    from qedeploy.runtimes.runner import RunnerOptions
-    from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
-
-    protocol = TimingProtocol(duration=parse_seconds(duration, "--duration"))
-    with ExitStack() as stack, Console(stderr=True).status("") as status:
-        folder = out or Path(stack.enter_context(TemporaryDirectory()))
-        return bench_published(
-            published_models(),
-            folder,
-            profile_name=profile,
-            protocol=protocol,
-            options=RunnerOptions(threads=threads),
-            progress=status.update,
-        )
+    seconds = parse_seconds(duration, "--duration")
+    with working(screen(stderr=True)) as say:
+        return api.bench_models(profile, threads=threads, seconds=seconds, folder=out, progress=say)

@@ -20,20 +20,20 @@ def profiles(context: typer.Context, as_json: AsJson = False) -> None:
     """List the device profiles: runtime, precisions per layer kind, memory limits."""
     if context.invoked_subcommand is not None:
         return
-    from qedeploy.profiles.describe import profile_document
-    from qedeploy.profiles.loader import load_profile, profile_names
+    from qedeploy import api
 
-    found = [load_profile(name) for name in profile_names()]
+    found = api.profiles()
     if as_json:
         import json
 
+        from qedeploy.profiles.describe import profile_document
+
         print(json.dumps([profile_document(profile) for profile in found], indent=2))
         return
-    from rich.console import Console
+    from qedeploy.cli.profile_tables import profiles_table
+    from qedeploy.screen import screen
 
-    from qedeploy.profiles.table import profiles_table
-
-    console = Console()
+    console = screen()
     console.print(profiles_table(found))
     console.print("\nOne of them in full: qedeploy profiles show NAME. A TOML file of your own goes by its path.")
 
@@ -44,22 +44,21 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one profile: every figure with its source, and what each bit pair is lowered to."""
-    from qedeploy.latency.store import describe_kept
-    from qedeploy.profiles.describe import profile_document
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy import api
 
-    found = load_profile(profile)
-    tables = describe_kept(found.name)
+    found = api.profile(profile)
+    tables = api.latency_tables(found.name)
     if as_json:
         import json
 
+        from qedeploy.profiles.describe import profile_document
+
         print(json.dumps({**profile_document(found), "latency_tables": tables}, indent=2))
         return
-    from rich.console import Console
+    from qedeploy.cli.profile_tables import facts_table, lowering_table
+    from qedeploy.screen import screen
 
-    from qedeploy.profiles.table import facts_table, lowering_table
-
-    console = Console()
+    console = screen()
     console.print(found.name, style="bold", highlight=False)
     console.print(facts_table(found))
     console.print()

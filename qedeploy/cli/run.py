@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli import bench, export, search
+from qedeploy.cli import bench, export
 from qedeploy.cli.options import (
     BudgetOption,
     DurationOption,
@@ -33,21 +33,35 @@ def run(
     out: FolderOption = None,
 ) -> None:
     """Search, export and bench in one folder: from a device to a measured network and its report."""
-    from qedeploy.profiles.loader import load_profile
+    from qedeploy import api
+    from qedeploy.cli.progress import bounds_shown
+    from qedeploy.cli.search_tables import print_found
+    from qedeploy.screen import screen
 
-    # A profile that nothing executes is better refused now than after the search.
-    load_profile(profile).require_runtime()
     _title("search")
-    folder = search.search(
-        profile=profile, recipe=recipe, budget=budget, latency_table=latency_table, seed=seed, out=out
-    )
+    with bounds_shown(screen(stderr=True), quiet=False) as progress:
+        # A profile that nothing executes is better refused now than after the search.
+        found = api.search(
+            profile,
+            recipe,
+            budgets=budget,
+            latency_table=latency_table,
+            seed=seed,
+            folder=out,
+            keep=True,
+            runnable=True,
+            progress=progress,
+        )
+    print_found(found)
+    if found.interrupted or found.model is None:
+        raise typer.Exit(130)
     _title("export")
-    exported = export.export(context, folder / search.MODEL_FILE, calibrate=calibrate, seed=seed)
+    exported = export.export(context, found.model, calibrate=calibrate, seed=seed)
     _title("bench")
     bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
 
 
 def _title(step: str) -> None:
-    from rich.console import Console
+    from qedeploy.screen import screen
 
-    Console().rule(step, align="left")
+    screen().rule(step, align="left")

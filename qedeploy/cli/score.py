@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from qedeploy.search.score.settings import ScoreKind
-
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
-    from qedeploy.search.score.report import ScoreReport
 
 
 def score(
@@ -21,7 +18,7 @@ def score(
     sigma_weight: Annotated[float, typer.Option(help="Deviation of weights, in quantization steps.")] = 4.0,
     sigma_activation: Annotated[float, typer.Option(help="Deviation of activations, in quantization steps.")] = 5.0,
     stage_ratios: Annotated[str, typer.Option(help="Weight of each score stage.")] = "0,0,1,1,6",
-    kind: Annotated[ScoreKind, typer.Option(help="QE-Score, or the score of DeepMAD.")] = ScoreKind.MADNAS,
+    kind: Annotated[Literal["madnas", "deepmad"], typer.Option(help="QE-Score, or the score of DeepMAD.")] = "madnas",
     alpha1: Annotated[float, typer.Option(help="Weight of channels in DeepMAD's entropy.")] = 1.0,
     alpha2: Annotated[float, typer.Option(help="Weight of kernels in DeepMAD's entropy.")] = 1.0,
     profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
@@ -32,11 +29,8 @@ def score(
     ] = False,
 ) -> None:
     """Print the score, BitOps, size and peak memory of structures, and each layer's part."""
-    from dataclasses import replace
-
+    from qedeploy import api
     from qedeploy.errors import UserError
-    from qedeploy.profiles.loader import load_profile
-    from qedeploy.search.score.report import report_document, score_report
     from qedeploy.search.score.settings import score_settings
 
     if lightnas and as_json:
@@ -54,30 +48,22 @@ def score(
         alpha1=alpha1,
         alpha2=alpha2,
     )
-    device = load_profile(profile) if profile is not None else None
-    reports: list[ScoreReport] = []
-    for where, found in _structures(files):
-        structure = found if resolution is None else replace(found, resolution=resolution)
-        report = score_report(structure, where, settings, device)
-        if as_json:
-            import json
+    device = api.profile(profile) if profile is not None else None
+    reports = (
+        api.score(structure, name=where, settings=settings, profile=device, resolution=resolution)
+        for where, structure in _structures(files)
+    )
+    if as_json:
+        import json
 
+        from qedeploy.search.score.report import report_document
+
+        for report in reports:
             print(json.dumps(report_document(report, per_layer=per_layer)))
-        else:
-            reports.append(report)
-    if reports:
-        from rich.console import Console
+        return
+    from qedeploy.cli.score_tables import print_scores
 
-        from qedeploy.search.score.table import layer_table, notes, summary_table, totals_table
-
-        console = Console()
-        if len(reports) > 1:
-            console.print(summary_table(reports))
-        for report in reports if per_layer or len(reports) == 1 else ():
-            console.print(totals_table(report))
-            console.print(layer_table(report))
-        for note in notes(reports):
-            console.print(note, style="dim", highlight=False)
+    print_scores(tuple(reports), per_layer=per_layer)
 
 
 def _structures(files: list[str]) -> Iterator[tuple[str, Structure]]:

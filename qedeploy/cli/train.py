@@ -64,9 +64,8 @@ def train(
     """
     import os
 
-    from rich.console import Console
-
     from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.screen import screen
     from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
     from qedeploy.train.recipe import Start, choose_recipe, with_changes
@@ -114,11 +113,11 @@ def train(
         strict=strict,
     )
     folder = out or model.parent / "trained"
-    errors = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    errors = screen(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     if dry_run:
         from qedeploy.train.estimate import estimate
 
-        print_plan(Console(), estimate(model, data, options, folder))
+        print_plan(screen(), estimate(model, data, options, folder))
         return folder
     try:
         with training_shown(errors) as watch:
@@ -127,5 +126,5 @@ def train(
         errors.print(f"interrupted and saved in {folder}: the same command goes on from there", highlight=False)
         raise
     if os.environ.get("RANK", "0") == "0":
-        print_trained(Console(), result)
+        print_trained(screen(), result)
     return result.model

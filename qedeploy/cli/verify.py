@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from qedeploy.network.structure import Structure
+from qedeploy.cli.options import QuietOption
 
-_VERDICTS = {True: "yes", False: "[red]no[/red]", None: "[yellow]not settled[/yellow]"}
+if TYPE_CHECKING:
+    from qedeploy.search.audit.checks import Check
+
+_VERDICTS = {True: ("yes", ""), False: ("no", "red"), None: ("not settled", "yellow")}
 
 
 def verify(
@@ -18,21 +20,37 @@ def verify(
     profile: Annotated[
         str | None, typer.Option(help="The device's TOML file, where it is not one that ships with qedeploy.")
     ] = None,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Recompute score, costs, bound and hashes of a finished search by a second route; 3 where one does not hold."""
-    from rich.console import Console
+    from qedeploy import api
+
+    checks = api.verify(path, profile=profile)
+    if as_json:
+        from dataclasses import asdict
+
+        from qedeploy.files import json_text
+
+        typer.echo(json_text([asdict(check) for check in checks]), nl=False)
+    elif not quiet:
+        _print(path, checks)
+    if not all(check.holds for check in checks):
+        raise typer.Exit(3)
+
+
+def _print(path: Path, checks: list[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from qedeploy.search.audit.verification import verify as verified
+    from qedeploy.screen import screen
 
-    checks = verified(path, _structure_of, profile=profile)
     table = Table(title=str(path), title_justify="left")
     for heading in ("claim", "holds", "recomputed"):
         table.add_column(heading)
     for check in checks:
-        table.add_row(check.claim, _VERDICTS[check.holds], Text(check.detail))
-    console = Console(highlight=False)
+        table.add_row(check.claim, Text(*_VERDICTS[check.holds]), Text(check.detail))
+    console = screen()
     console.print(table)
     refuted, open_still = (sum(check.holds is verdict for check in checks) for verdict in (False, None))
     if not refuted and not open_still:
@@ -42,10 +60,3 @@ def verify(
         f"{len(checks) - refuted - open_still} of {len(checks)} claims hold, {refuted} do not, "
         f"{open_still} could not be settled"
     )
-    raise typer.Exit(3)
-
-
-def _structure_of(path: Path) -> Structure:
-    from qedeploy.model.checkpoint import load_checkpoint
-
-    return load_checkpoint(path).structure

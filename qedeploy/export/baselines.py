@@ -1,7 +1,7 @@
 """Twins of a model for timing: the same network in float32, and in uniform W8A8, with random weights.
 
-A runtime's time depends on shapes and types and not on values (but for denormals, which the scaling here avoids), so
-the metadata of an exported model is all that a twin needs.
+A runtime's time depends on shapes and types and not on values (except for denormals, which the scaling here avoids),
+so the metadata of an exported model is all that a twin needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from qedeploy.qdq.writer import write_model
 from qedeploy.runtimes.registry import dialect_for
 
 _REACH = 4.0
-"""How many standard deviations the assumed grids reach, of the unit normal that the random weights keep values near."""
+"""Standard deviations covered by the assumed grids; random weights keep values near a unit normal."""
 
 
 def write_float_twin(metadata: ModelMetadata, path: Path, *, batch: int | None = None) -> Path:
@@ -67,7 +67,7 @@ def _uniform_block(block: Block, bits: Bits) -> Block:
 
 
 def random_network(graph: Graph, dialect: Dialect, *, seed: int = 0) -> LoweredNetwork:
-    """Return a lowered network with random weights, to be timed and never judged by its output.
+    """Return a lowered network with random weights, for timing only: its output means nothing.
 
     16-bit weights and activations stay floating point. Not yet arranged by the dialect.
     """

@@ -24,7 +24,7 @@ STEM, BLOCK, HEAD, CLASSIFIER = "stem", "stage1.block1", "head", "classifier"
 """Names of the blocks of the small structures below."""
 
 _NARROW = 8
-"""Channels of what surrounds a fragment and is not measured."""
+"""Channels of the layers that surround a fragment and are not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def tail_subject(in_channels: int, head: Convolution, classifier: Classifier, si
 
 
 def reference_subject(around: Bits) -> Subject:
-    """Return the graph that is measured beside every other one: an ordinary block of some hundred microseconds."""
+    """Return the reference graph, measured beside every other one: an ordinary block of some hundred microseconds."""
     shape = BlockShape(
         in_channels=48, bottleneck=144, out_channels=48, kernel=3, stride=1, size=28, widths=Block.uniform(around)
     )
@@ -106,7 +106,7 @@ def reference_subject(around: Bits) -> Subject:
 
 
 def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
-    """Write a subject as the profile's runtime runs it, into `folder`, built where that has to be; returns the file.
+    """Write a subject into `folder` as the profile's runtime runs it, built if necessary; returns the file.
 
     Raises RequestError where the runtime has no kernel for it, MissingRuntimeError where this machine lacks the runtime
     or its device.
@@ -127,7 +127,7 @@ def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
 
 
 def neutral_bits(profile: Profile) -> Bits:
-    """Return the pair that surrounds fragments: the first that the profile executes natively in pointwise layers."""
+    """Return the bits of the layers around fragments: the profile's first native pair for pointwise layers."""
     return profile.native_pairs(LayerCategory.POINTWISE)[0]
 
 

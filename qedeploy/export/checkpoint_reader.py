@@ -1,4 +1,4 @@
-"""Reading what training left in a network: weight integers, normalisation, and the grids of its quantizers."""
+"""Reading a trained network: its weight integers, its normalisation, and the grids of its quantizers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_network(network: QuantizedNetwork, source: Path | str) -> TrainedNetwor
 
 
 def training_logits(network: QuantizedNetwork, grids: Mapping[str, Grid], images: Tensor) -> Tensor:
-    """Return the logits (batch, classes) of the training forward in evaluation, float64.
+    """Return the logits (batch, classes) of the training forward pass in evaluation mode, float64.
 
     Steps that were never trained are taken from `grids`, by the value that they round; `network` is not changed.
     """

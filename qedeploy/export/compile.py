@@ -1,4 +1,4 @@
-"""The artefact behind an export: built where its runtime and device are, else the reason why there is none."""
+"""The artefact built from an export if its runtime and device are here, else the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qedeploy.runtimes.registry import find_runtime, runtimes
 
 
 class BuildChoice(StrEnum):
-    """Whether an export builds what its runtime runs: if it can, or else fails, or not at all."""
+    """Whether an export builds its runtime's artefact: if it can, or else fails, or never."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -25,7 +25,7 @@ class BuildChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutcome:
-    """The artefact, or in one line why there is none; the export as it stands, which a build may have changed.
+    """The artefact, or one line on why there is none; and the export as it is now, which a build may have changed.
 
     `target` is where the artefact is or would be, None where the runtime runs the ONNX file itself.
     """
@@ -37,7 +37,7 @@ class BuildOutcome:
 
     @property
     def path(self) -> Path:
-        """Return what is to be run: the artefact, or the ONNX file where there is none."""
+        """Return the file to run: the artefact, or the ONNX file if there is none."""
         return self.export.model if self.artefact is None else self.artefact.path
 
 

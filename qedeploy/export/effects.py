@@ -1,4 +1,4 @@
-"""What a lowering changes against the network that was trained: measured on logits, each kind of change alone."""
+"""How much a lowering changes the trained network's logits, for each kind of change alone."""
 
 from __future__ import annotations
 

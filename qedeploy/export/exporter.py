@@ -17,7 +17,7 @@ from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.checkpoint_reader import read_network, training_logits
 from qedeploy.export.effects import Effect, measure_effects
-from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify
+from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify_model
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
@@ -40,14 +40,14 @@ _FOLDER_IMAGES = 16
 _RANDOM_IMAGES = 4
 _FEW_IMAGES = 8
 _FLAT = 1e-3
-"""Deviation over an image, after normalisation, below which nothing is to be seen on it."""
+"""Standard deviation of a normalised image below which it shows nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """What the user can choose. None: the checkpoint's own profile and normalisation, an open batch, random data.
 
-    `images` None takes 16 of a folder, and 4 random ones, of which more would mean no more.
+    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more.
     """
 
     profile: str | None = None
@@ -78,7 +78,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """What was written, what was decided, and what was measured of it. `report` is the JSON beside the model.
+    """The written files, the decisions, and the measurements. `report` is the JSON beside the model.
 
     `exact` is the verification of the same graph in float32, where the dialect writes a narrower type.
     """
@@ -103,9 +103,10 @@ def export_checkpoint(
 ) -> ExportResult:
     """Export the checkpoint at `path` to ONNX, verified; by default to the same name with `.onnx`, beside it.
 
-    `progress` is called with what is being done and how far it is. Raises UserError for files that cannot be read or
-    written, RequestError where the profile cannot carry the model, VerificationError where the graph does not compute
-    its plan. The model and its report `<name>.export.json` appear whole at the end, or not at all.
+    `progress` is called with the step that is under way and the share that is done. Raises UserError for files
+    that cannot be read or written, RequestError where the profile cannot carry the model, VerificationError where the
+    graph does not compute its plan. The model and its report `<name>.export.json` appear whole at
+    the end, or not at all.
     """
     started = time.monotonic()
     checkpoint = load_checkpoint(path)
@@ -114,7 +115,9 @@ def export_checkpoint(
     dialect = _dialect(profile, graph)
     target = out or path.with_suffix(".onnx")
     if target.suffix.lower() != ".onnx":
-        raise UserError(f"--out {target}: expected a file that ends in .onnx, which bench and other tools know it by")
+        raise UserError(
+            f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
+        )
     with replacing(target) as temporary, _one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
@@ -256,7 +259,7 @@ def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Ver
 def _verified(
     network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor, expected: Tensor
 ) -> Verification:
-    verification = verify(
+    verification = verify_model(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )
     require_passed(verification)
@@ -264,7 +267,7 @@ def _verified(
 
 
 def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
-    """Return what makes a folder of images a poor thing to calibrate on."""
+    """Return warnings about a folder of images that is poor for calibration."""
     if settings.calibration is None:
         return []
     skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
@@ -272,10 +275,10 @@ def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
     if settings.images is not None and count < settings.images:
         warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:
-        warnings.append(f"{count} calibration images are few: steps follow what happens to be on them")
+        warnings.append(f"{count} calibration images are few: the steps depend on what happens to be on them")
     flat = int((images.flatten(2).std(dim=2).amax(dim=1) < _FLAT).sum())
     if flat:
-        warnings.append(f"{flat} of {count} calibration images have one colour throughout: they say nothing of steps")
+        warnings.append(f"{flat} of {count} calibration images have a single colour: they say nothing about steps")
     return warnings
 
 

@@ -1,4 +1,4 @@
-"""Proof that a written graph computes its plan: every layer on the same inputs as the runtime had, integer for integer.
+"""Proof that a written graph computes its plan: every layer on the runtime's own inputs, integer for integer.
 
 The runtime's integers of every quantized value are read out of a copy of the graph; PyTorch then computes each
 operation from the inputs that the runtime gave it, so that an error is charged to the layer that made it.
@@ -95,7 +95,7 @@ class Verification:
         return sum(check.differing for check in self.checks if check.quantized)
 
 
-def verify(
+def verify_model(
     network: LoweredNetwork,
     written: WrittenModel,
     images: Tensor,
@@ -107,7 +107,8 @@ def verify(
     """Compare `written`, run literally, with PyTorch's run of the same plan on `images`; raises no error for a failure.
 
     Layers are compared on the first CHECKED_IMAGES, logits on all. `expected`: the logits of `reference.run` on the
-    same images, (batch, classes). `rounding` tells what the graph's own floating-point type may do between integers.
+    same images, (batch, classes). `rounding` says by how much the graph's own floating-point type may
+    change the integers.
     """
     runtime = reference()
     exposed = runtime.evaluator(_exposed(network, written).SerializeToString(), rounding.optimize)
@@ -154,7 +155,7 @@ def agreement(first: Tensor, second: Tensor) -> float:
 
 
 def _open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of `model` whose batch is open, so that memory does not grow with the one it is fixed to."""
+    """Return a copy of `model` with an open batch, so that memory does not grow with the fixed one."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for item in (*copy.graph.input, *copy.graph.output):

@@ -31,7 +31,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """One row as the file has it, and how its errors call it."""
+    """One row as the file has it, and the name that errors give it."""
 
     place: str
     values: Mapping[str, Any]
@@ -40,9 +40,9 @@ class _Record:
 def read_imported(path: Path, profile: Profile) -> LatencyTable:
     """Return the latency table of a CSV or JSON file with a row for each layer that was measured.
 
-    Rows of the same shape become one point, their median. A row of kind `network` is what a query costs beside its
-    layers. Raises UserError naming file, row and field for whatever is not as docs/formats.md has it, and for bits that
-    `profile` lacks.
+    Rows of the same shape become one point, their median. A row of kind `network` is what a query costs beyond its
+    layers. Raises UserError naming file, row and field for anything that contradicts docs/formats.md, and for bits
+    that `profile` lacks.
     """
     device, records = _read_csv(path) if path.suffix.lower() == ".csv" else _read_json(path)
     rows, faults = [], []
@@ -72,7 +72,7 @@ def read_imported(path: Path, profile: Profile) -> LatencyTable:
 
 
 def _require_one(path: Path, what: str, *found: Iterable[tuple[str, str]]) -> str | None:
-    """Return the value that all of the (place, value) pairs share, None without any."""
+    """Return the value that all (place, value) pairs share, None if there are no pairs."""
     first: tuple[str, str] | None = None
     for place, value in (pair for pairs in found for pair in pairs):
         if first is None:
@@ -188,7 +188,7 @@ def _require_columns(path: Path, number: int, columns: list[str]) -> None:
 
 
 def _number(cell: str, *, decimal_comma: bool) -> int | float | str:
-    """Return the number of a cell; what is none stays text, for the schema to refuse."""
+    """Return the number of a cell; any other text stays text, and the schema refuses it."""
     if _INTEGER.fullmatch(cell):
         return int(cell)
     if decimal_comma and "." not in cell and cell.count(",") == 1:

@@ -1,8 +1,8 @@
 """Seconds of one kind of part as a function of its channels and size, through the points that were measured.
 
 A sum of non-negative physical terms (arithmetic, what is read and written, weights, the call of a kernel) gives the
-course; what it misses, a factor, is interpolated between the points on logarithmic axes. Where there are few points or
-none near, the terms carry alone.
+trend; the factor by which the points depart from it is interpolated on logarithmic axes. Where there are few points
+or none near, the terms carry alone.
 """
 
 from __future__ import annotations

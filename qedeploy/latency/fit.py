@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Calibration, LatencyTable, Part
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure_file import from_document
 from qedeploy.profiles.profile import Profile
 
@@ -28,7 +29,7 @@ ENOUGH_NETWORKS = 24
 OWN_SCALES = (Part.POINTWISE, Part.DEPTHWISE, Part.SHORTCUT)
 
 
-def calibrate(table: LatencyTable, profile: Profile) -> LatencyTable:
+def fit_calibration(table: LatencyTable, profile: Profile) -> LatencyTable:
     """Return `table` with the calibration that its networks ask for; without networks, parts count as they are.
 
     Relative errors are minimised, by factors of which none is negative. The calibration's error is that of each
@@ -77,11 +78,11 @@ def network_terms(table: LatencyTable, profile: Profile) -> Array:
     )
     rows = []
     for network in table.networks:
-        structure = from_document(network.structure, "latency table")
+        graph = structure_graph(from_document(network.structure, "latency table"))
         seconds = dict.fromkeys((*OWN_SCALES, None), 0.0)
-        for shape in shapes_of(structure, table.bottleneck_multiple).values():
+        for shape in shapes_of(graph, table.bottleneck_multiple).values():
             seconds[shape.part if shape.part in OWN_SCALES else None] += plain.shape_seconds(shape)
-        rows.append((*seconds.values(), 1.0, bytes_only.seconds(structure)))
+        rows.append((*seconds.values(), 1.0, bytes_only.seconds(graph)))
     return np.array(rows)
 
 

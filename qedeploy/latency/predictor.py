@@ -7,7 +7,7 @@ last one. That is what both solvers need, and what a runtime that executes one l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 import numpy as np
@@ -15,9 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.errors import RequestError
 from qedeploy.latency.curve import Curve, CurveError
+from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import LatencyTable, Part, Point, Shape
-from qedeploy.network.layers import Layer, LayerCategory, expand_layers, expanded_blocks, round_up
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.graph import Graph
+from qedeploy.network.layers import Layer, LayerCategory, Position, round_up
+from qedeploy.network.padding import inner_layers
+from qedeploy.network.shortcuts import shortcuts
+from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering, Profile
 
 
@@ -154,31 +158,43 @@ class LatencyModel:
         )
         return float(found)
 
-    def seconds(self, structure: Structure) -> float:
-        """Return the predicted latency of one query with a whole structure."""
-        return sum(self.seconds_by_layer(structure).values())
+    def seconds(self, graph: Graph) -> float:
+        """Return the predicted latency of one query with a whole network."""
+        return sum(self.seconds_by_layer(graph).values())
 
-    def seconds_by_layer(self, structure: Structure) -> dict[str, float]:
-        """Return predicted seconds by layer name; the classifier's hold what every structure pays."""
-        *layers, classifier = expand_layers(structure)
-        expanded = expanded_blocks(layers)
-        found = {layer.name: float(self._layer(layer, padded=layer.block in expanded)) for layer in layers}
-        size = layers[-1].output_size
-        constant = self.constant(classifier.in_channels, classifier.out_channels, size, classifier.bits)
-        return {**found, classifier.name: constant}
+    def seconds_by_layer(self, graph: Graph) -> dict[str, float]:
+        """Return predicted seconds by layer name; shortcuts count for a pointwise layer, the call for the classifier.
 
-    def _layer(self, layer: Layer, *, padded: bool) -> NDArray[np.float64]:
-        return self.layer_seconds(
-            role_of(layer),
-            layer.in_channels,
-            layer.out_channels,
-            layer.kernel,
-            layer.stride,
-            layer.input_size,
-            layer.bits,
-            shortcut=layer.residual,
-            block_stride=2 if layer.pooled else 1,
-            padded=padded,
+        Raises RequestError where the table has nothing of a layer's kind, or the network has no classifier.
+        """
+        shapes, inner = shapes_of(graph, 1), inner_layers(graph)
+        if not any(shape.part is Part.CLASSIFIER for shape in shapes.values()):
+            raise RequestError("latency table: the network has no classifier, with which a table counts the call")
+        cuts = {cut.layer.name: shapes[cut.name] for cut in shortcuts(graph)}
+        found = {}
+        for step in graph.operations:
+            if step.layer is not None:
+                padded = not inner.isdisjoint((step.name, step.inputs[0]))
+                role = _role(step.layer, inner)
+                found[step.name] = self._layer(role, shapes[step.name], cuts.get(step.name), padded=padded)
+        return found
+
+    def _layer(self, role: Role | None, shape: Shape, shortcut: Shape | None, *, padded: bool) -> float:
+        channels = shape.in_channels, shape.out_channels
+        if role is None:
+            return self.constant(*channels, shape.size, shape.bits)
+        return float(
+            self.layer_seconds(
+                role,
+                *channels,
+                shape.kernel,
+                shape.stride,
+                shape.size,
+                shape.bits,
+                shortcut=shortcut is not None,
+                block_stride=1 if shortcut is None else shortcut.stride,
+                padded=padded,
+            )
         )
 
     def _weight_bytes(self, part: Part, bits: Bits) -> float:
@@ -206,11 +222,13 @@ def _ticks(seconds: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.rint(np.multiply(seconds, 2.0**40)) / 2.0**40)
 
 
-def role_of(layer: Layer) -> Role:
-    """Return where `layer`, which is not the classifier, stands in its network."""
+def _role(layer: Layer, inner: Collection[str]) -> Role | None:
+    """Return where `layer` stands, None for the classifier; `inner` are layers whose output stays within a block."""
+    if layer.position is Position.CLASSIFIER:
+        return None
     if layer.category is not LayerCategory.POINTWISE:
         return Role(layer.category.value)
-    return Role.EXPAND if layer.name.endswith(".expand") else Role.PROJECT
+    return Role.EXPAND if layer.name in inner else Role.PROJECT
 
 
 def arithmetic(profile: Profile, kind: LayerCategory, bits: Bits) -> Arithmetic:

@@ -1,4 +1,4 @@
-"""Where latency tables are kept, and which one a profile takes."""
+"""Where latency tables are kept, and which one is used for a profile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table_path(profile_name: str, device: str, runtime: str, version: str, threa
 
 
 def journal_name(profile_name: str, device: str, recipe: str, threads: int) -> str:
-    """Return what the journal of a measurement that is to be kept is called, without its suffix."""
+    """Return the name of the journal of a measurement that is to be kept, without its suffix."""
     return "--".join(map(slug, (profile_name, device, recipe, counted(threads, "thread"))))
 
 
@@ -38,7 +38,7 @@ def kept_tables(profile_name: str) -> list[Path]:
 
 
 def describe_kept(profile_name: str) -> list[dict[str, Any]]:
-    """Return the tables kept for a profile as JSON-ready data, the one that is taken first; broken ones by their error.
+    """Return the tables kept for a profile as JSON-ready data, the latest first; broken ones with their error.
 
     Each has its file; device, date, points, networks and error, or the reason why it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""A latency table: what the parts of networks took on a device, with all that says where the figures come from."""
+"""A latency table: how long the parts of networks took on a device, and where the figures come from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qedeploy.schema import read_json, validate
 FORMAT = "qedeploy-latency/1"
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
-"""How pydantic reads the values below: a key that is none of theirs is an error."""
+"""How pydantic reads the values below: an unknown key is an error."""
 
 UNSTABLE = 0.05
 """Spread of a point over which it counts as unstable."""
@@ -52,8 +52,8 @@ class Source(StrEnum):
 class Shape:
     """What a part computes, by the channels that the runtime computes with; `size` is its square input in pixels.
 
-    A shortcut has as many channels in as out, its block's stride (with 2 it is pooled), and the size of what it puts
-    out, which is that of the addition.
+    A shortcut has as many channels in as out, its block's stride (with 2 it is pooled), and the size of its output,
+    which is that of the addition.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -110,7 +110,7 @@ class Calibration:
     error: float | None = None
 
     def scale_of(self, part: Part) -> float:
-        """Return how many times as long as alone a part takes in a network."""
+        """Return the ratio of a part's time in a network to its time alone."""
         return self.part_scales.get(part, self.scale)
 
     def __str__(self) -> str:

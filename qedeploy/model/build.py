@@ -22,11 +22,11 @@ def build(
 ) -> QuantizedNetwork:
     """Return a network of `structure` with initialised weights, in training mode.
 
-    `num_classes` replaces the structure's own. Layers that read what a ReLU put out quantize it to unsigned integers up
-    to `unsigned_activation_bits` wide (the profile's: what its runtime represents exactly), to signed ones where it is
-    wider; the image and what a linear bottleneck puts out are signed. With `seed` the weights depend on nothing else,
-    without it on torch's own random state. The first training batch sets the activation steps. Raises StructureError
-    for an impossible number of classes, RequestError for a width of one bit.
+    `num_classes` replaces the structure's own. Layers that read the output of a ReLU quantize it to unsigned integers
+    up to `unsigned_activation_bits` wide (the profile's: what its runtime represents exactly), to signed ones where
+    it is wider; the image and the output of a linear bottleneck are signed. With `seed` the weights depend on nothing
+    else, without it on torch's own random state. The first training batch sets the activation steps.
+    Raises StructureError for an impossible number of classes, RequestError for a width of one bit.
 
     Any training loop serves, with nothing of qedeploy in it::
 

@@ -38,6 +38,7 @@ _FAMILY = "qedeploy/"
 _KEYS = {"structure": dict, "profile": str, "recipe": dict, "signed_activations": list, "state_dict": dict}
 _MEND = "write one with `qedeploy search`, or with save_checkpoint after training"
 _ZIP_MAGIC = b"PK\x03\x04"
+_MODEL = "model.pth"
 _FOLDER = 0x10
 """The bit of a zip entry's attributes that marks a folder."""
 
@@ -172,6 +173,20 @@ def _device_points(data: object, path: Path) -> tuple[DevicePoint, ...]:
     return tuple(points)
 
 
+def checkpoint_file(path: Path) -> Path:
+    """Return the checkpoint that `path` stands for: itself, or the model.pth of the folder of a run that it is.
+
+    Raises UserError, naming the checkpoints that lie there, for a folder without model.pth.
+    """
+    if not path.is_dir():
+        return path
+    if (path / _MODEL).is_file():
+        return path / _MODEL
+    there = sorted(str(file) for file in path.glob("*.pth"))
+    hint = f"name the one in it: {' or '.join(there[:4])}" if there else f"name the {_MODEL} in it"
+    raise UserError(f"{path}: is a folder, expected a checkpoint file: {hint}")
+
+
 def _empty_network(structure: Structure, document: Mapping[str, Any], path: Path) -> QuantizedNetwork:
     signed = document["signed_activations"]
     names = {layer.name for layer in expand_layers(structure)}
@@ -212,7 +227,7 @@ def _other_format(value: object, found: object) -> str:
 
 def _read_archive(path: Path) -> Any:
     if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected a checkpoint file: name the model.pth in it")
+        raise UserError(f"{path}: is a folder, expected a checkpoint file: name the {_MODEL} in it")
     if not path.exists():
         raise UserError(f"{path}: no such file, expected a checkpoint: {_MEND}")
     content = read_bytes(path)

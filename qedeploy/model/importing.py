@@ -1,4 +1,4 @@
-"""From what LightNAS left to networks of ours: structures, trained weights where there are any, published models."""
+"""From structures, and the trained weights that LightNAS left, to networks of ours."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import Any
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.model.build import build
-from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.model.foreign_state import Weights
 from qedeploy.model.lightnas_checkpoint import network_from_reference, read_reference_state
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
-from qedeploy.network.published import PublishedModel
 from qedeploy.network.structure import Classifier, Structure
 from qedeploy.network.structure_file import read_structures
 from qedeploy.profiles.profile import Profile
@@ -65,28 +63,23 @@ def import_record(structure_file: Path, checkpoint: Path | None) -> Mapping[str,
     }
 
 
-def build_published(
-    model: PublishedModel,
-    path: Path,
-    *,
+def build_for(
+    structure: Structure,
     profile: Profile,
-    profile_argument: str,
+    *,
     classes: int | None = None,
     resolution: int | None = None,
     seed: int = 0,
 ) -> QuantizedNetwork:
-    """Write `model` to `path` with weights initialised by `seed`, for `profile`, and return its network.
+    """Return a network of `structure` for `profile`, with weights initialised by `seed`.
 
-    `classes` and `resolution` (pixels) replace the published ones. Raises RequestError naming the layer where
-    `profile` lacks its bits, UserError where the file cannot be written.
+    `classes` and `resolution` (pixels) replace the structure's own. Raises RequestError naming the layer where
+    `profile` lacks its bits.
     """
-    structure = model.structure
     if resolution is not None:
         structure = dataclasses.replace(structure, resolution=resolution)
     profile.executed_bits(expand_layers(structure))
-    network = build(structure, classes, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
-    save_checkpoint(path, network, profile=profile_argument, recipe={"published": model.name})
-    return network
+    return build(structure, classes, unsigned_activation_bits=profile.unsigned_activation_bits, seed=seed)
 
 
 def _structure(path: Path, classes: int | None) -> Structure:

@@ -6,6 +6,7 @@ A Structure makes one; any other network needs only to be read into one.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from qedeploy.network.layers import Dimensions, Layer, LayerKind, Position, expa
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
 from qedeploy.network.structure import Activation, Bits, Structure
 
+_NAME = re.compile(r"[\w.]+")
 _WEIGHTED = (OperationKind.CONVOLUTION, OperationKind.LINEAR)
 
 
@@ -195,6 +197,10 @@ def _faults(graph: Graph) -> Iterator[str]:
             yield f"{step.name}: expected a name of its own, found one that is used already"
         if made[step.inputs[0]] != step.input:
             yield f"{step.name}: reads {step.inputs[0]} as {_sizes(step.input)}, made as {_sizes(made[step.inputs[0]])}"
+        if (step.kind is OperationKind.FLOAT) != (step.node is not None):
+            yield f"{step.name}: expected a node for an operation of kind {OperationKind.FLOAT}, and for nothing else"
+        if not _NAME.fullmatch(step.name):
+            yield f"{step.name}: expected a name of letters, digits, _ and . alone, by which reports find its parts"
         yield from _layer_faults(step)
         if step.kind is OperationKind.ADD and {made[name] for name in step.inputs} != {step.output}:
             sizes = ", ".join(_sizes(made[name]) for name in step.inputs)

@@ -50,7 +50,7 @@ def _literal(text: str) -> object:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if isinstance(literal_fault, ValueError) and "malformed node" in str(literal_fault):
-            reason = "the text holds an expression, and only literals are read: nothing in it is run"
+            reason = "the text holds an expression, but only literals are read; nothing in it is executed"
         else:
             reason = f"as JSON, line {error.lineno}, column {error.colno}: {error.msg}"
         raise StructureError(f"expected a structure as JSON or as LightNAS text, found neither ({reason})") from error
@@ -59,9 +59,9 @@ def _literal(text: str) -> object:
 
 
 def from_value(value: object, *, classifier: Classifier = Classifier(), resolution: int = 224) -> Structure:
-    """Return the structure of what a LightNAS text or its JSON holds; raises StructureError where it is none.
+    """Return the structure in the value of a LightNAS text or its JSON; raises StructureError if it is none.
 
-    Of several under `best_structures` it is the first, which is what the reference's own tools take.
+    Of several under `best_structures` the first counts, as in the reference's own tools.
     """
     return from_blocks(_blocks_of(value), classifier=classifier, resolution=resolution)
 
@@ -90,7 +90,7 @@ def from_blocks(
     for index, (found, expected) in enumerate(zip(in_channels[1:], produced, strict=True), start=1):
         if found != expected:
             raise StructureError(
-                f"block {index}: in: expected {expected}, what the block before puts out, found {found}"
+                f"block {index}: in: expected {expected}, the output of the block before, found {found}"
             )
     return Structure(
         stem=stem, stages=stages, head=head, classifier=classifier, resolution=resolution, input_channels=in_channels[0]
@@ -100,7 +100,7 @@ def from_blocks(
 def to_blocks(structure: Structure) -> list[dict[str, Any]]:
     """Return the reference's list of blocks for `structure` (classifier and resolution have no place in it).
 
-    Raises StructureError where the reference has no blocks for it: every block of its has three layers and ReLUs.
+    Raises StructureError where the reference has no such blocks: all of its blocks have three layers and ReLUs.
     """
     _require_expressible(structure)
     blocks: list[dict[str, Any]] = [_convolution_block(structure.stem, structure.input_channels)]
@@ -151,7 +151,7 @@ def _convolution_block(convolution: Convolution, in_channels: int) -> dict[str, 
 
 
 def _blocks_of(value: object) -> Sequence[Mapping[str, Any]]:
-    # A loop, not a recursion: how deep a file nests is for its author to choose.
+    # A loop, not a recursion, because a file may be nested to any depth.
     while True:
         if isinstance(value, Mapping):
             key = next((key for key in ("best_structures", "structure", "structures") if key in value), None)
@@ -214,7 +214,7 @@ def _expect_class(block: Mapping[str, Any], expected: str) -> None:
 
 
 def _expect_no_more(block: Mapping[str, Any], known: frozenset[str]) -> None:
-    # A key that changes what the reference computes must not be passed over; these three may say the usual thing.
+    # A key that changes what the reference computes must not be ignored; these three may have their usual values.
     kernel = block.get("k")
     usual: dict[str, object] = {"act": "relu", "g": 1, "p": (kernel - 1) // 2 if isinstance(kernel, int) else None}
     if "inner_class" in known:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from qedeploy.network.float_node import FloatNode
 from qedeploy.network.layers import Dimensions, Layer
 from qedeploy.network.structure import Activation
 
@@ -21,6 +22,7 @@ class OperationKind(StrEnum):
     ADD = "add"
     AVERAGE_POOL = "average-pool"
     GLOBAL_AVERAGE_POOL = "global-average-pool"
+    FLOAT = "float"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Operation:
     `layer` is set for convolutions of every kind and for linears. `input` are the sizes of the first value that it
     reads, `output` those of what it makes; `activation` follows it. An add reads the branch with the weights first and
     the shortcut second; an average pool has windows of 2x2 pixels, those at the end of an odd size cut short.
-    `nonnegative` and `ceiling` bound the value made.
+    `node` is set for what is none of these and is computed in floating point. `nonnegative` and `ceiling` bound the
+    value made.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Operation:
     output: Dimensions
     activation: Activation | None = None
     layer: Layer | None = None
+    node: FloatNode | None = None
     nonnegative: bool = False
     ceiling: float | None = None
 

@@ -11,23 +11,32 @@ from qedeploy.network.operations import Operation
 _DENSE = {LayerKind.POINTWISE, LayerKind.CONVOLUTION}
 
 
-def padded_widths(graph: Graph, multiple: int) -> dict[str, int]:
-    """Return for each layer whose output can grow to a whole `multiple` of channels, and is none, what it grows to.
+def inner_layers(graph: Graph) -> frozenset[str]:
+    """Return the layers whose output can grow while nothing but the neighbours' weights follows.
 
-    That is what goes in and out of depthwise convolutions between two dense ones of the same block, where nothing else
-    reads it: nothing but the neighbours' weights must follow.
+    They are what goes in and out of depthwise convolutions between two dense ones of the same block, where nothing else
+    reads it.
     """
     makers, readers = graph.makers(), _sole_readers(graph)
-    widths: dict[str, int] = {}
+    found: list[str] = []
     for step in graph.operations:
         layer, before, after = step.layer, makers.get(step.inputs[0]), readers.get(step.name)
         if layer is None or before is None or after is None or before.name not in readers:
             continue
         inner = layer.kind is LayerKind.DEPTHWISE and layer.out_channels == layer.in_channels
-        neighbours = _dense(before, layer) and _dense(after, layer)
-        if inner and neighbours and layer.out_channels % multiple:
-            widths[before.name] = widths[layer.name] = round_up(layer.out_channels, multiple)
-    return widths
+        if inner and _dense(before, layer) and _dense(after, layer):
+            found += [before.name, layer.name]
+    return frozenset(found)
+
+
+def padded_widths(graph: Graph, multiple: int) -> dict[str, int]:
+    """Return for each inner layer whose channels are no whole `multiple` the number that they grow to."""
+    inner = inner_layers(graph)
+    return {
+        layer.name: round_up(layer.out_channels, multiple)
+        for layer in graph.layers
+        if layer.name in inner and layer.out_channels % multiple
+    }
 
 
 def padded_channels(graph: Graph, widths: Mapping[str, int]) -> dict[str, tuple[int, int]]:

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "published_models"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedModel:
-    """One row of the table. The figures are text as printed, so that how exact they are is not lost.
+    """One row of the table. The figures are text as printed, which keeps their precision.
 
     `parameter_megabytes` in MB, `bitops_giga` in 10^9 BitOps, `top1_percent` on ImageNet; `source` is where the row
     stands, `note` what the source leaves open.

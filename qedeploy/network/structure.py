@@ -19,6 +19,9 @@ MAX_SIZE = 1 << 20
 MAX_BLOCKS = 1000
 """Bound of the inverted bottlenecks of a network: the deepest that were published have a few hundred layers."""
 
+IMAGE_CHANNELS = 3
+"""Channels of a Structure's input where nothing else is said, and of every search space's: red, green and blue."""
+
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 """How a file's data becomes these classes (read by pydantic, which this module does not import)."""
 
@@ -170,7 +173,7 @@ class Structure:
     head: Convolution
     classifier: Classifier = Classifier()
     resolution: int = 224
-    input_channels: int = 3
+    input_channels: int = IMAGE_CHANNELS
     activation: Activation = Activation.RELU
     linear_bottlenecks: bool = False
 

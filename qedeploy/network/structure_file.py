@@ -46,6 +46,14 @@ def read_structures(path: Path, *, classifier: Classifier = Classifier()) -> Ite
     yield from parse_structures(read_text(path), str(path), classifier=classifier)
 
 
+def read_structure(path: Path) -> Structure:
+    """Return the structure in a file; raises UserError where it cannot be read or holds another number of them."""
+    found = [structure for _, structure in read_structures(path)]
+    if len(found) != 1:
+        raise UserError(f"{path}: expected one structure, found {len(found)}; put the one that is meant in a file")
+    return found[0]
+
+
 def parse_structures(
     text: str, source: str, *, classifier: Classifier = Classifier()
 ) -> Iterator[tuple[str, Structure]]:

@@ -1,4 +1,4 @@
-"""What a runtime can execute at all, whatever the device: the border of every profile for it."""
+"""What a runtime can execute on any device: the limits of every profile for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qedeploy.profiles.profile import NO_RUNTIME, Lowering
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restriction:
-    """The layer kinds that a lowering is for, and in words what these have in common."""
+    """The layer kinds that a lowering is for, and what these have in common, in words."""
 
     kinds: tuple[LayerCategory, ...]
     what: str
@@ -32,7 +32,7 @@ class Capabilities:
 
 
 ANYTHING = Capabilities(lowerings=tuple(Lowering))
-"""What a profile may claim that nothing executes."""
+"""What a profile without a runtime may claim."""
 
 
 def capabilities_of(runtime: str) -> Capabilities | None:

@@ -85,7 +85,7 @@ def precision_summary(profile: Profile) -> tuple[str, ...]:
 
 
 def memory_summary(profile: Profile) -> tuple[str, ...]:
-    """Return the memory limits in words; none where nothing a structure needs comes near them."""
+    """Return the memory limits in words, `none` if no structure comes near them."""
     memory = profile.memory
     limits = (("weights", memory.weight_bytes), ("activations", memory.activation_bytes))
     return tuple(f"{name} {format_bytes(limit)}" for name, limit in limits if limit is not None)

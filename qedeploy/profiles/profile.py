@@ -11,7 +11,7 @@ from qedeploy.network.layers import Layer, LayerCategory
 from qedeploy.network.structure import Bits
 
 NO_RUNTIME = "none"
-"""What stands for a runtime in profiles of devices that qedeploy searches for and does not export to."""
+"""The runtime's name in profiles of devices that qedeploy can search for but not export to."""
 
 
 class Lowering(StrEnum):
@@ -39,7 +39,7 @@ class Precision:
     """One bit pair of a layer kind and its lowering.
 
     `carried` pairs run, in the range of a wider type that the device executes: fewer nominal BitOps, the same time.
-    A search uses them only where its recipe names widths; by default it keeps to what the device gains from.
+    A search uses them only where its recipe names widths; by default it uses only pairs that the device gains from.
     """
 
     bits: Bits
@@ -57,7 +57,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the device can hold, in bytes; None where nothing that a structure of ours needs comes near the limit."""
+    """What the device can hold, in bytes; None where no structure comes near the limit."""
 
     weight_bytes: int | None = None
     activation_bytes: int | None = None
@@ -75,7 +75,7 @@ REQUIRED_CATEGORIES = (
 """What every profile has pairs for: the layers of a Structure."""
 
 _STANDS_IN = {LayerCategory.CONVOLUTION: LayerCategory.STEM, LayerCategory.LINEAR: LayerCategory.CLASSIFIER}
-"""Whose pairs a layer has that a profile does not name: of the required ones the nearest operator."""
+"""The category whose pairs an unnamed category takes: the nearest operator among the required ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class Profile:
     the classifier.
 
     `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
-    `recipe` names the recipe that a search on this device takes where the user names none. `runtime` is the runtime's
-    name, or `none`; `dialect` the one of its dialects that files for the device are written in, None for its usual one.
+    `recipe` names the recipe of a search on this device if the user names none. `runtime` is the runtime's
+    name, or `none`; `dialect` names the dialect of files for the device, None for the usual one.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Profile:
         return found
 
     def require_runtime(self) -> None:
-        """Raise RequestError where no runtime executes the profile, so that it serves for search only."""
+        """Raise RequestError if no runtime executes the profile, so that it is for search only."""
         if self.search_only:
             raise RequestError(
                 f"profile {self.name} is for search only, no runtime executes it (`qedeploy profiles` lists others)"

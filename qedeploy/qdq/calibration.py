@@ -1,4 +1,4 @@
-"""Choosing the steps that training did not: layer by layer, so that each sees its inputs as the device rounds them.
+"""Choosing the steps that were not trained, layer by layer, so that each sees its inputs as the device rounds them.
 
 A step minimises the mean squared rounding error of the values seen: 32 candidates from 2 % to 100 % of the range that
 covers the largest value, geometrically spaced, then 16 around the best.
@@ -91,7 +91,7 @@ def calibrate(
 def best_step(values: Tensor, wanted: Wanted) -> float:
     """Return the step with the least mean squared error of rounding `values` to the wanted grid.
 
-    Values that are all zero, or not finite, leave nothing to choose by: the step is then 1.
+    The step is 1 if all values are zero or any is not finite.
     """
     unit = Grid.of(bits=wanted.bits, signed=wanted.signed, step=1.0, nonnegative=wanted.nonnegative)
     flat = values.flatten()
@@ -125,7 +125,7 @@ def _round(
         return [Reading(numbers=chunk) for chunk in chunks]
     grid = wanted.grid(best_step(torch.cat(chunks), wanted)) if isinstance(wanted, Wanted) else wanted
     chosen[name] = grid
-    # Whole numbers of at most 8 bits fit 16; keeping them that small is what lets many images through at once.
+    # Whole numbers of at most 8 bits fit 16; such small ones leave memory for many images at once.
     return [Reading(numbers=quantize(chunk, grid).to(torch.int16), step=grid.step) for chunk in chunks]
 
 

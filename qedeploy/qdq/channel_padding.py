@@ -1,4 +1,4 @@
-"""Padding channels to what a kernel is fast at: the added channels carry zeros, so no number changes."""
+"""Padding channels to widths at which a kernel is fast: the added channels are zero, so no number changes."""
 
 from __future__ import annotations
 

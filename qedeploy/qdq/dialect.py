@@ -1,4 +1,4 @@
-"""What a runtime's dialect must say: which graph it wants for numbers that are the same in every dialect."""
+"""What a dialect is: the graph that a runtime wants for numbers that are the same in every dialect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qedeploy.network.layers import Layer
-from qedeploy.network.operations import Operation
+from qedeploy.network.operations import Operation, consumers
+from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
@@ -16,7 +17,7 @@ from qedeploy.qdq.plan import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class QuantizationPoint:
     """A quantization point that training did not have and the dialect needs, with the reason."""
 
     value: str
@@ -31,7 +32,7 @@ class Point:
 class Quantized:
     """A value that has been rounded: its name in floating point, and that of its integers where the graph has them.
 
-    Integers have the logical shape of the value; `zero_point` is what they are shifted by. A dialect that hides a
+    Integers have the logical shape of the value; `zero_point` is their offset. A dialect that hides a
     layout change behind the integers may return another value to compute with.
     """
 
@@ -56,8 +57,30 @@ EXACT = Rounding(share=0.001)
 """Float32 around the integers: only a sum that lands on a rounding boundary can differ."""
 
 
+def is_integer(step: Operation | None, quantized: Collection[str]) -> bool:
+    """Return whether `step` multiplies integers, where `quantized` names the values that a layer reads quantized."""
+    if step is None or step.layer is None:
+        return False
+    return step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
+
+
+def own_shortcut(step: Operation | None, steps: Iterable[Operation], quantized: Collection[str]) -> bool:
+    """Return whether `step`, which an addition reads as its shortcut, multiplies integers for nothing but additions.
+
+    What a layer reads as well is rounded where that layer wants it, and stays in floating point where it does not.
+    """
+    return step is not None and is_integer(step, quantized) and step.name not in consumers(steps)
+
+
+def new_points(found: Iterable[QuantizationPoint], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
+    """Return each point of `found` once, without those of values that are quantized already."""
+    return tuple({point.value: point for point in found if point.value not in quantized}.values())
+
+
 class Dialect(Protocol):
-    """How one runtime wants its graph. Implementations hold no state; the writer walks the network and calls them.
+    """The form in which one runtime wants its graph.
+
+    Implementations hold no state; the writer walks the network and calls them.
 
     `write_*` add nodes to the graph and return the name of the value they made, in floating point unless said
     otherwise. Nodes are named after the layer, helpers get a suffix (`.quantize`, `.clip`, `.dequantize`, `.weight`).
@@ -95,7 +118,7 @@ class Dialect(Protocol):
 
     @property
     def channel_multiple(self) -> int:
-        """What `arrange` fills up the channels between the layers of a block to, 1 where it leaves them."""
+        """The multiple to which `arrange` pads the channels between the layers of a block, 1 if it leaves them."""
         ...
 
     @property
@@ -105,23 +128,23 @@ class Dialect(Protocol):
 
     @property
     def rounding(self) -> Rounding:
-        """What the graph's own floating-point type does between integers when it is verified."""
+        """How the graph's own floating-point type may change the integers when it is verified."""
         ...
 
     def exact_form(self) -> Dialect | None:
-        """Return the dialect with float32 in place of a narrower type, to be verified as well; None where it has it."""
+        """Return the dialect with float32 in place of a narrower type, to be verified too; None if it has float32."""
         ...
 
     def highest_weight(self, lowering: Lowering) -> int:
         """Return the largest weight integer that the type of `lowering` holds."""
         ...
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return the extra points needed, where `quantized` names the values that a layer reads quantized."""
         ...
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
-        """Return `network` in the form that the runtime is fast at, computing the same; the plan's notes say what."""
+        """Return `network` in the form that is fast on the runtime; the plan's notes list the changes."""
         ...
 
     def write_input(self, graph: GraphBuilder, value: str) -> str:

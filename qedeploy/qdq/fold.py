@@ -1,6 +1,6 @@
 """Folding batch normalisation into integer weights: the integers stay, their scale and the bias take the rest.
 
-A quantized convolution puts out `step_w[c] * sum(q_w q_x) * step_x`, a normalisation multiplies channel c by
+The output of a quantized convolution is `step_w[c] * sum(q_w q_x) * step_x`; a normalisation multiplies channel c by
 `gain[c] = gamma[c] / sqrt(variance[c] + epsilon)` and shifts it. Scales in ONNX must be positive, so a negative
 gain turns the integers' sign instead.
 """
@@ -26,7 +26,7 @@ _PAIR_LIMIT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayerWeights:
-    """A layer as training left it.
+    """A trained layer.
 
     `weight`: (out, in/groups, k, k) or (out, in), integers of the weight quantizer where `step` (out,) is given, else
     floating point. `gain` and `shift`, both (out,): what follows the sum of products, 1 and the bias for a linear.
@@ -55,7 +55,7 @@ class FoldedLayer:
 
 
 def groups_of(layer: Layer, out_channels: int) -> int:
-    """Return the groups of `layer` where it has `out_channels` in a graph, which padding may have made more."""
+    """Return the groups of `layer` if it has `out_channels` in a graph; padding may have added some."""
     if layer.kind is not LayerKind.DEPTHWISE:
         return layer.groups
     return out_channels * layer.in_channels // layer.out_channels

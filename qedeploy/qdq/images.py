@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -30,11 +31,11 @@ EXTENSIONS = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"}
 )
 MAX_PIXELS = 100_000_000
-"""Pixels of one image that are decoded at the most: about 700 MB of memory."""
+"""The most pixels of one image that are decoded: about 700 MB of memory."""
 
 _PLUG_INS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".avif": "pillow-avif-plugin"}
 _LONGEST = 8
-"""A longer side is cut to so many shorter ones before it is resized: the rest is not in the crop."""
+"""A side longer than this many times the shorter one is cut before resizing: the rest is not in the crop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class FoundImages:
     unreadable: Mapping[str, int]
 
     def skipped(self) -> str:
-        """Return a sentence on the files that are passed over, "" where there are none."""
+        """Return a sentence on the files that are skipped, "" if there are none."""
         if not self.unreadable:
             return ""
         counts = ", ".join(f"{counted(count, f'{suffix} file')}" for suffix, count in self.unreadable.items())
@@ -70,8 +71,8 @@ def parse_normalisation(mean: str | None, deviation: str | None) -> ImageSetting
 def list_images(folder: Path) -> FoundImages:
     """Return all image files under `folder`; raises UserError where it cannot be read or holds none.
 
-    Hidden files and folders are passed over, and the companions that macOS (`._a.jpg`, `__MACOSX`) and network drives
-    (`@eaDir`) leave beside pictures. Links to folders are not followed.
+    Hidden files and folders are skipped, and so are the companions that macOS (`._a.jpg`, `__MACOSX`) and network
+    drives (`@eaDir`) leave beside pictures. Links to folders are not followed.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: expected a folder of images for --calibrate, or the word random")
@@ -103,7 +104,7 @@ def find_images(folder: Path, limit: int) -> list[Path]:
 
 
 def decode_image(source: Path | BinaryIO, name: str = "") -> NDArray[np.uint8]:
-    """Return an image as RGB (height, width, 3), upright: the one way in which pictures become numbers here.
+    """Return an image as RGB (height, width, 3), upright. Every picture is decoded by this function.
 
     `source` is a file or an open binary stream, `name` what messages call it (the path by default). Of an animation it
     is the first frame. Raises UserError naming it where it is no image, damaged, of a kind of pixels without a known
@@ -222,7 +223,8 @@ def _pillow() -> tuple[ModuleType, frozenset[str]]:
         if find_spec("pillow_avif") is None:
             missing.add(".avif")
         else:
-            pass  # noqa: F401: importing it is what registers it.
+            # Importing it is what registers it.
+            import_module("pillow_avif")
     return Image, frozenset(missing)
 
 

@@ -22,7 +22,7 @@ class LoweredNetwork:
 
 
 def bias_integers(layer: FoldedLayer, step: float) -> np.ndarray:
-    """Return the bias in units of `step * scale` as int32, (out,): what `with_integer_bias` put it on."""
+    """Return the bias in units of `step * scale` as int32, (out,): the grid that `with_integer_bias` gave it."""
     if layer.scale is None:
         raise ValueError("a floating-point layer has no integer bias")
     return np.rint(layer.bias / (step * layer.scale.astype(np.float64))).astype(np.int32)

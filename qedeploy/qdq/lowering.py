@@ -11,7 +11,7 @@ from qedeploy.network.layers import Layer
 from qedeploy.network.operations import IMAGE, Operation, OperationKind, consumers
 from qedeploy.profiles.profile import Precision, Profile
 from qedeploy.qdq.calibration import Wanted, calibrate
-from qedeploy.qdq.dialect import Dialect, Point
+from qedeploy.qdq.dialect import Dialect, QuantizationPoint
 from qedeploy.qdq.fold import FoldedLayer, fold
 from qedeploy.qdq.lowered import LoweredNetwork, weight_range
 from qedeploy.qdq.plan import Grid, LayerPlan, LoweringPlan, StepSource, ValuePlan
@@ -58,7 +58,7 @@ def lower(
     """Return `trained` as `profile` executes it, arranged for `dialect`.
 
     Steps that were not trained, also of the dialect's extra points, are calibrated on `images` (batch, channels,
-    height, width), whose kind `source` tells. Raises RequestError where the profile cannot run the network.
+    height, width), whose kind `source` names. Raises RequestError where the profile cannot run the network.
     """
     steps, layers = trained.graph.operations, trained.graph.layers
     readers = consumers(steps)
@@ -74,7 +74,7 @@ def lower(
         **{point.value: _point_grid(point, trained.points.get(point.value)) for point in points},
     }
     if source is StepSource.RANDOM:
-        # Random data know less of a step than the images that it was set by.
+        # Random data says less about a step than the images that set it.
         wanted = {name: _as_set(grid) for name, grid in wanted.items()}
     found = calibrate(steps, folded, wanted, images, integer_bias=dialect.integer_bias, progress=progress)
     inputs = {step.name: found.grids.get(step.inputs[0]) for step in steps}
@@ -92,8 +92,8 @@ def lower(
     return dialect.arrange(LoweredNetwork(graph=trained.graph, plan=plan, layers=found.layers))
 
 
-def _point_grid(point: Point, known: Grid | Wanted | None) -> Grid | Wanted:
-    """Return the grid that training had for a point, or what is still to be chosen."""
+def _point_grid(point: QuantizationPoint, known: Grid | Wanted | None) -> Grid | Wanted:
+    """Return the grid that training had for a point, or a Wanted one."""
     if known is not None and (known.bits, known.signed) == (point.bits, point.signed):
         return known
     return Wanted(bits=point.bits, signed=point.signed, nonnegative=point.nonnegative, ceiling=point.ceiling)
@@ -125,7 +125,7 @@ def _value_plans(
     grids: Mapping[str, Grid],
     wanted: Mapping[str, Grid | Wanted],
     readers: Mapping[str, str],
-    points: tuple[Point, ...],
+    points: tuple[QuantizationPoint, ...],
     source: StepSource,
 ) -> tuple[ValuePlan, ...]:
     reasons = {point.value: point.reason for point in points}
@@ -142,7 +142,7 @@ def _value_plans(
 
 
 def _quantized_shortcuts(
-    steps: tuple[Operation, ...], grids: Mapping[str, Grid], points: tuple[Point, ...]
+    steps: tuple[Operation, ...], grids: Mapping[str, Grid], points: tuple[QuantizationPoint, ...]
 ) -> tuple[str, ...]:
     extra = {point.value for point in points}
     pools = {step.name: step.inputs[0] for step in steps if step.kind is OperationKind.AVERAGE_POOL}

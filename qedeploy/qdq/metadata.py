@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself: its network, profile and lowering plan as JSON in metadata_props."""
+"""The metadata of an exported ONNX file: its network, profile and lowering plan as JSON in metadata_props."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq import plan as plans
 from qedeploy.qdq.plan import LoweringPlan
+from qedeploy.words import listed
 
 FORMAT = "qedeploy-onnx/1"
 
@@ -41,9 +42,15 @@ class ModelMetadata:
     plan: LoweringPlan
     images: ImageSettings | None = None
 
+    def __post_init__(self) -> None:
+        planned = {layer.name for layer in self.plan.layers}
+        missing = [layer.name for layer in self.graph.layers if layer.name not in planned]
+        if missing:
+            raise UserError(f"the lowering plan lacks {listed(missing)} of the network: export the model again")
+
     @property
     def structure(self) -> Structure | None:
-        """Return the Structure that the graph was made from, None where it is none of ours."""
+        """Return the Structure that the graph was made from, None if there is none."""
         return self.graph.structure
 
 
@@ -65,7 +72,7 @@ def to_properties(metadata: ModelMetadata) -> dict[str, str]:
 
 
 def read_metadata(path: Path) -> ModelMetadata | None:
-    """Return the metadata of an ONNX file, None where it carries none of ours.
+    """Return qedeploy's metadata of an ONNX file, None if it has none.
 
     Raises UserError where the file is not ONNX, DamagedMetadataError where its metadata is ours and damaged.
     """
@@ -85,11 +92,12 @@ def read_metadata(path: Path) -> ModelMetadata | None:
             images=_image_settings(properties, path),
         )
     except UserError as error:
-        raise DamagedMetadataError(str(error)) from error
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise DamagedMetadataError(f"{where}{error}") from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Return the ONNX model of `path`; raises UserError where it cannot be read or is none."""
+    """Return the ONNX model in `path`; raises UserError if it cannot be read or is no model."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     content = read_bytes(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
+from qedeploy.qdq.float_nodes import write_node
 from qedeploy.qdq.graph_builder import GraphBuilder
 
 
@@ -51,8 +52,10 @@ def relu(graph: GraphBuilder, operation: Operation, value: str, dtype: type[np.f
     return graph.node("Clip", [value, *bounds], f"{operation.name}.relu6")
 
 
-def weightless(graph: GraphBuilder, operation: Operation, inputs: Sequence[str]) -> str:
-    """Add the node of an operation without weights: an add or a pooling."""
+def weightless(
+    graph: GraphBuilder, operation: Operation, inputs: Sequence[str], dtype: type[np.floating[Any]] = np.float32
+) -> str:
+    """Add the node of an operation without weights: an add, a pooling, or what is computed in `dtype` as it is."""
     match operation.kind:
         case OperationKind.ADD:
             return graph.node("Add", inputs, operation.name)
@@ -60,5 +63,7 @@ def weightless(graph: GraphBuilder, operation: Operation, inputs: Sequence[str])
             return graph.node("AveragePool", inputs, operation.name, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
         case OperationKind.GLOBAL_AVERAGE_POOL:
             return graph.node("GlobalAveragePool", inputs, operation.name)
+        case OperationKind.FLOAT:
+            return write_node(graph, operation, inputs, dtype)
         case _:
             raise ValueError(f"{operation.name}: a {operation.kind} has weights")

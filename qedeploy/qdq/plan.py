@@ -1,7 +1,7 @@
 """The lowering plan: what every layer and every value of a network becomes on a device, as plain data.
 
-The integers are the same in PyTorch and in every dialect. What a dialect adds to what training knew (a
-quantization point with a scale of its own, a shortcut that is read quantized) is listed here and nowhere else.
+The integers are the same in PyTorch and in every dialect. Additions that a dialect makes to the trained network (a
+quantization point with a scale of its own, a shortcut that is read quantized) are listed here and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PyTorch's run of a lowering plan, in float64 over exact integers: what every exported graph is held to."""
+"""PyTorch's run of a lowering plan, in float64 over exact integers: the standard for every exported graph."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import IMAGE, Operation, OperationKind
+from qedeploy.qdq.float_nodes import execute_node
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
@@ -54,6 +55,8 @@ def execute(operation: Operation, inputs: Sequence[Reading], layer: FoldedLayer 
             value = functional.avg_pool2d(first.real(), 2, 2, ceil_mode=True)
         case OperationKind.GLOBAL_AVERAGE_POOL:
             value = first.numbers.to(torch.float64).mean(dim=(2, 3), keepdim=True) * first.step
+        case OperationKind.FLOAT:
+            value = execute_node(operation, [reading.real() for reading in inputs])
         case _:
             if operation.layer is None or layer is None:
                 raise ValueError(f"{operation.name}: a {operation.kind} needs its weights")
@@ -68,9 +71,8 @@ def run(
 ) -> Iterator[tuple[Operation, Tensor]]:
     """Yield each operation with its output before rounding; the last is the logits (batch, classes).
 
-    `images`: (batch, channels, height, width). `without` names values whose rounding is left out and
-    `raw_shortcuts` reads the origin of shortcuts as it was before rounding: both as training did, to tell what the
-    plan changes.
+    `images`: (batch, channels, height, width). `without` names values whose rounding is left out and `raw_shortcuts`
+    reads the origin of shortcuts as it was before rounding: both as in training, to show what the plan changes.
     """
     grids = {name: grid for name, grid in network.plan.grids().items() if name not in without}
     values = {IMAGE: images.to(torch.float64)}

@@ -1,4 +1,4 @@
-"""What an export starts from: the numbers that training left, without the framework that they were trained in."""
+"""The input of an export: the trained numbers, without the framework that trained them."""
 
 from __future__ import annotations
 

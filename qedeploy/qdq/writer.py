@@ -19,7 +19,7 @@ LOGITS = "logits"
 """Name of the graph's output."""
 
 FRAGMENT_INPUT, FRAGMENT_OUTPUT = "input", "output"
-"""Names of what a fragment reads and makes."""
+"""Names of a fragment's input and output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ def write_fragment(
     """Return the adjoining `blocks` of `network`, arranged by `dialect`, as an ONNX model of their own.
 
     A block is named as `Layer.block` is (`stem`, `stage1.block1`, `head`; `classifier` brings the pooling before it).
-    Input `input` and output `output` are float32; what is read and made is quantized as within the whole network.
+    Input `input` and output `output` are float32; both are quantized as within the whole network.
     """
     steps = tuple(step for step in network.graph.operations if _block_of(step) in blocks)
     first, last = steps[0], steps[-1]

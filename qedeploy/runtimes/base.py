@@ -7,14 +7,16 @@ heavy is imported for that object: what a method needs it imports itself.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qedeploy.errors import RequestError
+from qedeploy.errors import MissingRuntimeError, RequestError
 from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.runtimes.findings import Finding
+from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.options import Option, Settings
 
 if TYPE_CHECKING:
@@ -86,13 +88,13 @@ class Reference:
     simplify: Callable[[bytes], bytes]
 
 
-class Runtime:
+class Runtime(ABC):
     """A runtime. Class attributes are its data; methods that are not overridden say that it has nothing of the kind.
 
-    `name` is what profiles call it, `label` what people do. `suffixes` are those of the files that it runs, the first
-    to claim one being asked first. `dialects` are the forms in which it wants ONNX files, its usual one first.
-    `packages` are the distributions that it is made of, the one whose version counts first. `run_options` and
-    `build_options` are what a user may set of a run and of a build.
+    `name` is what profiles call it and `label` what people do. `suffixes` are those of the files that it runs.
+    `dialects` are the forms in which it wants ONNX files, the usual one first. `packages` are the distributions that it
+    is made of, first the one whose version is its own. `run_options` and `build_options` are what a user may set of a
+    run and of a build.
     """
 
     name: str
@@ -118,13 +120,16 @@ class Runtime:
     reference: Reference | None = None
     """How it executes ONNX files literally, where it does."""
 
+    mixed: MixedExecution | None = None
+    """How it executes and times networks with some layers in integers, where `quantize` can write for it."""
+
+    @abstractmethod
     def dialect(self, name: str) -> Dialect:
         """Return the dialect of one of the names in `dialects`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, path: Path, options: RunnerOptions) -> Runner:
         """Return a runner for a file with one of `suffixes`, not yet entered."""
-        raise NotImplementedError
 
     def version(self) -> str | None:
         """Return the version that is installed here, None where it is not."""
@@ -137,9 +142,12 @@ class Runtime:
 
     def require(self) -> None:
         """Raise MissingRuntimeError where this machine cannot build for it or run it, with what it takes."""
+        if self.packages and self.version() is None:
+            raise MissingRuntimeError(f"{self.label} is not installed: pip install {self.packages[0]}")
 
     def require_settings(self, settings: Settings, batch: int | None) -> None:
         """Raise UserError naming the option where `build` would refuse `settings`; `batch` is the file's, None open."""
+        del settings, batch
 
     def build(
         self, source: BuildSource, target: Path, settings: Settings, batch: int | None, on_event: OnEvent = ignore

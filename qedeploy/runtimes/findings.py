@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +26,9 @@ class Finding:
 
 def package_finding(name: str, distribution: str, purpose: str, install: str = "") -> Finding:
     """Return whether a package is installed and its version; `purpose` says what wants it, `install` what pip takes."""
+    # Every runtime imports this file, and importing it must cost nothing.
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -22,12 +22,14 @@ CPU = "CPU"
 class RunnerOptions:
     """What a user may set. `batch` None keeps a fixed batch and makes an open one 1; `seed` is that of the inputs.
 
+    `shapes` are whole shapes of inputs by name, for models that leave more open than the batch.
     `settings` are values of the runtimes' own `run_options`, by name.
     """
 
     threads: int = 1
     batch: int | None = None
     seed: int = 0
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
 
 
@@ -66,13 +68,21 @@ class RunnerDescription:
         return self.device == CPU
 
 
+USUAL = "usual time (mean of the middle half)"
+"""What the times of a profiled pass are that was run here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
-    """Usual time of one executed node per query, in seconds, under the runtime's own name and type for it."""
+    """Usual time of one executed node per query, in seconds, under the runtime's own name and type for it.
+
+    `layers` are the network's layers that it computes together, where it does several and cannot tell their times.
+    """
 
     name: str
     op_type: str
     seconds: float
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +92,9 @@ class ProfiledRun:
     `inside` is the time the runtime says a query takes: what of it is in no node passes between nodes. `whole` is the
     time its caller saw. Nodes and `inside` are usual times, which a stray interruption does not move; `interrupted` is
     the part of `whole` that the mean query took more than usual. `names` says how to read the nodes.
+
+    `statistic` is what the nodes' times are of their queries. `beside` is a time without a profiler that the nodes can
+    be compared with, named and in seconds; None means the median latency of a query.
     """
 
     nodes: tuple[NodeTime, ...]
@@ -90,6 +103,8 @@ class ProfiledRun:
     queries: int
     interrupted: float = 0.0
     names: NodeNames = ONNX_NAMES
+    statistic: str = USUAL
+    beside: tuple[str, float] | None = None
 
 
 class Runner(Protocol):

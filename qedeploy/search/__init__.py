@@ -1,1 +1,1 @@
-"""QE-Score, search spaces, budgets and the solvers that use them."""
+"""Search: spaces, scores, costs, the exact solver, evolution, and checking their results."""

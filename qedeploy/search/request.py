@@ -74,6 +74,23 @@ def parse_overrides(texts: Iterable[str]) -> dict[Budget, float]:
     return overrides
 
 
+def limits_of(budgets: Mapping[str, float | str] | Iterable[str]) -> dict[Budget, float]:
+    """Return the limits of texts such as `bitops=7.0G`, or of a mapping from names to `7.0G` or to numbers.
+
+    Numbers count operations, bytes, layers or seconds. Raises UserError for a name or a text that cannot be read.
+    """
+    if not isinstance(budgets, Mapping):
+        return parse_overrides(budgets)
+    return parse_overrides(f"{name}={_text_of(name, limit)}" for name, limit in budgets.items())
+
+
+def _text_of(name: str, limit: float | str) -> str:
+    if isinstance(limit, str):
+        return limit
+    # A bare number is no time for a person; here it counts seconds.
+    return f"{float(limit)!r}{'s' if name == LATENCY.name else ''}"
+
+
 def make_request(
     profile_name: str,
     recipe_name: str | None = None,

@@ -28,6 +28,8 @@ FORMAT = "qedeploy-search/1"
 STRUCTURE_FILE = "structure.json"
 LIGHTNAS_FILE = "best_structure.txt"
 SEARCH_FILE = "search.json"
+MODEL_FILE = "model.pth"
+FRONT_FILE = "front.json"
 
 _DOCUMENTED = (FLOPS, BITOPS, EXECUTED_BITOPS, SIZE, LAYERS, PEAK_MEMORY)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from qedeploy.printable import one_line
 from qedeploy.train.execution import Progress, Watch
 from qedeploy.units import format_bytes
 
@@ -40,6 +41,8 @@ def describe(progress: Progress) -> str:
 
 def print_trained(console: Console, result: TrainResult) -> None:
     """Print what a training reached, where it is, and what to do next."""
+    from rich.text import Text
+
     if result.float_top1 is not None:
         console.print(f"float network: top-1 {result.float_top1:.2%} of {result.held_out_images:,} held-out images")
     console.print(
@@ -53,14 +56,14 @@ def print_trained(console: Console, result: TrainResult) -> None:
         first = next(iter(result.skipped))
         console.print(f"warning: {len(result.skipped)} pictures were skipped: {first}", style="yellow", markup=False)
     console.print(f"written to {result.model.parent} after {result.seconds:,.0f} s of training", highlight=False)
-    console.print(f"next: [bold]qedeploy export {result.model}[/]", soft_wrap=True)
+    console.print(Text.assemble("next: ", (one_line(f"qedeploy export {result.model}"), "bold")), soft_wrap=True)
 
 
 def _bar(console: Console) -> Iterator[Watch]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(20), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         stage = ""

@@ -13,6 +13,7 @@ from qedeploy.bench.prediction.expected import Expectation
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import LatencyTable, Point, write_table
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
@@ -30,7 +31,8 @@ def table_for(structure: Structure, **changes: Any) -> LatencyTable:
         runtime={"name": "ONNX Runtime", "version": onnxruntime.__version__, "device": "CPU"},
         settings={"threads": 1, "batch": 1},
         points=tuple(
-            Point(shape=shape, seconds=1e-5) for shape in dict.fromkeys(shapes_of(structure, MULTIPLE).values())
+            Point(shape=shape, seconds=1e-5)
+            for shape in dict.fromkeys(shapes_of(structure_graph(structure), MULTIPLE).values())
         ),
         machine=dataclasses.asdict(machine),
         date="2026-11-20T12:00:00+00:00",
@@ -48,8 +50,8 @@ def expectation_of(structure: Structure, table: LatencyTable, path: Path = Path(
         path=path,
         table=table,
         profile=PROFILE,
-        structure=structure,
-        layers=LatencyModel(table, PROFILE).seconds_by_layer(structure),
+        graph=structure_graph(structure),
+        layers=LatencyModel(table, PROFILE).seconds_by_layer(structure_graph(structure)),
         differences=(),
         beyond=(),
     )
@@ -57,7 +59,7 @@ def expectation_of(structure: Structure, table: LatencyTable, path: Path = Path(
 
 def profile_of(structure: Structure, seconds: float) -> ProfiledRun:
     """Return a profiled pass with one node of `seconds` for each part of `structure`."""
-    names = shapes_of(structure, 1)
+    names = shapes_of(structure_graph(structure), 1)
     nodes = tuple(NodeTime(name=name, op_type="QLinearConv", seconds=seconds) for name in names)
     whole = seconds * len(nodes)
     return ProfiledRun(nodes=nodes, inside=whole, whole=whole, queries=100)

@@ -171,10 +171,10 @@ def test_results_go_beside_the_model_and_never_into_a_room(tmp_path):
     assert output_folder(tmp_path / "model.onnx", None) == tmp_path
     assert output_folder(tmp_path / "model.onnx", tmp_path / "new") == tmp_path / "new"
     for room in ("search", "export", "profiles"):
-        with pytest.raises(UserError, match="name another with --out"):
+        with pytest.raises(UserError, match="name another folder for results with --out"):
             output_folder(tmp_path / room / "model.onnx", None)
         assert output_folder(tmp_path / "model.onnx", tmp_path / room) == tmp_path / room
-    with pytest.raises(UserError, match="name another with --out"):
+    with pytest.raises(UserError, match="name another folder for results with --out"):
         output_folder(tmp_path / "model.onnx", Path(qedeploy.__file__).parent / "search")
     file = relu(tmp_path / "file.onnx")
     for out in (file, file / "below"):

@@ -7,6 +7,7 @@ import pytest
 from qedeploy.bench.doctor import diagnose
 from qedeploy.errors import RequestError
 from qedeploy.runtimes.findings import Readiness
+from qedeploy.runtimes.registry import runtimes
 from qedeploy.runtimes.tensorrt.doctor import engine_finding, gpu_finding, tensorrt_finding
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
 from qedeploy.runtimes.tensorrt.runtime import TensorRT
@@ -68,8 +69,9 @@ def test_a_probe_that_crashes_is_a_finding():
 
 def test_every_runtime_is_looked_for():
     by_name = {item.name: item for item in diagnose()}
-    assert list(by_name) == [
-        "CPU", "PyTorch", "ONNX", "ONNX Runtime", "TensorRT", "NVIDIA GPU", "TensorRT engines", "latency tables",
-        "Dask",
-    ]  # fmt: skip
+    found = {runtime.name: {item.name for item in runtime.findings()} for runtime in runtimes()}
+    assert list(by_name)[:3] == ["CPU", "PyTorch", "ONNX"]
+    assert list(by_name)[-2:] == ["latency tables", "Dask"]
+    assert set().union(*found.values()) == set(list(by_name)[3:-2])
+    assert found["tensorrt"] == {"TensorRT", "NVIDIA GPU", "TensorRT engines"}
     assert by_name["CPU"].status is not Readiness.MISSING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from distributed import Client, LocalCluster
 
 from qedeploy.campaign.execution import executing
@@ -19,6 +20,7 @@ def process_id():
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_a_table_is_measured_by_two_devices_one_of_which_dies(tmp_path):
     with (
         LocalCluster(

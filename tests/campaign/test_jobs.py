@@ -108,7 +108,7 @@ def test_a_subject_whose_key_looks_like_a_number_is_no_reference(monkeypatch, tm
     monkeypatch.setattr(
         jobs, "write_subject", lambda given, *_: tmp_path / ("subject" if given == subject else "reference")
     )
-    monkeypatch.setattr(jobs, "open_runner", lambda path, _: Pretended(path))
+    monkeypatch.setattr(jobs, "open_runner", lambda path, *_: Pretended(path))
     result = run_job(Job(subjects=(subject,), profile=PROFILE, settings=JobSettings(rounds=1)))
     assert result.reference_seconds == pytest.approx(1.5)
     assert result.measured[0].ratios == pytest.approx([100 / 1.5])

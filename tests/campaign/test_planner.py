@@ -14,6 +14,7 @@ from qedeploy.export.benchmark_cases import neutral_bits
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.search.request import make_request
 from tests.latency.laws import law
@@ -31,7 +32,7 @@ class Device:
         self.jobs = []
 
     def seconds(self, structure):
-        return 5e-4 + 1.2 * sum(map(law, shapes_of(structure, 16).values()))
+        return 5e-4 + 1.2 * sum(map(law, shapes_of(structure_graph(structure), 16).values()))
 
     def execute(self, jobs):
         for job in jobs:
@@ -50,7 +51,9 @@ class Device:
         )  # fmt: skip
 
     def measured(self, subject):
-        parts = {name: law(shape) / REFERENCE for name, shape in shapes_of(subject.structure, 16).items()}
+        parts = {
+            name: law(shape) / REFERENCE for name, shape in shapes_of(structure_graph(subject.structure), 16).items()
+        }
         if subject.blocks is None:
             whole, parts = self.seconds(subject.structure) / REFERENCE, {}
         else:
@@ -82,7 +85,7 @@ def test_a_table_of_a_noisy_device_predicts_networks_it_has_not_seen(tmp_path):
     known = [network.structure for network in table.networks]
     stream = sampling.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=99)
     unseen = [one for one in (next(stream) for _ in range(30)) if to_document(one) not in known]
-    missed = [abs(model.seconds(one) / device.seconds(one) - 1) for one in unseen]
+    missed = [abs(model.seconds(structure_graph(one)) / device.seconds(one) - 1) for one in unseen]
     assert np.mean(missed) < 0.05
     assert table.calibration.scale == pytest.approx(1.2, rel=0.1)
     assert table.calibration.error < 0.05
@@ -96,7 +99,7 @@ def test_a_few_jobs_already_cover_every_part(tmp_path):
     assert {point.shape.part for point in table.points} == set(Part)
     assert table.calibration.networks >= NETWORKS_PER_JOB
     structure = next(sampling.networks(REQUEST.space, REQUEST.budgets, REQUEST.profile, seed=5))
-    predicted = LatencyModel(table, REQUEST.profile).seconds(structure)
+    predicted = LatencyModel(table, REQUEST.profile).seconds(structure_graph(structure))
     assert predicted == pytest.approx(device.seconds(structure), rel=0.4)
 
 

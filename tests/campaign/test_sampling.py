@@ -12,6 +12,7 @@ from qedeploy.export.benchmark_cases import neutral_bits
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Part
 from qedeploy.network.costs import layer_flops
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS
 from qedeploy.search.request import make_request
@@ -26,7 +27,7 @@ def blocks_of(request, count, seed=0):
 
 
 def shapes(subject):
-    named = shapes_of(subject.structure, 1)
+    named = shapes_of(structure_graph(subject.structure), 1)
     return [
         shape for name, shape in named.items() if name.rpartition(".")[0] in subject.blocks or name in subject.blocks
     ]
@@ -104,5 +105,5 @@ def test_the_blocks_of_structures_are_found_once_each():
     around = neutral_bits(request.profile)
     subjects = sampling.blocks_of([structure, structure], around)
     assert len(subjects) == len(set(subjects))
-    whole = {s for name, s in shapes_of(structure, 1).items() if name.startswith("stage")}
+    whole = {s for name, s in shapes_of(structure_graph(structure), 1).items() if name.startswith("stage")}
     assert whole == {shape for subject in subjects for shape in shapes(subject)}

@@ -86,7 +86,7 @@ BAD = {
     "other inputs": (("plain.onnx", "--against", "other.onnx"), 2, "other.onnx: expected the measured model's inputs"),
     "a time": (("plain.onnx", "--duration", "soon"), 2, "--duration: expected a time"),
     "a batch that is fixed": (("other.onnx", "--batch", "3"), 2, "expected --batch 1, found --batch 3"),
-    "a room of qedeploy": (("search/model.onnx",), 2, "name another with --out"),
+    "a room of qedeploy": (("search/model.onnx",), 2, "name another folder for results with --out"),
     "a file as folder": (("plain.onnx", "--out", "text.onnx"), 2, "expected a folder"),
 }
 

@@ -14,6 +14,7 @@ from tests.latency.laws import table
 ASKED = ("correlate", "--profile", "cpu-int8", "--recipe", "small.toml", "--networks", "4")
 
 
+@pytest.mark.slow
 def test_networks_are_measured_and_estimates_compared(folder):
     write_table(folder / "t.json", table(bottleneck_multiple=16, reference_seconds=1e-4))
     done = qedeploy(*ASKED, "--latency-table", "t.json", cwd=folder)
@@ -29,6 +30,7 @@ def test_networks_are_measured_and_estimates_compared(folder):
     assert written["latency_table"]["name"] == "t.json"
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_measured(folder):
     journal, until = folder / "c" / "correlation.measurements.jsonl", time.monotonic() + 120
     with started(*ASKED, "--networks", "5", "--out", "c", cwd=folder) as process:

@@ -23,7 +23,11 @@ PATHS = command_paths(typer.main.get_command(app))
 
 
 def imported_by(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
-    command = [sys.executable, "-X", "importtime", "-m", "qedeploy.cli.main", *arguments]
+    return imported_in("-m", "qedeploy.cli.main", *arguments)
+
+
+def imported_in(*arguments: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    command = [sys.executable, "-X", "importtime", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     return done, {name.partition(".")[0] for name in names}
@@ -35,6 +39,27 @@ def test_help_answers_without_heavy_imports(path):
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
     assert not packages & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("code", "loaded"),
+    [
+        ("import qedeploy; print('api' in vars(qedeploy))", "False"),
+        ("import qedeploy; print(callable(qedeploy.api.search))", "True"),
+        ("from qedeploy import api; print(api.search.__name__)", "search"),
+    ],
+)
+def test_the_package_and_its_functions_are_there_without_heavy_imports(code, loaded):
+    done, packages = imported_in("-c", code)
+    assert (done.returncode, done.stdout.strip()) == (0, loaded), done.stderr
+    assert not packages & {*HEAVY, "pydantic", "rich", "typer"}
+
+
+def test_a_function_takes_no_more_than_it_needs():
+    code = "from qedeploy import api; api.profiles(); api.search('any-bits', 'mixed-7d0g', model=False)"
+    done, packages = imported_in("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert not packages & (HEAVY - {"numpy", "scipy"}), packages & HEAVY
 
 
 def test_help_names_every_command():

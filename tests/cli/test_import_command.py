@@ -66,7 +66,7 @@ def test_json_is_the_same_structure(folder):
     ("structure", "options", "code", "reason"),
     [
         ("missing.txt", {}, 2, "missing.txt: cannot be read"),
-        ("evil.txt", {}, 2, "only literals are read: nothing in it is run"),
+        ("evil.txt", {}, 2, "only literals are read; nothing in it is executed"),
         ("best_structure.txt", {"checkpoint": "missing.pth.tar"}, 2, "missing.pth.tar: cannot be read"),
         (
             "best_structure.txt",

@@ -29,6 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data" / "qedeploy" / "latency"
 
 
+@pytest.mark.slow
 def test_both_methods_keep_the_budget_and_verification_agrees(tmp_path: Path, table: Path) -> None:
     scores, asked = [], ("--latency-table", table, "--budget", "latency=1500us")
     for method in (("exact",), ("evolution", "--evaluations", "4000")):

@@ -18,6 +18,7 @@ def measure(folder, *arguments, minutes="0.05"):
     return qedeploy("measure", *given, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_table_is_measured_kept_and_added_to(folder):
     done = measure(folder)
     assert done.returncode == 0, done.stderr
@@ -38,6 +39,7 @@ def test_a_table_is_measured_kept_and_added_to(folder):
     assert sum(point.rounds for point in more.points) > sum(point.rounds for point in table.points)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_table_of_what_was_measured(folder):
     command = ("measure", "--profile", "cpu-int8", "--recipe", "small.toml", "--out", "t.json")
     journal, until = folder / JOURNAL, time.monotonic() + 120

@@ -50,6 +50,7 @@ def uninterrupted(tmp_path_factory):
     return written(folder / "out")
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_to_the_same_result(tmp_path, uninterrupted):
     with started(*LONG, cwd=tmp_path) as process:
         wait_for_progress(process, tmp_path / CHECKPOINT)
@@ -62,6 +63,7 @@ def test_a_killed_search_goes_on_to_the_same_result(tmp_path, uninterrupted):
     assert {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".part"} == set(FILES)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_search_and_says_how_to_go_on(tmp_path, uninterrupted):
     with started(*LONG, cwd=tmp_path) as process:
         wait_for_progress(process, tmp_path / CHECKPOINT)

@@ -121,7 +121,7 @@ def test_photographs_calibrate_what_is_untrained_and_are_compared_end_to_end(tmp
     path = checkpoint(tmp_path, small_structure(resolution=32), trained=False)
     result = export_checkpoint(path, settings=ExportSettings(calibration=folder))
     assert {value.source for value in result.plan.values} == {StepSource.IMAGES}
-    assert result.warnings == ("2 calibration images are few: steps follow what happens to be on them",)
+    assert result.warnings == ("2 calibration images are few: the steps depend on what happens to be on them",)
     assert result.verification.images == 2
     assert result.verification.top1_agreement == 1.0
 
@@ -216,7 +216,7 @@ def test_a_place_that_takes_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("shades", "asked", "warning"),
     [
-        ([0], None, "1 of 1 calibration images have one colour throughout"),
+        ([0], None, "1 of 1 calibration images have a single colour"),
         ([0, None, None], 16, "holds 3 images of the 16 asked for"),
         ([None, None], None, "2 calibration images are few"),
     ],

@@ -29,7 +29,7 @@ from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure
 
-pytestmark = pytest.mark.usefixtures("gpu_machine")
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu_machine")]
 
 CARRIED = Bits(weight=4, activation=4)
 STRUCTURES = {
@@ -86,7 +86,9 @@ def test_an_engine_is_measured_and_joined(name, tmp_path):
     assert engine.int8_mac_share is not None
     if name == "W8A8":
         assert engine.int8_mac_share > 0.5
-    total = sum(row.seconds for row in result.profiled.layers) + sum(part.seconds for part in result.profiled.overheads)
+    total = sum(row.seconds or 0.0 for row in result.profiled.layers) + sum(
+        part.seconds for part in result.profiled.overheads
+    )
     assert total == pytest.approx(result.profiled.whole)
 
 

@@ -18,6 +18,7 @@ from qedeploy.latency.csv_import import read_imported
 from qedeploy.latency.csv_rows import COLUMNS, SHAPE_COLUMNS, UNITS
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable, Part, Shape, Source
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
 from tests.export.networks import small_structure
@@ -123,10 +124,10 @@ def test_a_whole_network_is_predicted_from_imported_rows(tmp_path):
     from qedeploy.latency.shapes import shapes_of
 
     structure = small_structure(W8A8)
-    shapes = shapes_of(structure, 1)
+    shapes = shapes_of(structure_graph(structure), 1)
     rows = [row_of(shape, "ms", 1e-3) for shape in dict.fromkeys(shapes.values())]
     table = read(tmp_path, [*rows, {"kind": "network", "ms": 2.0}])
-    predicted = LatencyModel(table, PROFILE).seconds(structure)
+    predicted = LatencyModel(table, PROFILE).seconds(structure_graph(structure))
     assert predicted == pytest.approx(1e-3 * len(shapes) + 2e-3, rel=0.02)
 
 

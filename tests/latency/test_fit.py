@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from qedeploy.latency.fit import ENOUGH_NETWORKS, FEWEST_NETWORKS, calibrate
+from qedeploy.latency.fit import ENOUGH_NETWORKS, FEWEST_NETWORKS, fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import Calibration, NetworkPoint, Part
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import load_profile
@@ -33,12 +34,12 @@ def network(one, seconds):
 
 def truth(one, scale=1.2, constant=3e-4, rate=2e-11):
     weights = sum(layer.weight_count for layer in expand_layers(one))
-    return constant + scale * LatencyModel(table(), PROFILE).seconds(one) + rate * weights
+    return constant + scale * LatencyModel(table(), PROFILE).seconds(structure_graph(one)) + rate * weights
 
 
 def test_the_factors_of_a_known_device_are_found_again():
     networks = tuple(network(one, truth(one)) for one in STRUCTURES)
-    found = calibrate(table(networks=networks), PROFILE).calibration
+    found = fit_calibration(table(networks=networks), PROFILE).calibration
     assert found.scale == pytest.approx(1.2, rel=1e-6)
     assert found.constant == pytest.approx(3e-4, rel=1e-6)
     assert found.seconds_per_weight_byte == pytest.approx(2e-11, rel=1e-6)
@@ -48,28 +49,28 @@ def test_the_factors_of_a_known_device_are_found_again():
 
 def test_an_earlier_calibration_does_not_count_twice():
     networks = tuple(network(one, truth(one)) for one in STRUCTURES)
-    once = calibrate(table(networks=networks), PROFILE)
-    assert calibrate(once, PROFILE).calibration == once.calibration
+    once = fit_calibration(table(networks=networks), PROFILE)
+    assert fit_calibration(once, PROFILE).calibration == once.calibration
 
 
 def test_no_factor_is_negative():
     random = np.random.default_rng(0)
     networks = tuple(network(one, truth(one, constant=0) * random.uniform(0.5, 1.5)) for one in STRUCTURES)
-    found = calibrate(table(networks=networks), PROFILE).calibration
+    found = fit_calibration(table(networks=networks), PROFILE).calibration
     assert min(found.scale, found.constant, found.seconds_per_weight_byte) >= 0
     assert found.error > 0.05
 
 
 def test_few_networks_give_a_scale_and_nothing_else():
     networks = tuple(network(one, truth(one)) for one in STRUCTURES[: FEWEST_NETWORKS - 1])
-    found = calibrate(table(networks=networks), PROFILE).calibration
+    found = fit_calibration(table(networks=networks), PROFILE).calibration
     assert (found.constant, found.seconds_per_weight_byte) == (0, 0)
     assert found.scale > 1.2
 
 
 def test_without_networks_parts_count_as_they_are():
     before = table(calibration=Calibration(scale=3.0))
-    assert calibrate(before, PROFILE) == dataclasses.replace(before, calibration=Calibration())
+    assert fit_calibration(before, PROFILE) == dataclasses.replace(before, calibration=Calibration())
 
 
 def test_parts_get_scales_of_their_own_where_that_predicts_networks_better():
@@ -86,8 +87,8 @@ def test_parts_get_scales_of_their_own_where_that_predicts_networks_better():
         )
         for _ in range(ENOUGH_NETWORKS)
     ]
-    networks = tuple(network(one, device.seconds(one)) for one in structures)
-    found = calibrate(table(networks=networks), PROFILE).calibration
+    networks = tuple(network(one, device.seconds(structure_graph(one))) for one in structures)
+    found = fit_calibration(table(networks=networks), PROFILE).calibration
     assert found.part_scales == pytest.approx(factors, rel=1e-3)
     assert found.constant == pytest.approx(1e-4, rel=1e-3)
     assert found.scale == 1
@@ -95,8 +96,8 @@ def test_parts_get_scales_of_their_own_where_that_predicts_networks_better():
     for part, factor in factors.items():
         assert found.scale_of(part) == pytest.approx(factor, rel=1e-3)
     assert found.scale_of(Part.STEM) == found.scale
-    few = calibrate(table(networks=networks[:-1]), PROFILE).calibration
+    few = fit_calibration(table(networks=networks[:-1]), PROFILE).calibration
     assert few.part_scales == {}
     assert few.error > found.error
     alike = tuple(network(one, truth(one)) for one in structures)
-    assert calibrate(table(networks=alike), PROFILE).calibration.error < 1e-6
+    assert fit_calibration(table(networks=alike), PROFILE).calibration.error < 1e-6

@@ -55,7 +55,7 @@ def test_classifier_and_resolution_are_the_reader_s(named_golden):
 )
 def test_expressions_are_refused_and_not_run(expression, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StructureError, match="only literals are read: nothing in it is run"):
+    with pytest.raises(StructureError, match="only literals are read; nothing in it is executed"):
         parse_text(expression)
     assert not list(tmp_path.iterdir())
 
@@ -86,7 +86,7 @@ def test_a_text_beyond_every_structure_is_not_even_parsed():
         (1, {"se": True}, "block 1: se: unknown key"),
         (6, {"p": 1}, "block 6: p: expected 0, found 1"),
         (3, {"nbitsW": [4] * 8}, "block 3: nbitsW: expected a list of 3 widths"),
-        (4, {"in": 72}, "block 4: in: expected 64, what the block before puts out, found 72"),
+        (4, {"in": 72}, "block 4: in: expected 64, the output of the block before, found 72"),
         (5, {"class": "SuperResK1KXK1"}, "block 5: class: expected SuperQuantResK1DWK1"),
     ],
 )

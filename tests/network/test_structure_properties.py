@@ -174,7 +174,7 @@ def test_nothing_in_a_structure_text_is_executed(tmp_path):
         (lambda blocks: blocks[2]["nbitsW"].__setitem__(3, 17), "block 2: weight_bits: expected 1 to 16, found 17"),
         (lambda blocks: blocks[2]["nbitsW"].__setitem__(3, 4.0), "block 2: weight_bits: expected a whole number"),
         (lambda blocks: blocks[2]["nbitsA"].pop(), "block 2: nbitsA: expected a list of 3 widths for each of L=3"),
-        (lambda blocks: blocks[3].update({"in": 99}), "block 3: in: expected 64, what the block before puts out"),
+        (lambda blocks: blocks[3].update({"in": 99}), "block 3: in: expected 64, the output of the block before"),
         (lambda blocks: blocks[1].update({"k": 4}), "block 1: kernel: expected an odd size, found 4"),
         (lambda blocks: blocks[1].update({"s": 3}), "block 1: stride: expected 1 or 2, found 3"),
         (lambda blocks: blocks[1].update({"L": 0, "nbitsA": [], "nbitsW": []}), "block 1: blocks: expected at least"),

@@ -16,7 +16,7 @@ from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
-from tests.runtimes.toy.package import PROFILE, install
+from tests.runtimes.toy.package import BUILT_IN, PROFILE, install
 
 BRIEF = ("--duration", "100ms", "--warm-up", "10ms")
 
@@ -109,7 +109,7 @@ def test_a_query_goes_through_it(exported):
 
 
 def test_the_registry_lists_the_built_in_ones_first(toys):
-    assert runtime_names() == ("onnxruntime", "tensorrt", "toy")
+    assert runtime_names() == (*BUILT_IN, "toy")
     assert runtime_of(toys / "model.toy").name == "toy"
     assert runtime_of(toys / "model.onnx").name == "onnxruntime"
     assert find_runtime("toy").label == "Toy Runtime"
@@ -142,7 +142,7 @@ def uninstalled(toys, monkeypatch):
 
 @pytest.mark.usefixtures("uninstalled")
 def test_without_its_package_the_profile_names_what_there_is():
-    with pytest.raises(UserError, match=r"runtime: expected one of none, onnxruntime, tensorrt, found toy"):
+    with pytest.raises(UserError, match=rf"runtime: expected one of none, {', '.join(BUILT_IN)}, found toy"):
         load_profile(str(PROFILE))
     with pytest.raises(RequestError, match="runtime toy: qedeploy writes no graph for it"):
         find_runtime("toy")

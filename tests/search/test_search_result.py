@@ -23,7 +23,7 @@ from qedeploy.search.result import (
     write_result,
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
-from qedeploy.search.terminal import warnings
+from qedeploy.search.warnings import warnings
 
 
 def made_by(structure):

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from qedeploy.cli.build_progress import BuildProgress
+from qedeploy.cli.export_tables import print_artefact
 from qedeploy.errors import MissingRuntimeError, RequestError
-from qedeploy.export.build_progress import BuildProgress
 from qedeploy.export.compile import BuildChoice, build_artefact
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.summary import print_artefact
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint

@@ -1,1 +1,1 @@
-"""Which layer a microsecond belongs to, and what orders the layers' times."""
+"""Which layer a microsecond belongs to, and which estimate orders the layers' times."""

@@ -103,7 +103,7 @@ def fit_time_model(estimates: Sequence[LayerEstimate], seconds: Sequence[float])
     # Columns differ by twelve orders of magnitude; at one scale the solver's tolerance means the same for each.
     scale = amounts.max(axis=0)
     factors = nnls(amounts / scale, measured)[0] / scale
-    # What the solver leaves of a term that has no part is rounding, and its rate would be a figure of fantasy.
+    # What the solver leaves of an irrelevant term is rounding, and a rate computed from it would mean nothing.
     shares = amounts.sum(axis=0) * factors
     factors = np.where(shares > _ROUNDING * shares.sum(), factors, 0.0)
     modelled = amounts @ factors

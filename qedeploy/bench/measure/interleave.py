@@ -1,27 +1,27 @@
-"""Several models in alternating rounds, so that what the machine does meanwhile meets them all alike."""
+"""Several models in alternating rounds, so that whatever else the machine does slows them all alike."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.runtimes.runner import Runner
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 ROUNDS = 15
 CONFIDENCE = 0.95
 
 _FEWEST_QUERIES = 3
-"""Queries of a round at the least, so that its median passes over one stray."""
+"""The fewest queries of a round, so that its median is not moved by one outlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times one thing another is: the median over rounds, and the interval of that median.
+    """The ratio of one thing to another: the median over rounds, and the interval of that median.
 
     The interval is the sign test's (order statistics of the rounds): it holds for any distribution of the noise, at a
     level of at least `confidence`.
@@ -37,14 +37,22 @@ class Ratio:
         return f"{self.value:.2f}x [{self.low:.2f}, {self.high:.2f}]"
 
 
+class Measurable(Protocol):
+    """What can be measured in rounds: any Runner."""
+
+    def measure(self, protocol: TimingProtocol) -> Samples:
+        """Run queries under `protocol`, one in flight, and return the latency of each."""
+        ...
+
+
 def interleave(
-    runners: Mapping[str, Runner],
+    runners: Mapping[str, Measurable],
     protocol: TimingProtocol,
     *,
     rounds: int = ROUNDS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, tuple[Samples, ...]]:
-    """Return the samples of each runner, one entry a round; over all rounds each one meets `protocol`.
+    """Return the samples of each runner, one entry a round; over all rounds each runner satisfies `protocol`.
 
     Every second round runs in the opposite order, so that a steady drift cancels. `progress` gets the rounds done.
     """
@@ -65,7 +73,7 @@ def interleave(
 def ratio(
     first: Sequence[Samples], second: Sequence[Samples], figure: Callable[[Samples], float] | None = None
 ) -> Ratio:
-    """Return how many times the second's `figure` (the median latency by default) the first's is, round by round."""
+    """Return the ratio of the first's `figure` (the median latency by default) to the second's, round by round."""
     of = figure or median_latency
     quotients = np.asarray([of(one) / of(other) for one, other in zip(first, second, strict=True)])
     low, high = median_interval(quotients, CONFIDENCE)

@@ -22,10 +22,10 @@ _INSTRUCTION_SETS = {
     "i8mm": "i8mm",
     "sve": "sve",
 }
-"""What 8-bit kernels choose by: the kernel's name of a CPU flag, and ours (the flags of x86, then those of Arm)."""
+"""CPU flags by which 8-bit kernels are chosen: the operating system's name, and ours (x86 first, then Arm)."""
 
 _PACKAGES = ("qedeploy", "onnx", "numpy", "torch")
-"""What every figure depends on, beside the packages of the runtimes."""
+"""Packages that every figure depends on, besides those of the runtimes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Return what this machine is; nothing here fails for what cannot be read."""
+    """Return a description of this machine; what cannot be read is left out, and nothing fails."""
     import psutil
 
     return Machine(

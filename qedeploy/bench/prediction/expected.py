@@ -13,7 +13,7 @@ from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.store import kept_tables, load_table
 from qedeploy.latency.table import LatencyTable, Shape, Source
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.runner import RunnerDescription
@@ -50,7 +50,7 @@ class Expectation:
     path: Path
     table: LatencyTable
     profile: Profile
-    structure: Structure
+    graph: Graph
     layers: Mapping[str, float]
     differences: tuple[str, ...]
     beyond: tuple[str, ...]
@@ -105,18 +105,16 @@ def _expect(
                 f"`qedeploy measure --profile {metadata.profile}`, or name one with --latency-table"
             )
         return None
-    if metadata.structure is None:
-        raise UserError("the model is no network of our search spaces, whose layers alone latency tables know")
     profile = _profile(metadata, options)
     path, table = _table(profile, options, machine, runner)
     return Expectation(
         path=path,
         table=table,
         profile=profile,
-        structure=metadata.structure,
-        layers=LatencyModel(table, profile).seconds_by_layer(metadata.structure),
+        graph=metadata.graph,
+        layers=LatencyModel(table, profile).seconds_by_layer(metadata.graph),
         differences=differences(table, machine, runner),
-        beyond=_beyond(table, metadata.structure),
+        beyond=_beyond(table, metadata.graph),
     )
 
 
@@ -141,13 +139,13 @@ def _table(
     return next((one for one in found if not differences(one[1], machine, runner)), found[0])
 
 
-def _beyond(table: LatencyTable, structure: Structure) -> tuple[str, ...]:
-    """Return the parts of `structure` that lie outside the box of the points of their kind, kernel and stride."""
+def _beyond(table: LatencyTable, graph: Graph) -> tuple[str, ...]:
+    """Return the parts of `graph` that lie outside the box of the points of their kind, kernel and stride."""
     boxes: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
     for point in table.points:
         boxes.setdefault(_kind(point.shape), []).append(_extent(point.shape))
     found = []
-    for name, shape in shapes_of(structure, table.bottleneck_multiple).items():
+    for name, shape in shapes_of(graph, table.bottleneck_multiple).items():
         extents = zip(_extent(shape), zip(*boxes.get(_kind(shape), []), strict=True), strict=False)
         if any(not min(known) <= own <= max(known) for own, known in extents):
             found.append(name)

@@ -16,15 +16,15 @@ from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
 _SHARE = 1 / 15
-"""Length of each of the two looks at the reference graph, as a share of the run's."""
+"""Length of each of the two runs of the reference graph, as a share of the measured run's."""
 
 
 def measure_at_pace(
     runner: Runner, protocol: TimingProtocol, expectation: Expectation | None, options: RunnerOptions
 ) -> tuple[Samples, float | None]:
-    """Return the samples of `runner`, and how many times as long as with the table the reference graph takes.
+    """Return the samples of `runner`, and the reference graph's time divided by its time in the table.
 
-    The reference graph is timed just before and just behind the run. The second is None where there is no table of
+    The reference graph is timed just before and just after the run. The second is None where there is no table of
     this machine, or it has no reference graph, or it would have to be built first.
     """
     if expectation is None or expectation.differences or _is_built(expectation):
@@ -52,6 +52,6 @@ def _reference(
     profile = expectation.profile
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))
     path = write_subject(reference_subject(neutral_bits(profile)), profile, folder)
-    reference = stack.enter_context(open_runner(path, replace(options, batch=None)))
+    reference = stack.enter_context(open_runner(path, replace(options, batch=None), profile.runtime))
     share = replace(protocol, duration=protocol.duration * _SHARE)
     return lambda: median_latency(reference.measure(share))

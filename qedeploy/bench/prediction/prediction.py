@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qedeploy.bench.attribution.profiler_overhead import SHORTCUT, seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
 from qedeploy.bench.prediction.expected import Expectation, is_imported
-from qedeploy.network.structure import Structure
+from qedeploy.network.graph import Graph
+from qedeploy.network.shortcuts import shortcuts
 from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from qedeploy.words import counted, listed
@@ -91,10 +92,11 @@ class Prediction:
         return None if self.pace is None else self.predicted * self.pace / self.measured - 1
 
     @property
-    def layer_error(self) -> float:
-        """Mean absolute error of the layers as a share of their mean time."""
+    def layer_error(self) -> float | None:
+        """Mean absolute error of the layers as a share of their mean time; None where none has a time of its own."""
         missed = sum(abs(layer.predicted - layer.measured) for layer in self.layers)
-        return missed / sum(layer.measured for layer in self.layers)
+        measured = sum(layer.measured for layer in self.layers)
+        return missed / measured if measured > 0 else None
 
     def worst(self, count: int = 5) -> tuple[PredictedLayer, ...]:
         """Return the layers that the table misses by most seconds."""
@@ -103,7 +105,7 @@ class Prediction:
 
 def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
-    measured = measured_layers(undisturbed(profile, median), expectation.structure, profile.names)
+    measured = measured_layers(undisturbed(profile, median), expectation.graph, profile.names)
     return Prediction(
         table=_described(expectation),
         predicted=expectation.seconds,
@@ -112,18 +114,20 @@ def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace:
         layers=tuple(
             PredictedLayer(name=name, predicted=predicted, measured=measured[name])
             for name, predicted in expectation.layers.items()
+            # What ran together has no measured time of its own to set beside the prediction.
+            if not any(name in node.layers for node in profile.nodes)
         ),
         differences=expectation.differences,
         beyond=expectation.beyond,
     )
 
 
-def measured_layers(nodes: tuple[NodeTime, ...], structure: Structure, names: NodeNames) -> Mapping[str, float]:
-    """Return the seconds of each layer, those of a block's shortcut in its last one, as a latency model counts them."""
+def measured_layers(nodes: tuple[NodeTime, ...], graph: Graph, names: NodeNames) -> Mapping[str, float]:
+    """Return the seconds of each layer, those of a shortcut in the layer before it, as a latency model counts them."""
+    layers = {cut.name: cut.layer.name for cut in shortcuts(graph)}
     found: dict[str, float] = {}
-    for name, seconds in seconds_by_part(nodes, structure, names).items():
-        block, _, role = name.rpartition(".")
-        layer = f"{block}.project" if role == SHORTCUT else name
+    for name, seconds in seconds_by_part(nodes, graph, names).items():
+        layer = layers.get(name, name)
         found[layer] = found.get(layer, 0.0) + seconds
     return found
 
@@ -132,10 +136,11 @@ def prediction_findings(prediction: Prediction | None) -> tuple[str, ...]:
     """Return how well the table foretold the run, where it is one of this machine."""
     if prediction is None or prediction.differences:
         return ()
+    by_layer = prediction.layer_error
+    by_layer_said = "" if by_layer is None else f", and {by_layer:.1%} of the mean layer's time layer by layer"
     found = (
         f"The latency table predicted {prediction.predicted * 1e3:.3f} ms, {prediction.measured * 1e3:.3f} ms were "
-        f"measured: an error of {prediction.error:+.1%}, and {prediction.layer_error:.1%} of the mean layer's time "
-        "layer by layer."
+        f"measured: an error of {prediction.error:+.1%}{by_layer_said}."
     )
     pace, error = prediction.pace, prediction.error_at_pace
     if pace is None or error is None or abs(pace - 1) < _OTHER_PACE:

@@ -13,7 +13,7 @@ from qedeploy.bench.gates import Ruling
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
-from qedeploy.latency.fit import calibrate
+from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import (
@@ -27,9 +27,11 @@ from qedeploy.latency.table import (
     spread,
     write_table,
 )
+from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
 from qedeploy.runtimes.runner import ProfiledRun
 from qedeploy.runtimes.timing import Samples, summarize
+from qedeploy.words import listed
 
 _FEWEST_QUERIES = 100
 """Queries under which a run is too short to teach a table anything."""
@@ -79,6 +81,7 @@ def require_updatable(expectation: Expectation) -> None:
             f"--update-table: the latency table {expectation.path} is none of this run, it has "
             f"{'; '.join(expectation.differences)}: repeat what it was measured with, or measure a table of its own"
         )
+    _structure(expectation)
 
 
 def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
@@ -87,16 +90,16 @@ def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
     if doubt:
         sentence = f"{expectation.path.name} was not updated: {doubt}"
         return TableUpdate(outcome=Ruling.WITHHELD, sentence=sentence)
-    profile, structure = expectation.profile, expectation.structure
+    profile, graph = expectation.profile, expectation.graph
     # The file may have gained points while the model ran.
     table = read_table(expectation.path)
     taught = learn(table, expectation, lesson)
     write_table(expectation.path, taught)
     known = {point.shape for point in table.points}
     shapes = {point.shape for point in taught.points if point.source is Source.BENCH} & set(
-        shapes_of(structure, table.bottleneck_multiple).values()
+        shapes_of(graph, table.bottleneck_multiple).values()
     )
-    before, after = (LatencyModel(each, profile).seconds(structure) for each in (table, taught))
+    before, after = (LatencyModel(each, profile).seconds(graph) for each in (table, taught))
     measured = float(np.median(lesson.samples.latency)) / lesson.pace
     return TableUpdate(
         outcome=Ruling.PASSED,
@@ -120,18 +123,28 @@ def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> Late
     Times become those of the pace that the table was measured at. Points are of parts alone, so what the calibration
     adds to them in a network is taken off again.
     """
-    profile, structure = expectation.profile, expectation.structure
+    profile, graph, structure = expectation.profile, expectation.graph, _structure(expectation)
     rounds = [float(np.median(part)) for part in np.array_split(lesson.samples.latency, ROUNDS)]
     seconds = float(np.median(lesson.samples.latency)) / lesson.pace
     network = NetworkPoint(structure=to_document(structure), seconds=seconds, spread=spread(rounds), rounds=len(rounds))
     others = tuple(one for one in table.networks if from_document(one.structure, expectation.path) != structure)
     fixed = table.calibration.constant * lesson.pace
     nodes = undisturbed(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
-    by_part = seconds_by_part(nodes, structure, lesson.profile.names)
-    in_network = {name: time / lesson.pace for name, time in by_part.items()}
+    in_network = {
+        name: time / lesson.pace for name, time in seconds_by_part(nodes, graph, lesson.profile.names).items()
+    }
     parts = _alone(in_network, table, expectation)
-    points = _points(parts, shapes_of(structure, table.bottleneck_multiple), network)
-    return calibrate(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)
+    points = _points(parts, shapes_of(graph, table.bottleneck_multiple), network)
+    return fit_calibration(dataclasses.replace(table.with_points(points), networks=(*others, network)), profile)
+
+
+def _structure(expectation: Expectation) -> Structure:
+    """Return the network's Structure, by which a table keeps networks; raises RequestError where it has none."""
+    if expectation.graph.structure is None:
+        raise RequestError(
+            "--update-table: a latency table keeps networks of search spaces, and the model is none: measure it without"
+        )
+    return expectation.graph.structure
 
 
 def _doubt(lesson: Lesson) -> str:
@@ -143,6 +156,9 @@ def _doubt(lesson: Lesson) -> str:
             f"latency varies by {summary.variation:.1%}, over {lesson.variation_limit:.1%}: quiet the machine, or "
             "accept more with --max-variation"
         )
+    together = [name for node in lesson.profile.nodes for name in node.layers]
+    if together:
+        return f"the runtime computes {listed(together)} together, so that no time is one layer's own"
     return ""
 
 
@@ -151,9 +167,9 @@ def _alone(parts: Mapping[str, float], table: LatencyTable, expectation: Expecta
     calibration = table.calibration
     per_byte = Calibration(scale=0.0, seconds_per_weight_byte=1.0)
     weight_bytes = LatencyModel(dataclasses.replace(table, calibration=per_byte), expectation.profile).seconds_by_layer(
-        expectation.structure
+        expectation.graph
     )
-    shapes = shapes_of(expectation.structure, table.bottleneck_multiple)
+    shapes = shapes_of(expectation.graph, table.bottleneck_multiple)
     return {
         name: max(time - calibration.seconds_per_weight_byte * weight_bytes.get(name, 0.0), _LEAST_SHARE * time)
         # A scale of nothing says nothing about the part.

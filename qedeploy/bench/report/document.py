@@ -18,7 +18,7 @@ from qedeploy.bench.prediction.table_update import TableUpdate
 from qedeploy.errors import UserError
 from qedeploy.files import json_text
 from qedeploy.network.structure import Bits
-from qedeploy.runtimes.runner import NodeTime, RunnerDescription
+from qedeploy.runtimes.runner import USUAL, NodeTime, RunnerDescription
 from qedeploy.runtimes.sections import Section
 from qedeploy.runtimes.timing import Summary, TimingProtocol
 from qedeploy.schema import read_json, validate
@@ -59,12 +59,14 @@ class LayerRow:
     """One layer: what it is estimated to cost, and the time it usually took per query in seconds.
 
     Estimates are None where the file says nothing of its structure. `rate` is executed BitOps per second, `modelled`
-    the time model's time. `nodes` are the types of the nodes that ran for it.
+    the time model's time. `nodes` are the types of the nodes that ran for it. `seconds` and what follows from them are
+    None where nobody can tell the layer's own time. Layers that ran together have a row of their own before the first
+    of them: `layers` are their names, its figures sums.
     """
 
     name: str
-    seconds: float
-    share: float
+    seconds: float | None
+    share: float | None
     nodes: tuple[str, ...]
     kind: str | None = None
     lowering: str | None = None
@@ -76,13 +78,15 @@ class LayerRow:
     bytes_moved: float | None = None
     rate: float | None = None
     modelled: float | None = None
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfiledPass:
     """The separate pass with the profiler on: its layers and overheads sum to `whole` (mean seconds per query).
 
-    `nodes` are what ran, in execution order and under the runtime's names: what the parts are made of.
+    `nodes` are what ran, in execution order and under the runtime's names: what the parts are made of. `statistic` and
+    `beside` are those of the ProfiledRun.
     """
 
     layers: tuple[LayerRow, ...]
@@ -90,11 +94,18 @@ class ProfiledPass:
     nodes: tuple[NodeTime, ...]
     whole: float
     queries: int
+    statistic: str = USUAL
+    beside: tuple[str, float] | None = None
 
     @property
     def layer_seconds(self) -> float:
         """Return the time of all layers."""
-        return sum(row.seconds for row in self.layers)
+        return sum(row.seconds or 0.0 for row in self.layers)
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """Return the layers whose own time nobody can tell."""
+        return tuple(row.name for row in self.layers if row.seconds is None)
 
     @property
     def total(self) -> float:

@@ -14,7 +14,7 @@ from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames, Overhead
 from qedeploy.runtimes.registry import runtimes
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import Summary
-from qedeploy.words import listed
+from qedeploy.words import counted, listed
 
 THIS_MODEL = "this model"
 FLOAT_TWIN = "float32 twin"
@@ -44,19 +44,28 @@ def compared_findings(
 def profile_findings(profiled: ProfiledPass, correlations: Sequence[Correlation]) -> tuple[str, ...]:
     """Return where the time went, and how well BitOps foretell it."""
     rows = profiled.layers
+    untimed = len(profiled.untimed)
     own = [part for part in profiled.overheads if part.name != Overhead.INTERRUPTED]
     usual = profiled.layer_seconds + sum(part.seconds for part in own)
     largest = max(own, key=lambda part: part.seconds)
-    found = [
-        f"{1 - profiled.layer_seconds / usual:.0%} of the usual time is spent outside the layers, "
-        f"most of it on {largest.name} ({largest.seconds / usual:.0%})."
-    ]
+    found = []
+    if usual > 0 and largest.seconds > 0:
+        found.append(
+            f"{1 - profiled.layer_seconds / usual:.0%} of the usual time is spent outside the layers, "
+            f"most of it on {largest.name} ({largest.seconds / usual:.0%})."
+        )
     for correlation in correlations:
         if correlation.kendall is not None and correlation.spearman is not None:
             found.append(
                 f"{correlation.estimate} order the times of {correlation.layers} layers with Kendall's tau "
                 f"{correlation.kendall:.2f} and Spearman's rho {correlation.spearman:.2f} (1 would be perfect)."
             )
+    if profiled.untimed and any(row.kind for row in rows):
+        found.append(
+            f"{counted(untimed, 'layer')} of {_layers_among(rows)} "
+            f"{'has' if untimed == 1 else 'have'} no time of {'its' if untimed == 1 else 'their'} own "
+            f"({listed(profiled.untimed)}): correlations and rates leave {'it' if untimed == 1 else 'them'} out."
+        )
     rates = {kind: rate for kind in ("pointwise", "depthwise") if (rate := _rate_of(rows, kind))}
     if len(rates) == 2:
         times = rates["pointwise"] / rates["depthwise"]
@@ -131,8 +140,9 @@ def _twin_finding(own: ComparedModel, twin: ComparedModel, rows: Sequence[LayerR
             f"Every layer is W8A8 already: the measured time is {measured} of a W8A8 twin with random weights, "
             "which shows how far two equal models differ here."
         )
+    verb = "is" if count == 1 or "," not in pairs else "are"
     return (
-        f"{pairs} {'is' if count == 1 or ',' not in pairs else 'are'} carried in INT8 ({count} of {len(rows)} layers): "
+        f"{pairs} {verb} carried in INT8 ({count} of {_layers_among(rows)} layers): "
         f"executed BitOps equal those of W8A8, and the measured time is {measured} of the W8A8 twin's. "
         f"{_gain(measured)}"
     )
@@ -162,13 +172,17 @@ def _ratio_of(item: ComparedModel) -> Ratio:
     return item.ratio
 
 
+def _layers_among(rows: Sequence[LayerRow]) -> int:
+    return sum(not row.layers for row in rows)
+
+
 def _span(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
 
 
 def _rate_of(rows: Sequence[LayerRow], kind: str) -> float:
-    chosen = [row for row in rows if row.kind == kind and row.executed_bitops is not None]
-    seconds = sum(row.seconds for row in chosen)
+    chosen = [row for row in rows if row.kind == kind and row.executed_bitops is not None and row.seconds is not None]
+    seconds = sum(row.seconds or 0.0 for row in chosen)
     return sum(row.executed_bitops or 0.0 for row in chosen) / seconds if seconds > 0 else 0.0
 
 
@@ -216,6 +230,8 @@ def _crowding(seen: Circumstances) -> str:
 
 def _profiler_warning(summary: Summary, profiled: ProfiledPass, others: str) -> str:
     interrupted = sum(part.seconds for part in profiled.overheads if part.name == Overhead.INTERRUPTED)
+    if profiled.beside is not None:
+        return _recorded_profile_warning(*profiled.beside, profiled.whole - interrupted)
     times = (profiled.whole - interrupted) / summary.median
     if times > _SLOWED_BY_PROFILER:
         return (
@@ -227,6 +243,19 @@ def _profiler_warning(summary: Summary, profiled: ProfiledPass, others: str) -> 
             f"A usual profiled query took {times:.2f}x the median without a profiler: {others} slowed the headline run."
         )
     return ""
+
+
+def _recorded_profile_warning(name: str, seconds: float, profiled: float) -> str:
+    times = profiled / seconds
+    if 1 / _SLOWED_BY_PROFILER <= times <= _SLOWED_BY_PROFILER:
+        return ""
+    cause = (
+        "the profiler slows short nodes most" if times > 1 else "the profile leaves out what has no layer of its own"
+    )
+    return (
+        f"The profiled layers take {times:.2f}x the {name}: {cause}, or the two were recorded of different runs; take "
+        "shares, and no single times."
+    )
 
 
 def _interruption_warning(profiled: ProfiledPass, others: str) -> str:
@@ -248,7 +277,7 @@ def _fallback_warning(seen: Circumstances) -> str:
     if not names:
         return ""
     return (
-        f"{len(names)} of {len(rows)} layers planned as int8 ran in floating point ({listed(names)}): "
+        f"{len(names)} of {_layers_among(rows)} layers planned as int8 ran in floating point ({listed(names)}): "
         "the Q/DQ did not fuse."
     )
 

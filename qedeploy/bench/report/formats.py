@@ -19,9 +19,9 @@ def microseconds(seconds: float | None) -> str:
     return NONE if seconds is None else f"{seconds * 1e6:,.1f}"
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """Return a share as `12.3 %`."""
-    return f"{share * 100:.1f} %"
+    return NONE if share is None else f"{share * 100:.1f} %"
 
 
 def error(share: float | None) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution.attribution import Attribution, TimedPart
+from qedeploy.bench.attribution.attribution import Attribution, LayerPart
 from qedeploy.bench.attribution.correlation import Correlation, TimeModel, correlate, fit_time_model
 from qedeploy.bench.attribution.estimates import LayerEstimate
 from qedeploy.bench.report.document import LayerRow
@@ -25,7 +25,9 @@ def layer_rows(
     lowerings = {layer.name: layer.lowering for layer in metadata.plan.layers} if metadata else {}
     modelled = time_model.by_layer() if time_model else {}
     return tuple(
-        _row(part, known.get(part.name), lowerings.get(part.name), modelled.get(part.name))
+        _group_row(part, known)
+        if part.layers
+        else _row(part, known.get(part.name), lowerings.get(part.name), modelled.get(part.name))
         for part in attribution.layers
     )
 
@@ -36,10 +38,10 @@ def explain(
     """Return how well estimates order the layers' times, and the model fitted to them, None for too few layers."""
     seconds = {part.name: part.seconds for part in attribution.layers}
     # A layer that ran in no node of its own (fused into another) has no time to set against its estimate.
-    timed = [item for item in estimates if seconds[item.name] > 0]
-    if not timed:
+    pairs = [(item, time) for item in estimates if (time := seconds[item.name])]
+    if not pairs:
         return (), None
-    times = [seconds[item.name] for item in timed]
+    timed, times = [item for item, _ in pairs], [time for _, time in pairs]
     correlations = (
         correlate("Nominal BitOps", [item.nominal_bitops for item in timed], times),
         correlate("Executed BitOps", [item.executed_bitops for item in timed], times),
@@ -48,7 +50,7 @@ def explain(
     return correlations, fit_time_model(timed, times)
 
 
-def _row(part: TimedPart, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
+def _row(part: LayerPart, item: LayerEstimate | None, lowering: str | None, modelled: float | None) -> LayerRow:
     if item is None:
         return LayerRow(name=part.name, seconds=part.seconds, share=part.share, nodes=part.nodes)
     return LayerRow(
@@ -64,6 +66,24 @@ def _row(part: TimedPart, item: LayerEstimate | None, lowering: str | None, mode
         nominal_bitops=item.nominal_bitops,
         executed_bitops=item.executed_bitops,
         bytes_moved=item.bytes_moved,
-        rate=item.executed_bitops / part.seconds if part.seconds > 0 else None,
+        rate=item.executed_bitops / part.seconds if part.seconds else None,
         modelled=modelled,
+    )
+
+
+def _group_row(part: LayerPart, known: Mapping[str, LayerEstimate]) -> LayerRow:
+    """Return the row of layers that ran together: what they cost in all, and the time that they took in all."""
+    items = [known[name] for name in part.layers if name in known]
+    executed = sum(item.executed_bitops for item in items)
+    return LayerRow(
+        name=part.name,
+        seconds=part.seconds,
+        share=part.share,
+        nodes=part.nodes,
+        macs=sum(item.macs for item in items),
+        nominal_bitops=sum(item.nominal_bitops for item in items),
+        executed_bitops=executed,
+        bytes_moved=sum(item.bytes_moved for item in items),
+        rate=executed / part.seconds if part.seconds else None,
+        layers=part.layers,
     )

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from qedeploy.bench.gates import enforce
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
@@ -25,16 +26,28 @@ class WrittenFiles:
     report: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A benchmark that is done, and its files, None where none were asked for."""
+
+    result: BenchResult
+    written: WrittenFiles | None = None
+
+    def enforce(self) -> None:
+        """Raise RequestError where a gate failed, or its verdict or a table's update was withheld."""
+        enforce(self.result.judged)
+
+
 def output_folder(model: Path, out: Path | None) -> Path:
-    """Return where the results of `model` go: `out`, or else beside it.
+    """Return the folder for the results of `model`: `out`, or else the model's own.
 
     Raises UserError where that is a folder of qedeploy's own code (or, unasked, one that is named like it), is no
-    folder, or takes no files: before anything is measured, not after.
+    folder, or cannot be written to. It is called before anything is measured.
     """
     folder = model.parent if out is None else out
     unasked = out is None and _ROOMS & {folder.absolute().name, folder.resolve().name}
     if unasked or folder.resolve().is_relative_to(_PACKAGE):
-        raise UserError(f"{folder}: stands for a part of qedeploy, results do not go there: name another with --out")
+        raise UserError(f"{folder}: stands for part of qedeploy's code: name another folder for results with --out")
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
@@ -44,7 +57,7 @@ def output_folder(model: Path, out: Path | None) -> Path:
 
 
 def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
-    """Write both files into `folder`; raises UserError where it does not take them."""
+    """Write both files into `folder`; raises UserError where it cannot be written to."""
     document, report = to_text(result), render(result)
     return WrittenFiles(
         document=write_text(folder / "bench.json", document), report=write_text(folder / "report.html", report)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qedeploy.bench.report.document import ComparedModel, LayerRow
+from qedeploy.printable import plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,15 +46,16 @@ _STYLE: Any = {
 def bitops_against_time(rows: Sequence[LayerRow], *, executed: bool) -> str:
     """Return a scatter of the layers' BitOps, nominal or executed, against their times, both logarithmic."""
     widths = "executed" if executed else "nominal"
-    shown = [row for row in rows if row.seconds > 0 and row.nominal_bitops and row.executed_bitops]
+    # Layers that ran together are a point of no kind, their sums.
+    shown = [(row, row.seconds) for row in rows if row.seconds and row.nominal_bitops and row.executed_bitops]
 
     def draw(axes: Axes) -> None:
-        for kind in dict.fromkeys(row.kind for row in shown):
-            chosen = [row for row in shown if row.kind == kind]
+        for kind in dict.fromkeys(row.kind for row, _ in shown):
+            chosen = [(row, seconds) for row, seconds in shown if row.kind == kind]
             axes.scatter(
-                [((row.executed_bitops if executed else row.nominal_bitops) or 0.0) / 1e6 for row in chosen],
-                [row.seconds * 1e6 for row in chosen],
-                label=kind,
+                [((row.executed_bitops if executed else row.nominal_bitops) or 0.0) / 1e6 for row, _ in chosen],
+                [seconds * 1e6 for _, seconds in chosen],
+                label=kind or "layers together",
                 color=KIND_COLOURS.get(kind or "", _PLAIN),
                 alpha=0.8,
                 s=28,
@@ -95,7 +97,7 @@ def ratios(compared: Sequence[ComparedModel]) -> str:
                 axes.plot([item.ratio.low, item.ratio.high], [place, place], color=_PLAIN, linewidth=5, alpha=0.45)
                 axes.plot([item.ratio.value], [place], "o", color=_PLAIN, markersize=8)
         axes.axvline(1.0, color=_INK, linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(shown)), [item.name for item in shown])
+        axes.set_yticks(range(len(shown)), [plain_label(item.name) for item in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel("this model's time / the other's (1 = equal; left of it, this model is faster)")
 
@@ -112,12 +114,12 @@ class _Lines:
     seconds: Sequence[float | None]
 
 
-def _bars(rows: Sequence[LayerRow], seconds: Sequence[float], lines: _Lines, name: str, label: str) -> str:
-    """Return a bar of `seconds` for each row in the colour of its kind, with `lines` across the bars."""
+def _bars(rows: Sequence[LayerRow], seconds: Sequence[float | None], lines: _Lines, name: str, label: str) -> str:
+    """Return a bar of `seconds` for each row that has them in the colour of its kind, with `lines` across the bars."""
 
     def draw(axes: Axes) -> None:
         colours = [KIND_COLOURS.get(row.kind or "", _PLAIN) for row in rows]
-        axes.bar(range(len(rows)), [time * 1e6 for time in seconds], color=colours, width=0.78)
+        axes.bar(range(len(rows)), [(time or 0.0) * 1e6 for time in seconds], color=colours, width=0.78)
         drawn = [(place, time * 1e6) for place, time in enumerate(lines.seconds) if time is not None]
         if drawn:
             axes.hlines(

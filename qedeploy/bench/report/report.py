@@ -7,6 +7,7 @@ from pathlib import Path
 from qedeploy.bench.report import formats, plots
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.bench.report.findings import FLOAT_TWIN, W8A8_TWIN
+from qedeploy.printable import printable
 from qedeploy.runtimes.timing import PERCENTILE_RULE
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -19,6 +20,7 @@ def render(result: BenchResult) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -38,6 +40,11 @@ def render(result: BenchResult) -> str:
     )
 
 
+def _shown(value: object) -> object:
+    """Return what a page may show of a value: names of files and layers may hold what no page can."""
+    return printable(value) if type(value) is str else value
+
+
 def _plots(result: BenchResult) -> dict[str, str]:
     """Return each plot's SVG by name; those that the result has nothing for are left out."""
     rows = result.profiled.layers
@@ -48,7 +55,7 @@ def _plots(result: BenchResult) -> dict[str, str]:
         drawn["layers"] = plots.layer_times(rows)
     if result.prediction is not None:
         drawn["predicted"] = plots.predicted_times(result.prediction, rows)
-    if result.totals is not None and any(row.seconds > 0 for row in rows):
+    if result.totals is not None and any(row.seconds for row in rows):
         drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
         drawn["executed"] = plots.bitops_against_time(rows, executed=True)
     return drawn

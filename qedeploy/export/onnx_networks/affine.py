@@ -39,7 +39,7 @@ def fold_affine(model: onnx.ModelProto) -> onnx.ModelProto:
         if id(node) in visited:
             continue
         chain = _chain(editor, node)
-        if chain is None:
+        if chain is None or _ends_gelu(editor, chain.source):
             continue
         visited.update(id(item) for item in chain.nodes)
         if not (_fold_back(editor, chain) or _fold_ahead(editor, chain)) and len(chain.nodes) > 1:
@@ -114,6 +114,20 @@ def _normalisation(editor: GraphEditor, node: NodeProto) -> _Affine | None:
     epsilon = attribute(node, "epsilon", _DEFAULT_EPSILON)
     scale = gamma / np.sqrt(variance + np.float64(epsilon))
     return _Affine(nodes=(node,), source=node.input[0], result=node.output[0], scale=scale, shift=beta - mean * scale)
+
+
+def _ends_gelu(editor: GraphEditor, source: str) -> bool:
+    """Return whether `source` is the product in `x (1 + erf x) / 2`: the runtime fuses it with the scale behind."""
+    product = editor.producer(source)
+    if product is None or product.op_type != "Mul":
+        return False
+    sums = [editor.producer(name) for name in product.input]
+    return any(
+        before is not None and before.op_type == "Erf"
+        for item in sums
+        if item is not None and item.op_type == "Add"
+        for before in map(editor.producer, item.input)
+    )
 
 
 def _fold_back(editor: GraphEditor, chain: _Affine) -> bool:

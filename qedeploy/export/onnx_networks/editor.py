@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, helper, numpy_helper, shape_inference
+from onnx import NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 ONNX_DOMAINS = ("", "ai.onnx")
 """The names of ONNX's own operator set."""
@@ -24,7 +24,8 @@ class GraphEditor:
             item.name: numpy_helper.to_array(item) for item in model.graph.initializer
         }
         self._outputs = {item.name for item in model.graph.output}
-        self._shapes = value_shapes(model)
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        self._shapes, self._types = value_shapes(inferred), value_types(inferred)
         self._producers: dict[str, NodeProto] = {}
         self._consumers: dict[str, list[NodeProto]] = {}
         self._index()
@@ -41,6 +42,10 @@ class GraphEditor:
     def shape(self, value: str) -> tuple[int, ...] | None:
         """Return the shape of `value`, None where it is not known."""
         return self._shapes.get(value)
+
+    def is_float(self, value: str) -> bool:
+        """Return whether `value` is known to hold float32 numbers."""
+        return self._types.get(value) == TensorProto.FLOAT
 
     def producer(self, value: str) -> NodeProto | None:
         """Return the node that makes `value`, None for inputs and constants."""
@@ -89,7 +94,7 @@ class GraphEditor:
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         graph = model.graph
-        read = {name for node in self.nodes for name in _all_inputs(node)} | self._outputs
+        read = {name for node in self.nodes for name in all_inputs(node)} | self._outputs
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
         graph.initializer.extend(
@@ -101,21 +106,28 @@ class GraphEditor:
         self._producers = {value: node for node in self.nodes for value in node.output if value}
         self._consumers = {}
         for node in self.nodes:
-            for value in dict.fromkeys(_all_inputs(node)):
+            for value in dict.fromkeys(all_inputs(node)):
                 self._consumers.setdefault(value, []).append(node)
 
 
 def value_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every value of `model` whose sizes can all be inferred."""
-    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes: dict[str, tuple[int, ...]] = {item.name: tuple(item.dims) for item in inferred.initializer}
-    for item in (*inferred.input, *inferred.output, *inferred.value_info):
-        if not item.type.HasField("tensor_type") or not item.type.tensor_type.HasField("shape"):
-            continue
+    """Return the shape of every value of an inferred `model` whose sizes are all known."""
+    shapes: dict[str, tuple[int, ...]] = {item.name: tuple(item.dims) for item in model.graph.initializer}
+    for item in _declared(model):
         sizes = item.type.tensor_type.shape.dim
-        if all(size.HasField("dim_value") for size in sizes):
+        if item.type.tensor_type.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
             shapes[item.name] = tuple(size.dim_value for size in sizes)
     return shapes
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the element type of every value of an inferred `model` that is known."""
+    return {item.name: item.type.tensor_type.elem_type for item in _declared(model)}
+
+
+def _declared(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    graph = model.graph
+    return [item for item in (*graph.input, *graph.output, *graph.value_info) if item.type.HasField("tensor_type")]
 
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
@@ -124,11 +136,11 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     return default if found is None else helper.get_attribute_value(found)
 
 
-def _all_inputs(node: NodeProto) -> list[str]:
+def all_inputs(node: NodeProto) -> list[str]:
     """Return what `node` reads, with what the graphs inside it read from outside."""
     names = [name for name in node.input if name]
     for item in node.attribute:
         for graph in (*((item.g,) if item.HasField("g") else ()), *item.graphs):
-            names.extend(name for inner in graph.node for name in _all_inputs(inner))
+            names.extend(name for inner in graph.node for name in all_inputs(inner))
             names.extend(output.name for output in graph.output)
     return names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from qedeploy.export.onnx_networks.sizes import declared_inputs
 from qedeploy.runtimes.base import Evaluator
 from qedeploy.runtimes.inputs import random_values
 from qedeploy.runtimes.registry import reference
+from qedeploy.runtimes.turns import Feed
 
 TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the range that it has over all inputs tried."""
@@ -23,8 +24,6 @@ TOLERANCE = 1e-4
 _OWN_FREEDOM = 2
 """How many times as far as the runtime's own optimisation moves the original an output may be, where that is more:
 a sigmoid that is all but 0 on made-up inputs has a range of the size of its kernel's rounding."""
-
-Feed = Mapping[str, NDArray[Any]]
 
 _SEED = 0
 _PATCHES = (2, 5)

@@ -18,7 +18,7 @@ from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
-from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points, own_shortcut
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
@@ -55,10 +55,10 @@ class OnnxRuntimeDialect:
         del lowering
         return 127
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return the outputs that must be quantized for ONNX Runtime to fuse their convolution, add or pooling."""
         by_name = {step.name: step for step in steps}
-        found: list[Point] = []
+        found: list[QuantizationPoint] = []
         pooled = {
             step.inputs[0]
             for step in by_name.values()
@@ -67,9 +67,13 @@ class OnnxRuntimeDialect:
         for step in by_name.values():
             if step.kind is OperationKind.ADD:
                 found.extend(_add_points(step, by_name, quantized))
-            if step.name in pooled and _is_integer(step, quantized):
+            if step.name in pooled and is_integer(step, quantized):
                 found.append(_point(step, "QLinearConv puts out a quantized value"))
-        return tuple(found)
+            if step.kind is OperationKind.FLOAT:
+                makers = (by_name.get(name) for name in step.inputs)
+                integer = [maker for maker in makers if maker is not None and is_integer(maker, quantized)]
+                found.extend(_point(maker, "QLinearConv puts out a quantized value") for maker in integer)
+        return new_points(found, quantized)
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
         """Pad channels to a multiple of 16, without which depthwise convolutions take a kernel 2.7 times slower."""
@@ -195,25 +199,23 @@ def _bias(graph: GraphBuilder, name: str, layer: FoldedLayer, grid: Grid | None)
     return graph.node("DequantizeLinear", [bias, scale, zero], f"{name}.bias.dequantize", axis=0)
 
 
-def _is_integer(step: Operation, quantized: Collection[str]) -> bool:
-    return step.layer is not None and step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
-
-
-def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[Point]:
-    branch, shortcut = add.inputs
-    pool = steps.get(shortcut)
-    pool = pool if pool is not None and pool.kind is OperationKind.AVERAGE_POOL else None
-    origin = shortcut if pool is None else pool.inputs[0]
-    if not _is_integer(steps[branch], quantized) or not {origin, add.name} <= set(quantized):
+def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[QuantizationPoint]:
+    branch, shortcut = (steps.get(name) for name in add.inputs)
+    pool = shortcut if shortcut is not None and shortcut.kind is OperationKind.AVERAGE_POOL else None
+    origin = add.inputs[1] if pool is None else pool.inputs[0]
+    # A shortcut with a layer of its own is read by nothing that would have quantized it.
+    own = steps.get(origin)
+    rounded = origin in quantized or own_shortcut(own, steps.values(), quantized)
+    if branch is None or not is_integer(branch, quantized) or add.name not in quantized or not rounded:
         return []
-    points = [_point(steps[branch], "QLinearAdd reads two quantized inputs")]
+    points = [_point(step, "QLinearAdd reads two quantized inputs") for step in (branch, own) if step is not None]
     if pool is not None:
         points.append(_point(pool, "the pooled shortcut of a QLinearAdd"))
     return points
 
 
-def _point(step: Operation, reason: str) -> Point:
-    return Point(
+def _point(step: Operation, reason: str) -> QuantizationPoint:
+    return QuantizationPoint(
         value=step.name,
         bits=_POINT_BITS,
         signed=not step.nonnegative,

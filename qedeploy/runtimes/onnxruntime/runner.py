@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.runtimes.inputs import random_values, require_inputs
+from qedeploy.runtimes.inputs import (
+    chosen_shape,
+    open_shape_error,
+    random_values,
+    require_inputs,
+    require_shapes,
+)
 from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import CPU, InputTensor, NodeTime, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.timing import Samples, TimingProtocol, collect
@@ -66,7 +72,7 @@ class OnnxRuntimeRunner:
         _require_model_file(self._path)
         options = _session_options(self._options.threads)
         self._session = _load(self._path, options)
-        inputs = resolve_inputs(self._session, self._path, self._options.batch)
+        inputs = resolve_inputs(self._session, self._path, self._options)
         _require_memory(inputs, self._path)
         self._binding = self._bind(self._session, inputs)
         self._description = _describe(inputs, self._options, options)
@@ -145,26 +151,30 @@ class OnnxRuntimeRunner:
         return binding
 
 
-def resolve_inputs(session: InferenceSession, path: Path, batch: int | None) -> tuple[InputTensor, ...]:
-    """Return the inputs with their open batch set; raises UserError naming the input that cannot be made up."""
+def resolve_inputs(session: InferenceSession, path: Path, options: RunnerOptions) -> tuple[InputTensor, ...]:
+    """Return the inputs with their open sizes set; raises UserError naming the input that cannot be made up."""
     tensors = session.get_inputs()
     if not tensors:
         raise UserError(f"{path}: has no inputs: expected a model that computes from at least one")
+    require_shapes(path, [tensor.name for tensor in tensors], options.shapes)
     batch_names = {tensor.shape[0] for tensor in tensors if tensor.shape and not isinstance(tensor.shape[0], int)}
-    return tuple(_resolve(tensor, path, batch, batch_names) for tensor in tensors)
+    return tuple(_resolve(tensor, path, options, batch_names) for tensor in tensors)
 
 
-def _resolve(tensor: Any, path: Path, batch: int | None, batch_names: set[str | None]) -> InputTensor:
+def _resolve(tensor: Any, path: Path, options: RunnerOptions, batch_names: set[str | None]) -> InputTensor:
+    batch = options.batch
     where = f"{path}: input {tensor.name!r}"
     if tensor.type not in _ELEMENT_TYPES:
         known = ", ".join(sorted(_ELEMENT_TYPES))
         raise UserError(f"{where} is a {tensor.type}: expected one of {known}, for which values can be made up")
     shape = []
-    for index, size in enumerate(tensor.shape):
+    there = tuple(size if isinstance(size, int) else None for size in tensor.shape)
+    chosen = chosen_shape(path, tensor.name, there, options.shapes)
+    for index, size in enumerate(chosen if tensor.name in options.shapes else tensor.shape):
         is_batch = index == 0 or (size is not None and size in batch_names)
         if not isinstance(size, int):
             if not is_batch:
-                raise UserError(f"{where}: dimension {index} is open: expected a fixed size (only the batch may be)")
+                raise open_shape_error(path, tensor.name, there)
             size = batch or 1  # noqa: PLW2901
         elif size == 0:
             raise UserError(f"{where}: dimension {index} is 0: expected at least 1, there is nothing to measure")

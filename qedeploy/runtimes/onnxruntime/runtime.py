@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,12 @@ from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Evaluator, Reference, Runtime
 from qedeploy.runtimes.findings import Finding, Readiness, package_finding
+from qedeploy.runtimes.mixed import MixedExecution
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel
 
 _PACKAGE = "onnxruntime"
 
@@ -35,7 +38,35 @@ def _simplify(model: bytes) -> bytes:
     return simplify(model)
 
 
+def _precisions() -> tuple[str, ...]:
+    from qedeploy.runtimes.onnxruntime.session import saturates
+
+    # Kernels without VNNI add pairs of products in 16 bits: those of 8-bit weights do not fit, those of 7 bits do.
+    return ("W7A8",) if saturates() else ("W8A8",)
+
+
+def _nodes(model: bytes) -> Sequence[tuple[str, str]]:
+    from qedeploy.runtimes.onnxruntime.alternation import optimised_nodes
+
+    return optimised_nodes(model)
+
+
+def _alternate(
+    models: Mapping[str, bytes], feeds: Sequence[Feed], seconds: float, threads: int
+) -> dict[str, AlternatedRun]:
+    from qedeploy.runtimes.onnxruntime.alternation import run_alternately
+
+    return run_alternately(models, feeds, seconds, threads)
+
+
+def _timed(model: bytes, feed: Feed, threads: int) -> TimedModel:
+    from qedeploy.runtimes.onnxruntime.alternation import TimedSession
+
+    return TimedSession(model, feed, threads)
+
+
 _LABEL = "ONNX Runtime"
+_INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"})
 
 
 class OnnxRuntime(Runtime):
@@ -51,6 +82,14 @@ class OnnxRuntime(Runtime):
     on_cpu = True
     baselines = True
     reference = Reference(label=_LABEL, version=_version, evaluator=_evaluator, simplify=_simplify)
+    mixed = MixedExecution(
+        label=_LABEL,
+        precisions=_precisions,
+        kernels=_INTEGER_KERNELS,
+        nodes=_nodes,
+        alternate=_alternate,
+        timed=_timed,
+    )
 
     def dialect(self, name: str) -> Dialect:
         """Return the one dialect."""

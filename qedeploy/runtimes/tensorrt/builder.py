@@ -136,10 +136,10 @@ def _add_batches(builder: Any, network: Any, config: Any, batch: BatchRange) -> 
 
 
 def _node_without_kernel(path: Path, messages: Messages) -> str:
-    # A kernel that found no room is reported as a kernel that does not exist: room first.
+    # TensorRT reports a kernel that found no memory as one that does not exist, so memory is checked first.
     if speaks_of_memory([*messages.errors, *messages.warnings]):
         raise RequestError(
-            f"{path}: the GPU's memory or the workspace does not suffice to build it: {messages.reason()}; "
+            f"{path}: the GPU's memory or the workspace is too small to build it: {messages.reason()}; "
             "choose a smaller --batch, allow more --workspace, or free the GPU"
         )
     node = node_without_kernel(messages.errors)

@@ -38,7 +38,7 @@ class ChildCrashedError(RequestError):
 class Child:
     """A module that serves requests in a child process, for as long as this context lasts.
 
-    `subject` is the file or thing that a crash is reported on.
+    `subject` is the file or thing that the report of a crash names.
     """
 
     def __init__(self, module: str, *, subject: str) -> None:
@@ -66,8 +66,8 @@ class Child:
     def ask(self, request: Mapping[str, Any], *, doing: str, on_event: Emit | None = None) -> Mapping[str, Any]:
         """Return the child's result; `on_event` receives what it reports meanwhile.
 
-        `doing` completes the sentence "TensorRT crashed while ..." (`building`). Raises what the child raised where
-        that is a UserError, and ChildCrashedError where it dies, with the signal and its last words.
+        `doing` completes the sentence "TensorRT crashed while ..." (`building`). Raises the child's own UserError,
+        and ChildCrashedError with the signal and its last words if it dies.
         """
         if self._process is None or self._complaints is None:
             raise ValueError("the child process is asked before it is started")
@@ -90,7 +90,7 @@ def run_child(
 
 
 def serve(handle: Handle) -> None:
-    """Be the child: answer requests with `handle`, or with the reason why there is no result, until the parent ends."""
+    """Serve as the child: answer requests with `handle`, or with the reason for a failure, until the parent ends."""
     channel = _take_standard_output()
     lock = threading.Lock()
 
@@ -157,7 +157,7 @@ def _crash(doing: str, code: int, last_line: str) -> str:
         names = {number.value: number.name for number in signal.Signals}
         how = f"crashed (signal {-code}, {names.get(-code, 'unknown')})"
         if -code == signal.SIGKILL:
-            how += ", perhaps for want of memory,"
+            how += ", perhaps out of memory,"
     else:
         how = f"ended without an answer (exit status {code})"
     said = f"; its last words: {last_line}" if last_line else ""

@@ -1,4 +1,4 @@
-"""What measuring needs of CUDA, small enough for two libraries to provide: cuda-python, or else torch."""
+"""The part of CUDA that measuring needs, small enough that cuda-python or torch can provide it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Cuda(Protocol):
         ...
 
     def capture(self, enqueue: Callable[[], bool]) -> Callable[[], None] | None:
-        """Return a function that launches as one CUDA graph what `enqueue` queues, None where that cannot be had."""
+        """Return a function that launches the work of `enqueue` as one CUDA graph, None if it cannot be captured."""
         ...
 
     def bus_id(self) -> str:

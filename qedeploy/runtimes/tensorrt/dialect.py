@@ -26,7 +26,7 @@ from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.window import POINT
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
-from qedeploy.qdq.dialect import EXACT, Point, Quantized, Rounding
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, new_points, own_shortcut
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -84,24 +84,25 @@ class TensorRTDialect:
         """Return 7 for 4-bit weights, else 127."""
         return 7 if lowering is Lowering.INT4_WEIGHT_ONLY else _INT8_HIGH
 
-    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[Point, ...]:
-        """Return the pooled shortcuts whose residual branch ends in a quantized layer."""
+    def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
+        """Return the shortcuts, pooled or made by a layer of their own, whose branch ends in a quantized layer."""
         by_name = {step.name: step for step in steps}
-        found: list[Point] = []
+        found: list[QuantizationPoint] = []
         for step in by_name.values():
             if step.kind is not OperationKind.ADD:
                 continue
             branch, shortcut = (by_name.get(name) for name in step.inputs)
-            if branch is None or shortcut is None or shortcut.kind is not OperationKind.AVERAGE_POOL:
+            if branch is None or shortcut is None:
                 continue
-            if {branch.inputs[0], shortcut.inputs[0]} <= set(quantized):
+            pooled = shortcut.kind is OperationKind.AVERAGE_POOL and shortcut.inputs[0] in quantized
+            if branch.inputs[0] in quantized and (pooled or own_shortcut(shortcut, by_name.values(), quantized)):
                 reason = "a convolution fuses with the add in INT8 only where the shortcut is quantized"
                 nonnegative = shortcut.nonnegative
-                point = Point(
+                point = QuantizationPoint(
                     value=shortcut.name, bits=_POINT_BITS, signed=True, nonnegative=nonnegative, reason=reason
                 )
                 found.append(point)
-        return tuple(found)
+        return new_points(found, quantized)
 
     def arrange(self, network: LoweredNetwork) -> LoweredNetwork:
         """Return `network` with float16 constants; its notes say how the 4-bit layers are stored."""
@@ -150,7 +151,7 @@ class TensorRTDialect:
         """Write one operation with its ReLU, which TensorRT fuses."""
         del output_grid
         if operation.layer is None or layer is None:
-            value = nodes.weightless(graph, operation, inputs)
+            value = nodes.weightless(graph, operation, inputs, self._type)
         elif grid is None and layer.scale is not None and block_size(operation.layer) is not None:
             value = self._matrix_product(graph, operation, inputs[0], layer)
         else:

@@ -34,7 +34,7 @@ def round_scale(scale: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def in_half(network: LoweredNetwork) -> LoweredNetwork:
-    """Return `network` with every step, weight scale and bias a float16 number, and the plan saying so.
+    """Return `network` with every step, weight scale and bias as a float16 number, also in its plan.
 
     Weights go to the nearest integer of the rounded scale, which only moves them where a scale is subnormal. Raises
     RequestError naming the layer or value that float16 cannot hold.

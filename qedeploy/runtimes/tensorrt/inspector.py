@@ -1,12 +1,13 @@
 """The engine inspector's JSON, of TensorRT 10 and of 11, as values: which layers an engine has and in what precision.
 
 10: `Bindings` are names and a tensor has `Format/Datatype`; 11: `I/O Tensors` are objects and a tensor has `Format`
-and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library: no live engine
-of either was at hand here.
+and `Datatype`. Read from the migration guide, from public tools and from strings of the 11.4 library; neither
+version's engines have been inspected live.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.runtimes.tensorrt.messages import node_names
+from qedeploy.runtimes.tensorrt.engine_names import EngineName, parse_engine_name
 
 _TYPES = (
     # Order matters: BFloat16 contains Float, and Int8 must be seen before a shorter name could be.
@@ -49,14 +50,14 @@ class EngineTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLayer:
-    """A layer of an engine: one kernel, or a fused region. `nodes` are the ONNX nodes that went into it.
+    """A layer of an engine: one kernel, or a fused region. `parts` are the ONNX nodes that went into it.
 
     `weight_type` is None where it has no weights or does not tell.
     """
 
     name: str
     kind: str
-    nodes: tuple[str, ...]
+    parts: EngineName
     inputs: tuple[EngineTensor, ...]
     outputs: tuple[EngineTensor, ...]
     weight_type: str | None
@@ -65,7 +66,7 @@ class EngineLayer:
     @property
     def reformat(self) -> bool:
         """Return whether it only copies a tensor into another layout or type."""
-        return self.kind.lower() == "reformat" or _REFORMAT.match(self.name) is not None
+        return self.kind.lower() == "reformat" or self.parts.reformat or _REFORMAT.match(self.name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ def data_type(text: str) -> str:
 def _layer(layer: object, source: Path | str) -> EngineLayer:
     if isinstance(layer, str):
         return EngineLayer(
-            name=layer, kind="", nodes=node_names(layer), inputs=(), outputs=(), weight_type=None, tactic=""
+            name=layer, kind="", parts=parse_engine_name(layer), inputs=(), outputs=(), weight_type=None, tactic=""
         )
     if not isinstance(layer, Mapping) or not isinstance(layer.get("Name"), str):
         raise UserError(
@@ -119,12 +120,18 @@ def _layer(layer: object, source: Path | str) -> EngineLayer:
     return EngineLayer(
         name=name,
         kind=str(layer.get("LayerType", "")),
-        nodes=node_names(str(layer.get("Metadata") or name)),
+        parts=_parts(name, str(layer.get("Metadata") or "")),
         inputs=_tensors(layer.get("Inputs"), f"{source}: {name}"),
         outputs=_tensors(layer.get("Outputs"), f"{source}: {name}"),
         weight_type=weight_type or None,
         tactic=str(layer.get("TacticName") or layer.get("TacticValue") or ""),
     )
+
+
+def _parts(name: str, metadata: str) -> EngineName:
+    # The metadata has the nodes one by one; the optimisation profile stands in the name alone.
+    named, sources = parse_engine_name(name), parse_engine_name(metadata)
+    return dataclasses.replace(named, nodes=sources.nodes, regions=()) if sources.nodes else named
 
 
 def _tensors(value: object, where: str) -> tuple[EngineTensor, ...]:

@@ -29,7 +29,7 @@ def lint(rows: Sequence[EngineRow], metadata: ModelMetadata | None) -> tuple[str
     layers = {layer.name: layer for layer in metadata.graph.layers}
     computed = [(layers[name], row) for row in rows for name in row.layers]
     found += [*_float_outputs(computed, _quantized_readers(metadata)), *_no_tensor_cores(computed), *_narrow(computed)]
-    found += _lone_adds(rows)
+    found += [*_lone_adds(rows), *_untold(rows)]
     return tuple(found)
 
 
@@ -45,8 +45,8 @@ def why_not_int8(layer: Layer, plan: LayerPlan, rows: Sequence[EngineRow], dropp
         return None
     if not rows:
         return "no layer of the engine names it: was it built with detailed profiling verbosity, from this graph?"
-    got = rows[0].input_type or "an unknown type"
-    return f"runs in {got}; {_suspicion(layer)}"
+    got = rows[0].input_type
+    return f"runs in {got}; {_suspicion(layer)}" if got else None
 
 
 def _suspicion(layer: Layer) -> str:
@@ -80,6 +80,14 @@ def _float_outputs(computed: _Computed, readers: Mapping[str, str]) -> list[str]
         f"{listed(names)}: INT8 in and floating point out, so the Q behind did not fuse; a residual add whose shortcut "
         "is not quantized does this"
     ]
+
+
+def _untold(rows: Sequence[EngineRow]) -> list[str]:
+    names = [name for row in rows if row.layers and not row.input_type for name in row.layers]
+    # An engine without any types is an engine without details, which is said elsewhere.
+    if not names or not any(row.kind for row in rows):
+        return []
+    return [f"{listed(names)}: the engine does not tell in which types they run"]
 
 
 def _no_tensor_cores(computed: _Computed) -> list[str]:

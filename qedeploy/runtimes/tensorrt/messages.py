@@ -9,17 +9,15 @@ from typing import Any
 
 from qedeploy.qdq.graph_builder import owner
 from qedeploy.runtimes.tensorrt.child import Emit
+from qedeploy.runtimes.tensorrt.engine_names import parse_engine_name
 
 _NO_KERNEL = re.compile(r"[Cc]ould not find any implementation for node (?P<node>.+?)(?:\.?\)\s*$|\.\s*$|$)")
-_FOREIGN = re.compile(r"\{?ForeignNode\[(?P<first>.+?)\.\.\.(?P<last>.+?)\]\}?")
 _NOISE = re.compile(r"\s*\[checkMacros\.cpp::.*")
-_SOURCE = re.compile(r"\[ONNX Layer: (?P<name>[^\]]+)\]")
 _MEMORY = re.compile(
     r"out ?of ?memory|insufficient memory|insufficient workspace|increasing the workspace|"
     r"cudaErrorMemoryAllocation|cudaError 2\b|requested (?:size|amount)",
     re.IGNORECASE,
 )
-_SEPARATORS = re.compile(r" \+ |[\x1e\x1f]")
 
 
 @dataclass(slots=True)
@@ -71,28 +69,13 @@ def node_without_kernel(errors: Sequence[str]) -> str | None:
     return None
 
 
-def node_names(engine_name: str) -> tuple[str, ...]:
-    """Return the ONNX node names in an engine layer's name: `a + b`, `{ForeignNode[a...b]}`, or its metadata.
-
-    >>> node_names("stem.weight.dequantize + stem + stem.relu")
-    ('stem.weight.dequantize', 'stem', 'stem.relu')
-    """
-    sources = _SOURCE.findall(engine_name)
-    if sources:
-        return tuple(sources)
-    foreign = _FOREIGN.search(engine_name)
-    if foreign:
-        return (foreign["first"], foreign["last"])
-    return tuple(part.strip().strip("{}[]") for part in _SEPARATORS.split(engine_name) if part.strip())
-
-
 def layers_of(engine_name: str, layers: Collection[str]) -> tuple[str, ...]:
     """Return which of `layers` own a node that `engine_name` names, in that order.
 
     Where a layer's own node is among them only such layers count: a Q that a convolution absorbed carries the
     name of the layer that reads it.
     """
-    names = node_names(engine_name)
+    names = parse_engine_name(engine_name).mentioned
     whole = tuple(dict.fromkeys(name for name in names if name in layers))
     return whole or tuple(dict.fromkeys(owner(name) for name in names if owner(name) in layers))
 

@@ -1,11 +1,8 @@
-"""What a user may set of an engine and its queries, and which recordings can be read instead of running one."""
+"""What a user may set of an engine and of its queries."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qedeploy.runtimes.options import Option
-from qedeploy.runtimes.recorded import RecordedRun, Recordings
 
 DEFAULT_OPTIMIZATION_LEVEL = 3
 """TensorRT's own default of its levels 0 (quick build) to 5 (compares most kernels)."""
@@ -37,21 +34,4 @@ BUILD_OPTIONS = (
         help="How long the builder compares kernels: 0 to 5.",
     ),
     Option(name="timing_cache", kind=bool, default=True, help="Keep the kernels' timings for the next build."),
-)
-
-
-def _require(folder: Path) -> None:
-    from qedeploy.runtimes.tensorrt.trtexec import require_folder
-
-    require_folder(folder)
-
-
-def _read(folder: Path) -> RecordedRun:
-    from qedeploy.runtimes.tensorrt.recording import recorded_run
-
-    return recorded_run(folder)
-
-
-TRTEXEC = Recordings(
-    tool="trtexec", help="Report what trtexec exported to a folder, instead of measuring.", require=_require, read=_read
 )

@@ -152,12 +152,18 @@ def _missed(rows: Sequence[EngineRow], metadata: ModelMetadata, dropped: Sequenc
 
 def _time_share(rows: Sequence[EngineRow]) -> float | None:
     total = sum(row.seconds or 0.0 for row in rows)
-    if not total:
+    if not total or _any_untold(rows):
         return None
     return sum(row.seconds or 0.0 for row in rows if row.int8 and row.layers) / total
 
 
-def _mac_share(rows: Sequence[EngineRow], metadata: ModelMetadata) -> float:
+def _any_untold(rows: Sequence[EngineRow]) -> bool:
+    return any(row.layers and not row.input_type for row in rows)
+
+
+def _mac_share(rows: Sequence[EngineRow], metadata: ModelMetadata) -> float | None:
+    if _any_untold(rows):
+        return None
     layers = metadata.graph.layers
     fast = {name for row in rows if row.int8 for name in row.layers}
     return sum(layer.macs for layer in layers if layer.name in fast) / sum(layer.macs for layer in layers)

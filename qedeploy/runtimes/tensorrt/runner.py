@@ -18,7 +18,7 @@ from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription
 from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError
 from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
-from qedeploy.runtimes.tensorrt.join import EngineRow, join, node_times
+from qedeploy.runtimes.tensorrt.join import EngineRow, Network, join, node_times
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, probe
 from qedeploy.runtimes.tensorrt.node_names import NODE_NAMES
 from qedeploy.runtimes.tensorrt.nvml import GpuConditions, GpuSampler
@@ -47,6 +47,8 @@ class TensorRTRunner:
         look: Callable[[], TensorrtMachine] = probe,
     ) -> None:
         self._path = path
+        if options.shapes:
+            raise UserError(f"{path}: --shape: an engine has the sizes that it was built with; leave the option out")
         self._options = options
         self._engine = QuerySettings.of(options.settings)
         self._look = look
@@ -210,9 +212,8 @@ def profile_of(
     kept = np.argsort(whole, kind="stable")[quarter : len(whole) - quarter]
     names = dict.fromkeys(name for layers in found["layers"] for name in layers)
     seconds = {name: float(np.mean([found["layers"][index].get(name, 0.0) for index in kept])) * 1e-3 for name in names}
-    layers = metadata.graph.layers if metadata is not None else ()
-    rows = join(description, seconds, [layer.name for layer in layers])
-    nodes = node_times(rows, {layer.name: layer.macs for layer in layers})
+    rows = join(description, seconds, network_of(metadata))
+    nodes = node_times(rows)
     inside, usual = (float(np.mean(np.asarray(found[name])[kept])) * 1e-3 for name in ("inside", "whole"))
     # Events around a query and the profiler around its layers are two clocks: no part may come out negative.
     inside = max(inside, sum(node.seconds for node in nodes))
@@ -222,6 +223,16 @@ def profile_of(
         nodes=nodes, inside=inside, whole=mean, queries=len(kept), interrupted=mean - usual, names=NODE_NAMES
     )
     return profile, rows
+
+
+def network_of(metadata: ModelMetadata | None) -> Network:
+    """Return what names in an engine can be joined to, nothing where the network is not known."""
+    if metadata is None:
+        return Network()
+    return Network(
+        steps=tuple(step.name for step in metadata.graph.operations),
+        layers=tuple(layer.name for layer in metadata.graph.layers),
+    )
 
 
 def _protocol(protocol: TimingProtocol) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, ignore
 from qedeploy.runtimes.findings import Finding
 from qedeploy.runtimes.options import Settings, chosen
-from qedeploy.runtimes.tensorrt.machine import TensorrtMachine, probe
-from qedeploy.runtimes.tensorrt.options import BUILD_OPTIONS, RUN_OPTIONS, TRTEXEC
+from qedeploy.runtimes.recorded import RecordedRun, Recordings
+from qedeploy.runtimes.tensorrt.options import BUILD_OPTIONS, RUN_OPTIONS
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.qdq.metadata import ModelMetadata
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
     from qedeploy.runtimes.tensorrt.settings import EngineSettings
 
 _MATRIX_PRODUCTS = Restriction(
@@ -26,6 +27,24 @@ _MATRIX_PRODUCTS = Restriction(
     what="layers written as MatMul",
 )
 """1x1 convolutions and the linear layer."""
+
+
+def _probe() -> TensorrtMachine:
+    from qedeploy.runtimes.tensorrt.machine import probe
+
+    return probe()
+
+
+def _require_recording(folder: Path) -> None:
+    from qedeploy.runtimes.tensorrt.trtexec import require_folder
+
+    require_folder(folder)
+
+
+def _read_recording(folder: Path) -> RecordedRun:
+    from qedeploy.runtimes.tensorrt.recording import recorded_run
+
+    return recorded_run(folder)
 
 
 class TensorRT(Runtime):
@@ -45,9 +64,16 @@ class TensorRT(Runtime):
     artefact = "engine.plan"
     run_options = RUN_OPTIONS
     build_options = BUILD_OPTIONS
-    recordings = (TRTEXEC,)
+    recordings = (
+        Recordings(
+            tool="trtexec",
+            help="Report what trtexec exported to a folder, instead of measuring.",
+            require=_require_recording,
+            read=_read_recording,
+        ),
+    )
 
-    def __init__(self, look: Callable[[], TensorrtMachine] = probe) -> None:
+    def __init__(self, look: Callable[[], TensorrtMachine] = _probe) -> None:
         self._look = look
 
     def dialect(self, name: str) -> Dialect:

@@ -9,7 +9,8 @@ from qedeploy.runtimes.tensorrt.join import EngineRow
 from qedeploy.runtimes.tensorrt.nvml import GpuConditions
 from qedeploy.runtimes.tensorrt.times import TimeFigures
 
-_LONGEST_TACTIC = 44
+_LONGEST_NAME = 44
+"""Characters of a kernel or of a layer without a type that a terminal shows."""
 
 
 def times_table(times: TimeFigures) -> Section:
@@ -47,10 +48,10 @@ def conditions_table(seen: GpuConditions) -> Section:
 def layer_table(rows: Sequence[EngineRow], total: float) -> Section:
     """Return the engine's layers; `total` is the time in seconds that their shares are of."""
     columns = (
-        Column(title="engine layer"),
+        Column(title="engine layer", widest=_LONGEST_NAME),
         Column(title="ours", number=True),
         Column(title="runs as", number=True),
-        Column(title="kernel", number=True, widest=_LONGEST_TACTIC),
+        Column(title="kernel", number=True, widest=_LONGEST_NAME),
         Column(title="us", number=True),
         Column(title="share", number=True),
     )
@@ -74,7 +75,7 @@ def _layer_row(row: EngineRow, total: float) -> tuple[str, ...]:
     time = "-" if seconds is None else f"{seconds * 1e6:,.1f}"
     share = _percent(seconds / total) if seconds is not None and total else "-"
     shown = row.layers or (() if row.reformat else row.nodes[:1])
-    return row.kind, ", ".join(shown), runs_as(row), row.tactic, time, share
+    return row.kind or row.name, ", ".join(shown), runs_as(row), row.tactic, time, share
 
 
 def _columns(titles: Iterable[str]) -> tuple[Column, ...]:

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from qedeploy.contents import HEAD_BYTES, Kind, sniff
 from qedeploy.errors import UserError
+from qedeploy.files import LARGEST_TEXT, read_head
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata
 from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
 from qedeploy.runtimes.tensorrt.record import FORMAT, EngineRecord, parse_record
 from qedeploy.runtimes.tensorrt.times import EngineTimes
 from qedeploy.schema import read_json
+from qedeploy.words import listed
 
 _HOW = "trtexec --loadEngine=engine.plan --exportTimes=times.json --exportProfile=profile.json \
 --exportLayerInfo=layers.json --profilingVerbosity=detailed"
+_MARKS = ("computeMs", "averageMs", '"Layers"')
+"""What stands in the files of trtexec, whatever they are called."""
+
+_OLD_KEYS = ("startInMs", "inMs", "endToEndMs")
+"""Keys of TensorRT 7 and before, which counted other parts of a query."""
+
+_MOST_FILES = 1000
+_LONGEST = 1e9
+"""Milliseconds over which a time is none: eleven days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recording:
     """What a folder of trtexec's files holds; `profile` are mean seconds per query by the engine's layer names.
 
-    `source` is the file of the times. Without engine.json or a model.onnx of ours, `metadata` is None.
+    `source` is the file of the times, `profile_file` that of the profile. Without engine.json or a model.onnx of ours,
+    `metadata` is None.
     """
 
     source: Path
+    profile_file: Path
     times: EngineTimes
     profile: Mapping[str, float]
     profiled_queries: int
@@ -37,23 +51,28 @@ class Recording:
 
 
 def read_recording(folder: Path) -> Recording:
-    """Return the recording in `folder`.
+    """Return the recording in `folder`, whose files may be called anything.
 
-    Raises UserError where it is no folder, has no times, has two of a kind, or holds one that is damaged.
+    Raises UserError where it is no folder, has no times, has two of a kind, or holds one that is damaged or of another
+    TensorRT.
     """
     require_folder(folder)
-    files = {path: read_json(path) for path in sorted(folder.glob("*.json"))}
+    files = _documents(folder)
     times = _one(folder, files, _is_times, "query times (--exportTimes)")
     profile = _one(folder, files, _is_profile, "a profile (--exportProfile)")
     layers = _one(folder, files, _is_layers, "layer information (--exportLayerInfo)")
     record = _one(folder, files, _is_record, "an engine.json")
     if times is None or profile is None:
-        missing = "query times" if times is None else "a profile"
-        raise UserError(f"{folder}: expected {missing} among its JSON files, found none; write them with {_HOW}")
+        missing = "query times (--exportTimes)" if times is None else "a profile (--exportProfile)"
+        there = [path.name for path in sorted(folder.iterdir())]
+        raise UserError(
+            f"{folder}: expected {missing} among its files, found {listed(there) or 'none'}; write them with {_HOW}"
+        )
     found = parse_record(files[record], record) if record is not None else None
     seconds, queries = _profile(files[profile], profile)
     return Recording(
         source=times,
+        profile_file=profile,
         times=_times(files[times], times),
         profile=seconds,
         profiled_queries=queries,
@@ -66,10 +85,32 @@ def read_recording(folder: Path) -> Recording:
 def require_folder(folder: Path) -> None:
     """Raise UserError where `folder` is none."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with trtexec's JSON files; write them with {_HOW}")
+        raise UserError(f"{folder}: expected a folder with trtexec's files; write them with {_HOW}")
 
 
-def _one(folder: Path, files: Mapping[Path, Any], matches: Any, what: str) -> Path | None:
+def _documents(folder: Path) -> dict[Path, Any]:
+    """Return the JSON in a folder's files by their paths, whatever they end in."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if len(paths) > _MOST_FILES:
+        raise UserError(f"{folder}: expected at most {_MOST_FILES} files, found {len(paths)}: name the recording's own")
+    found = {}
+    for path in paths:
+        named = path.suffix.lower() == ".json"
+        content = sniff(read_head(path)[:HEAD_BYTES])
+        if not named and (content.kind is not Kind.TEXT or path.stat().st_size > LARGEST_TEXT):
+            continue
+        try:
+            found[path] = read_json(path)
+        except UserError:
+            if named or any(mark in path.read_text(errors="replace") for mark in _MARKS):
+                raise
+    return found
+
+
+def _one(folder: Path, files: Mapping[Path, Any], matches: Callable[[Any], bool], what: str) -> Path | None:
     found = [path for path, data in files.items() if matches(data)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
@@ -78,11 +119,13 @@ def _one(folder: Path, files: Mapping[Path, Any], matches: Any, what: str) -> Pa
 
 
 def _is_times(data: Any) -> bool:
-    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "computeMs" in data[0]
+    return isinstance(data, list) and any(isinstance(row, dict) and "computeMs" in row for row in data[:2])
 
 
 def _is_profile(data: Any) -> bool:
-    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "count" in data[0]
+    return isinstance(data, list) and any(
+        isinstance(row, dict) and {"count", "averageMs"} & set(row) for row in data[:2]
+    )
 
 
 def _is_layers(data: Any) -> bool:
@@ -94,32 +137,67 @@ def _is_record(data: Any) -> bool:
 
 
 def _times(rows: Sequence[Any], path: Path) -> EngineTimes:
-    try:
-        columns = {
-            "latency": [float(row["latencyMs"]) for row in rows],
-            "gpu": [float(row["computeMs"]) for row in rows],
-            "enqueue": [float(row["endEnqMs"]) - float(row["startEnqMs"]) for row in rows],
-            "upload": [float(row["h2dMs"]) for row in rows],
-            "download": [float(row["d2hMs"]) for row in rows],
-        }
-        # The host's wall time is not in the file: from the first launch to the last result is nearest to it.
-        elapsed = max(float(row["endD2hMs"]) for row in rows) - min(float(row["startEnqMs"]) for row in rows)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not what trtexec --exportTimes writes: {error!r}: record it again") from error
-    times = EngineTimes.of_milliseconds(columns, elapsed=elapsed * 1e-3)
-    if not all(np.isfinite(values).all() for values in (times.latency, times.gpu)) or times.gpu.min() <= 0:
-        raise UserError(f"{path}: holds times that are not positive numbers: record it again")
-    return times
+    columns: dict[str, list[float]] = {"latency": [], "gpu": [], "enqueue": [], "upload": [], "download": []}
+    starts, ends = [], []
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}: query {number}"
+        if isinstance(row, dict) and any(key in row for key in _OLD_KEYS) and "h2dMs" not in row:
+            old = ", ".join(key for key in _OLD_KEYS if key in row)
+            raise UserError(
+                f"{path}: the times of TensorRT 7 or older ({old}), which "
+                "counts other parts of a query: expected those of TensorRT 8 or newer (h2dMs, computeMs, d2hMs, "
+                "latencyMs): record it again with that trtexec"
+            )
+        value = _reader(row, where)
+        columns["latency"].append(value("latencyMs"))
+        columns["gpu"].append(value("computeMs"))
+        columns["upload"].append(value("h2dMs"))
+        columns["download"].append(value("d2hMs"))
+        starts.append(value("startEnqMs"))
+        ends.append(value("endD2hMs"))
+        columns["enqueue"].append(value("endEnqMs") - starts[-1])
+        if columns["enqueue"][-1] < 0 or columns["gpu"][-1] == 0 or columns["latency"][-1] == 0:
+            raise UserError(f"{where}: takes no time, or ends before it begins: record it again")
+    # The host's wall time is not in the file: from the first launch to the last result is nearest to it.
+    elapsed = max(ends) - min(starts)
+    if elapsed <= 0:
+        raise UserError(f"{path}: its last query ends no later than its first begins: record it again")
+    return EngineTimes.of_milliseconds(columns, elapsed=elapsed * 1e-3)
 
 
 def _profile(rows: Sequence[Any], path: Path) -> tuple[dict[str, float], int]:
     seconds: dict[str, float] = {}
-    try:
-        for row in rows[1:]:
-            seconds[row["name"]] = seconds.get(row["name"], 0.0) + float(row["averageMs"]) * 1e-3
-        return seconds, int(rows[0]["count"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not what trtexec --exportProfile writes: {error!r}: record it again") from error
+    count: object = None
+    for row in rows:
+        if isinstance(row, dict) and "count" in row and "name" not in row:
+            count = row["count"]
+            continue
+        name = row.get("name") if isinstance(row, dict) else None
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"{path}: expected a layer with a name, found {row!r:.80}: record it again")
+        seconds[name] = seconds.get(name, 0.0) + _reader(row, f"{path}: {name}")("averageMs") * 1e-3
+    if type(count) is not int or count < 1:
+        raise UserError(f"{path}: count: expected how many queries were profiled, found {count!r:.80}: record it again")
+    if not any(seconds.values()):
+        raise UserError(f"{path}: none of its {len(seconds)} layers takes any time: record it again")
+    return seconds, count
+
+
+def _reader(row: object, where: str) -> Callable[[str], float]:
+    """Return a function that reads one time in milliseconds from `row`; it raises UserError where there is none."""
+
+    def value(key: str) -> float:
+        found = row.get(key) if isinstance(row, dict) else None
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            what = "nothing" if found is None else json.dumps(found)
+            raise UserError(f"{where}: {key}: expected milliseconds, found {what:.80}: record it again")
+        if not math.isfinite(found) or not 0 <= found <= _LONGEST:
+            raise UserError(
+                f"{where}: {key}: expected a finite number of milliseconds, 0 or more, found {found:g}: record it again"
+            )
+        return float(found)
+
+    return value
 
 
 def _metadata(folder: Path) -> ModelMetadata | None:

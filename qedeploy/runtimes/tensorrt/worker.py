@@ -1,7 +1,7 @@
 """The measured process: times queries and profiles layers of a plan. It alone touches TensorRT and the GPU.
 
 Answers the requests of `runner.py`: `load`, `measure`, `profile`, `inspect` and `infer`. Only calls that TensorRT 10.16
-and 11 share are made. Written from documentation and headers: no GPU was at hand to run it on.
+and 11 share are made. Written from documentation and headers, without a GPU to run it on.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(loaded: Loaded, request: Mapping[str, Any]) -> Mapping[str, Any]:
 def profile(loaded: Loaded, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Run queries with TensorRT's profiler on a context of its own; returns per query the layers' times in ms.
 
-    The profiler makes TensorRT time each layer, without a CUDA graph: it slows, and serves for no headline figure.
+    The profiler makes TensorRT time each layer, without a CUDA graph: times are slower, and no headline figures.
     """
     if loaded.profiled is None:
         loaded.profiled = _profiled_context(loaded)
@@ -113,9 +113,9 @@ def inspect(loaded: Loaded) -> Any:
 
 
 def infer(loaded: Loaded, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run the one query of `inputs`, .npy files by tensor name; returns where the outputs were written likewise.
+    """Run one query on `inputs`, .npy files by tensor name; returns the .npy files of the outputs.
 
-    The values that are timed with come back afterwards.
+    The inputs of timed queries are restored afterwards.
     """
     timed_with = {name: buffer.host.copy() for name, buffer in loaded.inputs.items()}
     for name, path in request["inputs"].items():

@@ -14,12 +14,10 @@ from qedeploy.network.structure_file import from_document
 from qedeploy.schema import read_json
 from qedeploy.search.audit.checks import Check, equal
 from qedeploy.search.costs.registry import Budgets, budget_costs, budget_named
-from qedeploy.search.result import LIGHTNAS_FILE, STRUCTURE_FILE
+from qedeploy.search.result import FRONT_FILE, LIGHTNAS_FILE, MODEL_FILE, STRUCTURE_FILE
 from qedeploy.search.space.membership import outside
 from qedeploy.search.space.space import SearchSpace
 
-FRONT_FILE = "front.json"
-MODEL_FILE = "model.pth"
 _ENGINE_FILE, _PLAN_FILE = "engine.json", "engine.plan"
 
 ReadModel = Callable[[Path], Structure]

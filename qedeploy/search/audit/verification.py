@@ -24,8 +24,9 @@ from qedeploy.search.audit.folder_checks import ReadModel, folder_checks
 from qedeploy.search.costs.budget import AdditiveBudget, Budget
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.registry import budget_costs, budget_named
-from qedeploy.search.exact.certificate import CLOSED, Status
+from qedeploy.search.exact.certificate import CLOSED, ProofStatus
 from qedeploy.search.exact.problem import Problem
+from qedeploy.search.methods import EVOLUTION, EXACT
 from qedeploy.search.request import TABLE_FILE
 from qedeploy.search.result import FORMAT, SEARCH_FILE, in_document_order
 from qedeploy.search.space.membership import outside
@@ -35,7 +36,7 @@ from qedeploy.search.space.recipe_loader import load_recipe, recipe_names
 from qedeploy.search.space.space import SearchSpace
 from qedeploy.search.space.space_builder import build_space
 
-_METHODS = ("exact", "evolution")
+_METHODS = (EXACT, EVOLUTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,7 @@ def _figures(claims: Claims) -> list[Check]:
 
 
 def _bound(claims: Claims) -> list[Check]:
-    if claims.method != "exact" and "certificate" not in claims.evidence:
+    if claims.method != EXACT and "certificate" not in claims.evidence:
         return [Check(claim="no bound is claimed", holds=True, detail=f"{claims.method} searches without a proof")]
     certificate = _certificate(claims)
     problem = Problem.of(claims.space, claims.budgets)
@@ -223,7 +224,7 @@ def _certificate(claims: Claims) -> dict[str, Any]:
         for row in (found["multipliers"], *found["prices"]):
             if set(row) != budgets or not all(isinstance(price, int | float) for price in row.values()):
                 raise ValueError("a price for each budget is expected")
-        found["status"] = Status(found["status"])
+        found["status"] = ProofStatus(found["status"])
     except (KeyError, TypeError, ValueError) as error:
         raise RequestError(f"search.json: evidence.certificate: incomplete or changed: {error}") from error
     return found
@@ -231,7 +232,7 @@ def _certificate(claims: Claims) -> dict[str, Any]:
 
 def _consistency(claims: Claims, certificate: dict[str, Any]) -> Check:
     gap = certificate["upper_bound"] - certificate["score"]
-    closed = certificate["status"] is Status.OPTIMAL
+    closed = certificate["status"] is ProofStatus.OPTIMAL
     agree = (
         equal(claims.document.get("score"), certificate["score"])
         and abs(gap - certificate["gap"]) <= ROUNDING

@@ -15,7 +15,7 @@ import numpy as np
 from qedeploy.errors import UserError
 from qedeploy.latency.predictor import LatencyModel, Role
 from qedeploy.network.layers import LayerCategory
-from qedeploy.network.structure import Bits
+from qedeploy.network.structure import IMAGE_CHANNELS, Bits
 from qedeploy.search.space.layers import Array, Layers, Place, block_places
 from qedeploy.search.space.space import SearchSpace, bottleneck_channels
 from qedeploy.search.space.space_layers import block_bits
@@ -90,7 +90,7 @@ class LayerTimes:
         widths, middles = self._widths, self._middles
         match place.role:
             case Role.STEM:
-                return seconds(np.array(3), widths, self._stem_kernel)
+                return seconds(np.array(IMAGE_CHANNELS), widths, self._stem_kernel)
             case Role.EXPAND:
                 return seconds(widths[:, None], middles, 1)
             case Role.DEPTHWISE:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from qedeploy.network.structure import IMAGE_CHANNELS
 from qedeploy.search.space.layers import Array
 from qedeploy.search.space.space import SearchSpace
-from qedeploy.search.space.space_layers import IMAGE_CHANNELS
 
 _BYTES_OUT = 1.0
 """What the head puts out is counted in bytes whatever its widths (the reference)."""

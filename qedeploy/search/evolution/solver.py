@@ -13,11 +13,11 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.costs.registry import Budgets, keeps
 from qedeploy.search.evolution.evolution import CHUNKS_PER_GENERATION, Evolution, EvolutionSettings, State
-from qedeploy.search.evolution.state_file import Checkpoint
+from qedeploy.search.evolution.state_file import StateFile
+from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.result import SearchResult
 from qedeploy.search.space.space import SearchSpace
 
-METHOD = "evolution"
 SECONDS_BETWEEN_CHECKPOINTS = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -31,6 +31,10 @@ class Progress:
     score: float
     use: dict[Budget, float]
 
+    def __str__(self) -> str:
+        use = ", ".join(f"{kind} {share:.1%}" for kind, share in self.use.items())
+        return f"best score {self.score:.3f}" + (f"; used of {use}" if use else "")
+
 
 Watch = Callable[[Progress], None]
 
@@ -41,7 +45,7 @@ def solve(
     settings: EvolutionSettings,
     *,
     start: Sequence[Structure] = (),
-    checkpoint: Checkpoint | None = None,
+    checkpoint: StateFile | None = None,
     workers: int = 1,
     cluster: str | None = None,
     watch: Watch | None = None,
@@ -64,7 +68,7 @@ def solve(
     with open_workers(processes, cluster) as opened:
         state = _run(evolution, state, opened, checkpoint, watch)
     return SearchResult(
-        method=METHOD,
+        method=EVOLUTION,
         settings=asdict(settings),
         structure=_best(evolution, state),
         evaluations=state.evaluations,
@@ -72,7 +76,7 @@ def solve(
 
 
 def _run(
-    evolution: Evolution, state: State, workers: Workers, checkpoint: Checkpoint | None, watch: Watch | None
+    evolution: Evolution, state: State, workers: Workers, checkpoint: StateFile | None, watch: Watch | None
 ) -> State:
     saved = reported = time.monotonic()
     try:

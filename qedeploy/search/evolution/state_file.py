@@ -22,14 +22,14 @@ _ARRAYS = {"genes": np.int16, "score": np.float64, "excess": np.float64, "keys":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """Where a search with these `settings` (JSON-ready) leaves what it has found, and finds it again."""
+class StateFile:
+    """Where a search with these `settings` (JSON-ready) saves its state and finds it again."""
 
     path: Path
     settings: Mapping[str, Any]
 
     def save(self, state: State) -> None:
-        """Write `state` whole or not at all; raises UserError where the folder or disk does not take it."""
+        """Write `state` whole or not at all; raises UserError if the folder or disk refuses it."""
         members = {name: getattr(state.members, name) for name in _ARRAYS}
         counts = np.array([state.generation, state.evaluations], np.int64)
         settings = np.array(json.dumps(self.settings))

@@ -45,13 +45,17 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
         fixed.shape, blocks.in_channels.shape, blocks.bottleneck.shape, blocks.layers[1].layers.kernel.shape
     )
     classes = len(problem.entries)
+    if problem.peak_memory is None:
+        value = _group_value(problem, priced, problem.groups[0], shape)
+        value += fixed
+        return value[None, None]
     best = np.full((classes, classes, *shape), -np.inf)
     if problem.peak_memory is not None and problem.widths_per_layer:
         fill_layer_by_layer(problem, blocks, priced, best, problem.peak_memory)
         best += fixed
         return best
     for group in problem.groups:
-        value = _group_value(problem, priced, group)
+        value = _group_value(problem, priced, group, shape)
         if group.activations is not None:
             value = np.where(inside_fits(problem, blocks, group.activations), value, -np.inf)
         for following, width in enumerate(problem.entries):
@@ -64,15 +68,19 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
     return best
 
 
-def _group_value(problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup) -> Array:
+def _group_value(problem: Problem, priced: tuple[PricedLayer, ...], group: WidthGroup, shape: tuple[int, ...]) -> Array:
     expand, depthwise, project = priced
     if problem.widths_per_layer:
-        best = [
+        found = [
             maximum([layer.value(pair) for pair in index]) for layer, index in zip(priced, group.indices, strict=True)
         ]
-        return (best[1] + best[2]) + best[0]
-    # The arrays of the last two layers do not grow with the channels that come in: add them first.
-    return maximum([(depthwise.value(pair) + project.value(pair)) + expand.value(pair) for pair in group.indices[0]])
+        return np.array(np.broadcast_to((found[1] + found[2]) + found[0], shape))
+    best, value = np.full(shape, -np.inf), np.empty(shape)
+    for pair in group.indices[0].tolist():
+        # The arrays of the last two layers do not grow with the channels that come in: add them first.
+        np.add(depthwise.value(pair) + project.value(pair), expand.value(pair), out=value)
+        np.maximum(best, value, out=best)
+    return best
 
 
 def choices_within(
@@ -109,10 +117,7 @@ def _group_choices(
 ) -> tuple[Array, Array, Array]:
     count = least.size
     fixed = np.sum([np.broadcast_to(layer.fixed, count)[at] for layer in priced], axis=0)
-    tables = [
-        np.stack([np.broadcast_to(layer.value(pair), count)[at] for pair in index], axis=1)
-        for layer, index in zip(priced, group.indices, strict=True)
-    ]
+    tables = [layer.rows(index, at, count) for layer, index in zip(priced, group.indices, strict=True)]
     if not problem.widths_per_layer:
         value = fixed[:, None] + tables[0] + tables[1] + tables[2]
         row, number = np.nonzero(value >= least[at, None])

@@ -11,7 +11,7 @@ CLOSED = 1e-9
 """A gap this small counts as closed: it is the rounding of the sums, not a doubt about the structure."""
 
 
-class Status(StrEnum):
+class ProofStatus(StrEnum):
     """How a search ended: with a proof, with a gap because its effort was spent, or because it was stopped."""
 
     OPTIMAL = "optimal"
@@ -30,7 +30,7 @@ class Certificate:
 
     score: float
     upper_bound: float
-    status: Status
+    status: ProofStatus
     multipliers: Mapping[str, float]
     relaxed_bound: float
     labels: int

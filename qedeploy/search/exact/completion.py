@@ -8,29 +8,42 @@ activation width that the next layer begins with, because that layer's input mus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
 from qedeploy.network.structure import Structure
 from qedeploy.search.exact.blocks import best_values, layer_totals
+from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.pricing import price_layer
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
 from qedeploy.search.space.layers import Array
 
+Kept = TypeVar("Kept")
+
 STRIP = 16
 """Input widths handled at a time: their arrays stay in the processor's cache."""
 
 
+Strip = tuple[slice, slice, Array, BlockShapes]
+"""Some of a stage's inputs, the outputs that may follow one of them, where these are too narrow, and the blocks."""
+
+Totals = tuple[Array, Array]
+"""Score and costs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The channels considered after the stem and after each stage, ascending; `coarse` keeps every nth."""
+    """The channels considered after the stem and after each stage, ascending, and what of a problem they decide.
+
+    A grid goes with one problem: it keeps the shapes of the problem's layers, which are the same at all prices.
+    """
 
     channels: tuple[Array, ...]
-    strips: dict[int, list[tuple[slice, slice, Array, BlockShapes]]] = field(default_factory=dict, compare=False)
-    repeats: dict[int, BlockShapes] = field(default_factory=dict, compare=False)
+    _kept: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, problem: Problem, every: int = 1) -> Grid:
@@ -46,8 +59,58 @@ class Grid:
             found = [s.stem.out_channels if number == 0 else s.stages[number - 1].out_channels for s in structures]
             centre = np.searchsorted(channels, sorted(set(found)))
             near = (centre[:, None] + np.arange(-reach, reach + 1)).clip(0, channels.size - 1)
-            kept.append(channels[np.unique(near)])
+            # np.unique would import the masked arrays for this, which takes longer than the walk that follows.
+            kept.append(channels[sorted(set(near.ravel().tolist()))])
         return Grid(tuple(kept))
+
+    def stem(self, problem: Problem) -> SolverLayers:
+        """Return the stems of the grid."""
+        return self._once("stem", 0, lambda: problem.stem(self.channels[0]))
+
+    def stem_totals(self, problem: Problem) -> Totals:
+        """Return score [stems, 1] and costs [stems, 1, costs] of the stems."""
+
+        def totals() -> Totals:
+            score, costs = layer_totals(problem, self.stem(problem), problem.score_weights[0][0])
+            return score + (problem.score_weights[1][0] * self.end_terms(problem, 0))[:, None], costs
+
+        return self._once("stem totals", 0, totals)
+
+    def head_totals(self, problem: Problem) -> Totals:
+        """Return score [channels, pairs] and costs [channels, pairs, costs] of the heads behind the last stage."""
+
+        def totals() -> Totals:
+            weights, ends = problem.score_weights
+            score, costs = layer_totals(problem, problem.head(self.channels[-1]), weights[-1])
+            return score + ends[-1] * problem.head_end, costs
+
+        return self._once("head totals", 0, totals)
+
+    def end_terms(self, problem: Problem, number: int) -> Array:
+        """Return what the widths of the stem (0) or of a stage (from 1) bring the score that ends there, each once."""
+        return self._once("ends", number, lambda: problem.space.score.end_term(self.channels[number]))
+
+    def repeated_blocks(self, problem: Problem, step: int) -> BlockShapes:
+        """Return the further blocks of a stage, shape [channels, kernel, ratio]."""
+        channels = self.channels[step + 1][:, None, None]
+        kernel, ratio = np.array(problem.space.kernels)[:, None], np.array(problem.space.ratios)
+
+        def blocks() -> BlockShapes:
+            return problem.blocks(
+                step, first=False, in_channels=channels, out_channels=channels, kernel=kernel, ratio=ratio
+            )
+
+        return self._once("repeats", step, blocks)
+
+    def strips(self, problem: Problem, step: int) -> list[Strip]:
+        """Return the first blocks of a stage, strip after strip."""
+        return self._once("strips", step, lambda: _strips(problem, self, step))
+
+    def _once(self, what: str, number: int, make: Callable[[], Kept]) -> Kept:
+        if (what, number) not in self._kept:
+            self._kept[what, number] = make()
+        found: Kept = self._kept[what, number]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +118,15 @@ class Completion:
     """The best values that can follow each state at `prices`, without the limits.
 
     `after_stage[t]` has shape [entry, channels] (t = 0 is after the stem); `inside[t][d]`, shape
-    [entry, channels, kernel, ratio], is for stage t after d blocks (d from 1). `whole` is the best value of a structure
-    and `bound` that value with the limits paid back: no structure within the limits scores more.
+    [entry, channels, kernel, ratio], is for stage t after d blocks (d from 1). `repeats[t]`, shape [entry, next entry,
+    channels, kernel, ratio], is what one more block is worth there, -inf where there is none. `whole` is the best value
+    of a structure and `bound` that value with the limits paid back: no structure within the limits scores more.
     """
 
     prices: Prices
     after_stage: tuple[Array, ...]
     inside: tuple[tuple[Array, ...], ...]
+    repeats: tuple[Array, ...]
     whole: float
     bound: float
 
@@ -72,22 +137,35 @@ class Completion:
 
 def complete(problem: Problem, grid: Grid, prices: Prices) -> Completion:
     """Return the completions of `grid` at `prices`."""
-    after = [_head_values(problem, grid.channels[-1], prices)]
+    after = [_head_values(problem, grid, prices)]
     inside: list[tuple[Array, ...]] = []
+    repeats: list[Array] = []
     for step in reversed(range(len(problem.space.strides))):
-        stage = _inside_values(problem, grid, step, prices, after[0])
+        repeat = np.array(-np.inf)
+        # Where no block is repeated, a latency table need not have the times of one.
+        if max(problem.space.depths[step]) > 1:
+            repeat = best_values(problem, grid.repeated_blocks(problem, step), prices)
+        stage = _inside_values(problem, grid, step, repeat, after[0])
+        repeats.insert(0, repeat)
         inside.insert(0, stage)
         after.insert(0, _stage_values(problem, grid, step, prices, stage[1]))
-    whole = float((stem_values(problem, grid.channels[0], prices) + after[0]).max())
-    bound = whole + float(prices.multipliers @ problem.limits)
-    return Completion(prices=prices, after_stage=tuple(after), inside=tuple(inside), whole=whole, bound=bound)
+    whole = float((stem_values(problem, grid, prices) + after[0]).max())
+    return Completion(
+        prices=prices,
+        after_stage=tuple(after),
+        inside=tuple(inside),
+        repeats=tuple(repeats),
+        whole=whole,
+        bound=whole + float(prices.multipliers @ problem.limits),
+    )
 
 
-def stem_values(problem: Problem, channels: Array, prices: Prices) -> Array:
+def stem_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
     """Return the value of each stem, shape [entry, channels], -inf where it does not fit before that entry."""
     weights, bonus = problem.score_weights
-    priced = price_layer(problem.stem(channels), weights[0], prices)
-    value = priced.fixed + priced.value(0) + prices.score * bonus[0] * problem.space.score.end_term(channels)
+    channels = grid.channels[0]
+    priced = price_layer(grid.stem(problem), weights[0], prices)
+    value = priced.fixed + priced.value(0) + prices.score * bonus[0] * grid.end_terms(problem, 0)
     return np.stack([np.where(stem_fits(problem, channels, width), value, -np.inf) for width in problem.entries])
 
 
@@ -104,32 +182,25 @@ def shapes_of_stage(problem: Problem, grid: Grid, step: int, rows: Array, column
     )
 
 
-def channel_bonus(problem: Problem, step: int, channels: Array, prices: Prices) -> Array:
+def channel_bonus(problem: Problem, grid: Grid, step: int, prices: Prices) -> Array:
     """Return what the width of a stage itself adds to the value, where a score stage ends with it."""
-    found: Array = prices.score * problem.score_weights[1][step + 1] * problem.space.score.end_term(channels)
+    found: Array = prices.score * problem.score_weights[1][step + 1] * grid.end_terms(problem, step + 1)
     return found
 
 
-def _head_values(problem: Problem, channels: Array, prices: Prices) -> Array:
-    weights, bonus = problem.score_weights
-    score, costs = layer_totals(problem, problem.head(channels), weights[-1])
-    value = prices.score * (score + bonus[-1] * problem.head_end) - costs @ prices.multipliers
-    value = np.where(head_fits(problem, channels), value, -np.inf)
+def _head_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
+    score, costs = grid.head_totals(problem)
+    value = prices.score * score - costs @ prices.multipliers
+    value = np.where(head_fits(problem, grid.channels[-1]), value, -np.inf)
     classes = np.array([problem.entry(bits) for bits in problem.head_pairs.bits])
     return np.stack([value[:, classes == c].max(axis=1, initial=-np.inf) for c in range(len(problem.entries))])
 
 
-def _inside_values(problem: Problem, grid: Grid, step: int, prices: Prices, leave: Array) -> tuple[Array, ...]:
+def _inside_values(problem: Problem, grid: Grid, step: int, repeat: Array, leave: Array) -> tuple[Array, ...]:
     """Return, for 0 (unused), 1, 2... blocks done, the best of leaving the stage and of repeating the block."""
-    space = problem.space
-    channels = grid.channels[step + 1]
-    shape = (len(problem.entries), channels.size, len(space.kernels), len(space.ratios))
+    space, depths = problem.space, problem.space.depths[step]
+    shape = (len(problem.entries), grid.channels[step + 1].size, len(space.kernels), len(space.ratios))
     leaving = np.broadcast_to(leave[:, :, None, None], shape)
-    depths = space.depths[step]
-    repeat = np.array(-np.inf)
-    # Where no block is repeated, a latency table need not have the times of one.
-    if max(depths) > 1:
-        repeat = best_values(problem, _repeated_blocks(problem, grid, step), prices)
     found = [np.full(shape, -np.inf) for _ in range(max(depths) + 1)]
     for depth in range(max(depths), 0, -1):
         if depth in depths:
@@ -139,43 +210,27 @@ def _inside_values(problem: Problem, grid: Grid, step: int, prices: Prices, leav
     return tuple(found)
 
 
-def _repeated_blocks(problem: Problem, grid: Grid, step: int) -> BlockShapes:
-    """Return the further blocks of a stage, shape [channels, kernel, ratio]."""
-    if step not in grid.repeats:
-        space, channels = problem.space, grid.channels[step + 1][:, None, None]
-        grid.repeats[step] = problem.blocks(
-            step,
-            first=False,
-            in_channels=channels,
-            out_channels=channels,
-            kernel=np.array(space.kernels)[:, None],
-            ratio=np.array(space.ratios),
-        )
-    return grid.repeats[step]
-
-
 def _stage_values(problem: Problem, grid: Grid, step: int, prices: Prices, inside: Array) -> Array:
     """Return the best value from each width before the stage on, shape [entry, channels in]."""
-    follow = inside + channel_bonus(problem, step, grid.channels[step + 1], prices)[:, None, None]
+    follow = inside + channel_bonus(problem, grid, step, prices)[:, None, None]
     found = np.full((len(problem.entries), grid.channels[step].size), -np.inf)
-    for rows, columns, narrower, blocks in _strips(problem, grid, step):
+    for rows, columns, narrower, blocks in grid.strips(problem, step):
         value = best_values(problem, blocks, prices)
         value += follow[:, None, columns]
         value[:, :, narrower] = -np.inf
-        found[:, rows] = value.max(axis=(1, 3, 4, 5))
+        # Next entries last, so that what is compared lies together.
+        found[:, rows] = value.swapaxes(1, 2).reshape(*found[:, rows].shape, -1).max(axis=2)
     return found
 
 
-def _strips(problem: Problem, grid: Grid, step: int) -> list[tuple[slice, slice, Array, BlockShapes]]:
-    if step not in grid.strips:
-        into, out = grid.channels[step], grid.channels[step + 1]
-        strips = []
-        for start in range(0, into.size, STRIP):
-            rows = slice(start, min(start + STRIP, into.size))
-            # Channels never decrease: nothing narrower than the strip's first input can follow.
-            columns = slice(int(np.searchsorted(out, into[start])), out.size)
-            narrower = out[columns] < into[rows, None]
-            if columns.start < out.size:
-                strips.append((rows, columns, narrower, shapes_of_stage(problem, grid, step, into[rows], columns)))
-        grid.strips[step] = strips
-    return grid.strips[step]
+def _strips(problem: Problem, grid: Grid, step: int) -> list[Strip]:
+    into, out = grid.channels[step], grid.channels[step + 1]
+    strips = []
+    for start in range(0, into.size, STRIP):
+        rows = slice(start, min(start + STRIP, into.size))
+        # Channels never decrease: nothing narrower than the strip's first input can follow.
+        columns = slice(int(np.searchsorted(out, into[start])), out.size)
+        narrower = out[columns] < into[rows, None]
+        if columns.start < out.size:
+            strips.append((rows, columns, narrower, shapes_of_stage(problem, grid, step, into[rows], columns)))
+    return strips

@@ -8,7 +8,7 @@ that is 1 at that pair and 0 elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qedeploy.search.costs.budget import AdditiveBudget
 from qedeploy.search.space.layers import Array, Layers
@@ -46,6 +46,23 @@ class SolverLayers:
     entropy: Array
     gains: Array
     costs: tuple[tuple[Part, ...], ...]
+
+    def row(self, number: int) -> SolverLayers:
+        """Return the layers of one row of the first of four axes, which stays."""
+
+        def at(values: Array) -> Array:
+            return values[number : number + 1] if values.ndim == 4 and len(values) > 1 else values
+
+        shapes = (self.layers.in_channels, self.layers.out_channels, self.layers.kernel)
+        into, out, kernel = map(at, shapes)
+        kept: dict[int, Array] = {}
+        # The same array stays the same one: what two costs share is priced once.
+        costs = tuple(
+            tuple(Part(kept.setdefault(id(p.shape), at(p.shape)), p.factor, p.uniform) for p in parts)
+            for parts in self.costs
+        )
+        layers = replace(self.layers, in_channels=into, out_channels=out, kernel=kernel)
+        return SolverLayers(layers, at(self.entropy), self.gains, costs)
 
 
 def bring_terms(space: SearchSpace, limits: Sequence[Limit], layers: Layers, gains: Array) -> SolverLayers:

@@ -8,10 +8,12 @@ from itertools import product
 import numpy as np
 
 from qedeploy.network.structure import Structure
+from qedeploy.search.exact.best_path import best_path
 from qedeploy.search.exact.completion import Completion, Grid, complete
 from qedeploy.search.exact.label_setting import Walk
 from qedeploy.search.exact.labels import Selector
 from qedeploy.search.exact.master import Master
+from qedeploy.search.exact.moves import structure_from_moves
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.space.layers import Array
 
@@ -52,19 +54,27 @@ class Dual:
         return [self.master.multipliers_at(1 + spread * move) / self._scale for move in moves]
 
     def _look(self, grid: Grid, multipliers: Array) -> Completion:
-        problem = self.problem
         self.prices = Prices(multipliers=multipliers)
-        completion = complete(problem, grid, self.prices)
+        completion = complete(self.problem, grid, self.prices)
         self.completions = sorted([*self.completions, completion], key=lambda found: found.bound)
         if np.isfinite(completion.whole):
-            # Sums in another order differ by their rounding: the best structure is read back within it.
-            least = completion.bound - 2 * completion.rounding(problem.limits)
-            selector = Selector([completion], problem.limits, least, 1, within_limits=False)
-            walk = Walk(problem, grid, selector)
-            best = walk.run()
-            self.structures.append(walk.structure(int(best.ident[0])))
-            self.master.add(float(best.score[0]), best.costs[0] / self._scale)
+            self._meet(grid, completion)
         return completion
+
+    def _meet(self, grid: Grid, completion: Completion) -> None:
+        """Take the best structure at the completion's prices into the master."""
+        problem = self.problem
+        found = best_path(problem, grid, completion) if problem.peak_memory is None else None
+        if found is not None:
+            self.structures.append(structure_from_moves(problem, grid, found.moves))
+            self.master.add(found.score, found.costs / self._scale)
+            return
+        # Sums in another order differ by their rounding: the best structure is read back within it.
+        least = completion.bound - 2 * completion.rounding(problem.limits)
+        walk = Walk(problem, grid, Selector([completion], problem.limits, least, 1, within_limits=False))
+        best = walk.run()
+        self.structures.append(walk.structure(int(best.ident[0])))
+        self.master.add(float(best.score[0]), best.costs[0] / self._scale)
 
     @property
     def _scale(self) -> Array:

@@ -109,10 +109,7 @@ def choices_layer_by_layer(
         np.array([pairs.bits[pair].activation for pair in index]) / 8
         for pairs, index in zip(problem.block_pairs, indices, strict=True)
     ]
-    tables = [
-        np.stack([np.broadcast_to(layer.value(pair), count) for pair in index], axis=1)
-        for layer, index in zip(priced, indices, strict=True)
-    ]
+    tables = [layer.rows(index, np.arange(count), count) for layer, index in zip(priced, indices, strict=True)]
     into, middle, out = (
         np.broadcast_to(c, count) for c in (blocks.in_channels, blocks.bottleneck, blocks.out_channels)
     )

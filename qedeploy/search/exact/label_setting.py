@@ -7,15 +7,15 @@ from math import prod
 
 import numpy as np
 
-from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.exact.blocks import Choices, best_values, choices_within, layer_totals
+from qedeploy.network.structure import Structure
+from qedeploy.search.exact.blocks import Choices, best_values, choices_within
 from qedeploy.search.exact.completion import Grid, channel_bonus, shapes_of_stage
 from qedeploy.search.exact.extension import Arcs, Candidates, chunks, taken_choices
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.labels import Labels, Selector, Trail
+from qedeploy.search.exact.moves import structure_from_moves
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.space.layers import Array
-from qedeploy.search.space.space import bottleneck_channels
 
 
 @dataclass(slots=True)
@@ -41,45 +41,12 @@ class Walk:
 
     def structure(self, ident: int) -> Structure:
         """Return the structure of a complete label."""
-        space = self.problem.space
-        (stem, *_), *moves, (_, _, _, head, _, _) = self.trail.moves_to(ident)
-        stages: list[Stage] = []
-        kinds = [pairs.bits for pairs in self.problem.block_pairs]
-        step = -1
-        for channels, kernel, ratio, *pairs in moves:
-            expand, depthwise, project = (bits[pair] for bits, pair in zip(kinds, pairs, strict=True))
-            block = Block(expand=expand, depthwise=depthwise, project=project)
-            if channels < 0:
-                last = stages.pop()
-                blocks = (*last.blocks, block)
-                out, middle, size = last.out_channels, last.bottleneck_channels, last.kernel
-            else:
-                step += 1
-                blocks = (block,)
-                out, size = int(self.grid.channels[step + 1][channels]), space.kernels[kernel]
-                middle = bottleneck_channels(out, space.ratios[ratio])
-            stages.append(
-                Stage(
-                    out_channels=out,
-                    bottleneck_channels=middle,
-                    kernel=size,
-                    stride=space.strides[step],
-                    blocks=blocks,
-                )
-            )
-        return Structure(
-            stem=space.stem(int(self.grid.channels[0][stem])),
-            stages=tuple(stages),
-            head=space.head(self.problem.head_pairs.bits[head]),
-            classifier=space.classifier,
-            resolution=space.resolution,
-        )
+        return structure_from_moves(self.problem, self.grid, self.trail.moves_to(ident))
 
     def _stems(self) -> Labels:
         problem, channels = self.problem, self.grid.channels[0]
-        weights, bonus = problem.score_weights
-        score, costs = layer_totals(problem, problem.stem(channels), weights[0])
-        score = score[:, 0] + bonus[0] * problem.space.score.end_term(channels)
+        totals, costs = self.grid.stem_totals(problem)
+        score = totals[:, 0]
         fits = np.stack([stem_fits(problem, channels, width) for width in problem.entries])
         entry, number = np.nonzero(fits)
         node = entry * channels.size + number
@@ -111,9 +78,7 @@ class Walk:
 
     def _heads(self, labels: Labels) -> Labels:
         problem, channels = self.problem, self.grid.channels[-1]
-        weights, bonus = problem.score_weights
-        score, costs = layer_totals(problem, problem.head(channels), weights[-1])
-        score += bonus[-1] * problem.head_end
+        score, costs = self.grid.head_totals(problem)
         fits = head_fits(problem, channels)
         parts = []
         for pair, bits in enumerate(problem.head_pairs.bits):
@@ -145,7 +110,7 @@ class Walk:
         value = best_values(problem, shapes_of_stage(problem, grid, step, rows), main.prices)
         out = grid.channels[step + 1]
         value[:, :, rows[:, None] > out] = -np.inf
-        value += (main.inside[step][depth] + channel_bonus(problem, step, out, main.prices)[:, None, None])[:, None]
+        value += (main.inside[step][depth] + channel_bonus(problem, grid, step, main.prices)[:, None, None])[:, None]
         reach = value[entry, :, place]
         source, following, channels, kernel, ratio = np.nonzero(reach > least[:, None, None, None, None])
         numbers = np.stack([channels, kernel, ratio], axis=1)
@@ -179,7 +144,8 @@ class Walk:
         node = np.ravel_multi_index((following, *numbers.T), (len(problem.entries), *shapes))
         follow = np.stack([c.inside[step][depth].ravel()[node] for c in self.selector.completions])
         weight = problem.score_weights[1][step + 1]
-        bonus = weight * problem.space.score.end_term(channels) if into is not None else np.zeros(source.size)
+        ends = self.grid.end_terms(problem, step + 1)[numbers[:, 0]]
+        bonus = weight * ends if into is not None else np.zeros(source.size)
         moves = numbers if into is not None else np.full_like(numbers, -1)
         return Arcs(
             source=source, node=node, numbers=moves, follow=follow, blocks=blocks, bonus=bonus,

@@ -15,12 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.executors import open_workers, run_jobs
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.registry import Budgets
-from qedeploy.search.exact.certificate import CLOSED, Status
+from qedeploy.search.exact.certificate import CLOSED, ProofStatus
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import UndecidedError, solve
 from qedeploy.search.space.space import SearchSpace
@@ -81,6 +80,8 @@ def front(
     with the points so far. Raises RequestError where nothing fits at all, KeyboardInterrupt where Ctrl-C came before
     its two ends were found.
     """
+    from qedeploy.executors import open_workers, run_jobs
+
     search = _Search(space, {other: limit for other, limit in budgets.items() if other != kind}, kind)
     last = _best(space, budgets, kind)
     first, exact = _first(search, kind.least(space), last)
@@ -170,7 +171,7 @@ def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
 
 def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> Point:
     solution = solve(Problem.of(space, budgets))
-    if solution.certificate.status is Status.INTERRUPTED:
+    if solution.certificate.status is ProofStatus.INTERRUPTED:
         raise KeyboardInterrupt
     best = solution.found[0]
     return Point(

@@ -18,12 +18,24 @@ class PricedLayer:
 
     fixed: Array
     gain: Array
-    varying: tuple[tuple[Array, Array], ...]
+    varying: tuple[tuple[Array, list[float]], ...]
 
     def value(self, pair: int) -> Array:
         """Return what the pair adds to `fixed`."""
-        some = (shape * factor[pair] for shape, factor in self.varying if factor[pair])
-        return sum(some, start=np.asarray(self.gain[pair]))
+        found: Array = self.gain[pair]
+        for shape, factor in self.varying:
+            if factor[pair]:
+                found = found + shape * factor[pair]
+        return np.asarray(found)
+
+    def rows(self, pairs: Array, rows: Array, count: int) -> Array:
+        """Return what each of `pairs` adds to `fixed`, [rows, pairs], for some rows of `count` layers in a row."""
+        found = np.empty((rows.size, pairs.size))
+        found[:] = self.gain[pairs]
+        for shape, factor in self.varying:
+            one = shape[rows] if shape.shape == (count,) else np.broadcast_to(shape, count)[rows]
+            found += one[:, None] * np.array(factor)[pairs]
+        return found
 
 
 def price_layer(layers: SolverLayers, weight: float, prices: Prices) -> PricedLayer:
@@ -38,9 +50,10 @@ def price_layer(layers: SolverLayers, weight: float, prices: Prices) -> PricedLa
             if part.uniform:
                 fixed = fixed - (multiplier * part.factor[0]) * part.shape
             else:
-                _, collected = varying.get(id(part.shape), (part.shape, 0.0))
-                varying[id(part.shape)] = part.shape, collected - multiplier * part.factor
-    return PricedLayer(fixed=fixed, gain=worth * layers.gains, varying=tuple(varying.values()))
+                _, before = varying.get(id(part.shape), (part.shape, 0.0))
+                varying[id(part.shape)] = part.shape, before - multiplier * part.factor
+    collected = tuple((shape, factor.tolist()) for shape, factor in varying.values())
+    return PricedLayer(fixed=fixed, gain=worth * layers.gains, varying=collected)
 
 
 def price_block(problem: Problem, blocks: BlockShapes, prices: Prices) -> tuple[PricedLayer, PricedLayer, PricedLayer]:

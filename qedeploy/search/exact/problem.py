@@ -50,6 +50,11 @@ class BlockShapes:
     stride: int
     size: float
 
+    def row(self, number: int) -> BlockShapes:
+        """Return the blocks of one row of the first axis, which stays."""
+        expand, depthwise, project = (layers.row(number) for layers in self.layers)
+        return BlockShapes(layers=(expand, depthwise, project), step=self.step, stride=self.stride, size=self.size)
+
     @property
     def in_channels(self) -> Array:
         """Channels that enter the block."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import to_document
@@ -10,10 +11,27 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.registry import all_budgets, budget_named
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import EFFORT, Progress, Solution, solve
+from qedeploy.search.methods import EXACT
 from qedeploy.search.request import Request
 from qedeploy.search.result import SearchResult
 
-METHOD = "exact"
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where an exact search stands: the best score so far, what none can exceed, labels (partial structures) kept."""
+
+    score: float
+    upper_bound: float
+    labels: int
+
+    @classmethod
+    def of(cls, score: float, upper_bound: float, labels: int) -> Self:
+        """Return what the solver reports; it looks for structures above a threshold, which the best may exceed."""
+        return cls(score, max(score, upper_bound), labels)
+
+    def __str__(self) -> str:
+        best = f"best score {self.score:.4f}" if self.score > float("-inf") else "nothing yet"
+        return f"{best}, none above {self.upper_bound:.4f}; {self.labels:,} labels"
 
 
 def search_exactly(
@@ -31,7 +49,7 @@ def search_exactly(
             {"score": found.score, "structure": to_document(found.structure)} for found in others
         ]
     result = SearchResult(
-        method=METHOD,
+        method=EXACT,
         settings=method_settings(count),
         structure=best.structure,
         evaluations=solution.certificate.labels,

@@ -11,7 +11,7 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.feasibility import require_feasible
-from qedeploy.search.exact.certificate import CLOSED, Certificate, Status
+from qedeploy.search.exact.certificate import CLOSED, Certificate, ProofStatus
 from qedeploy.search.exact.completion import Completion, Grid, complete
 from qedeploy.search.exact.dual import Dual
 from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, refuse_if_infeasible
@@ -88,7 +88,7 @@ def solve(problem: Problem, *, count: int = 1, effort: int = EFFORT, progress: P
     """
     require_additive(problem.space.score, "exact")
     search = Search(problem, count, effort, progress)
-    status = Status.FEASIBLE
+    status = ProofStatus.FEASIBLE
     try:
         search.bound()
         search.close()
@@ -98,7 +98,7 @@ def solve(problem: Problem, *, count: int = 1, effort: int = EFFORT, progress: P
         search.settle()
         if not search.best:
             raise
-        status = Status.INTERRUPTED
+        status = ProofStatus.INTERRUPTED
     return search.solution(status)
 
 
@@ -185,7 +185,7 @@ class Search:
             with suppress(EffortSpentError):
                 self._dive()
 
-    def solution(self, status: Status) -> Solution:
+    def solution(self, status: ProofStatus) -> Solution:
         """Return what is known; the status becomes `optimal` where the gap is closed."""
         found = tuple(sorted(self.best.values(), key=lambda item: -item.score))
         if not found:
@@ -198,7 +198,7 @@ class Search:
         certificate = Certificate(
             score=score,
             upper_bound=upper,
-            status=Status.OPTIMAL if upper - score <= CLOSED else status,
+            status=ProofStatus.OPTIMAL if upper - score <= CLOSED else status,
             multipliers=prices[0],
             prices=tuple(prices),
             relaxed_bound=main.bound,

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 
 from qedeploy.errors import UserError
 from qedeploy.search.score.kinds.deepmad import DeepMad
 from qedeploy.search.score.kinds.qe_score import QeScore
-
-
-class ScoreKind(StrEnum):
-    """Which of the reference's scores: QE-Score, or DeepMAD's, which knows no widths."""
-
-    MADNAS = QeScore.name
-    DEEPMAD = DeepMad.name
 
 
 def score_settings(
@@ -22,7 +14,7 @@ def score_settings(
     sigma_weight: float,
     sigma_activation: float,
     stage_ratios: str,
-    kind: ScoreKind = ScoreKind.MADNAS,
+    kind: str = QeScore.name,
     alpha1: float = 1.0,
     alpha2: float = 1.0,
 ) -> QeScore:
@@ -33,7 +25,7 @@ def score_settings(
     for option, alpha in (("--alpha1", alpha1), ("--alpha2", alpha2)):
         if not (math.isfinite(alpha) and alpha > 0):
             raise UserError(f"{option}: expected a positive number, found {alpha}")
-    chosen = DeepMad if kind is ScoreKind.DEEPMAD else QeScore
+    chosen = DeepMad if kind == DeepMad.name else QeScore
     return chosen(
         sigma_weight=sigma_weight,
         sigma_activation=sigma_activation,

@@ -20,6 +20,14 @@ from qedeploy.units import Quantity, QuantityError, format_bytes, parse_quantity
 _OPERATIONS = (BITOPS, EXECUTED_BITOPS, FLOPS)
 
 
+_UNIT_HINTS = {
+    **{budget.name: ("G", 1e5) for budget in _OPERATIONS},
+    SIZE.name: ("MB", 1e3),
+    PEAK_MEMORY.name: ("KiB", 1e3),
+}
+"""The unit that a bare number below the limit beside it is likely to lack."""
+
+
 def parse_budget(text: str) -> tuple[Budget, float]:
     """Return budget and limit of `KIND=LIMIT`, such as `bitops=7.0G`, `peak-memory=320KiB` or `latency=4ms`.
 
@@ -38,12 +46,25 @@ def parse_budget(text: str) -> tuple[Budget, float]:
         raise UserError(
             f"budget {text!r}{hint}: expected KIND=LIMIT such as bitops=7.0G, with KIND one of {', '.join(names)}"
         )
+    _require_unit(budget, limit.strip())
     try:
         return budget, parse_quantity(limit, budget.quantity)
     except QuantityError as error:
         bare = budget.quantity is Quantity.DURATION and re.fullmatch(r"(?=.*[1-9])[\d.]*\d", limit.strip(), re.ASCII)
         hint = f"; did you mean {key}={limit.strip()}ms?" if bare else ""
         raise UserError(f"budget {key}: {error}{hint}") from error
+
+
+def _require_unit(budget: Budget, limit: str) -> None:
+    """Raise UserError for a bare number that only a unit makes sense of: nobody limits a network to 7 operations."""
+    if budget.name not in _UNIT_HINTS or not re.fullmatch(r"(?=.*[1-9])\d*\.?\d*", limit, re.ASCII):
+        return
+    unit, plausible = _UNIT_HINTS[budget.name]
+    if float(limit) < plausible:
+        raise UserError(
+            f"budget {budget.name}: expected a limit with its unit, found {limit!r}; did you mean "
+            f"{budget.name}={limit}{unit}?"
+        )
 
 
 def device_limits(recipe: Recipe, profile: Profile) -> dict[Budget, float]:

@@ -165,7 +165,8 @@ Kernel = Annotated[Count, BeforeValidator(lambda value: _odd(value) if isinstanc
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built once, as parts of the whole recipe, and not each on its own before.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _Stem(_Table):

@@ -9,11 +9,9 @@ import numpy as np
 
 from qedeploy.latency.predictor import Role
 from qedeploy.network.layers import LayerCategory
-from qedeploy.network.structure import Bits
+from qedeploy.network.structure import IMAGE_CHANNELS, Bits
 from qedeploy.search.space.layers import BLOCK_KINDS, Array, Layers, Pairs, Place, block_places
 from qedeploy.search.space.space import BitsPer, SearchSpace
-
-IMAGE_CHANNELS = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,8 +56,9 @@ def test_the_parts_sum_to_the_whole(found, between, call, interrupted, known):
     profile = profile_of(found, between, call + 1e-6, interrupted)
     result = attribute(profile, LAYERS if known else None)
     assert result.total == pytest.approx(profile.whole, abs=1e-9)
-    assert sum(part.share for part in (*result.layers, *result.overheads)) == pytest.approx(1.0)
-    counted = sum(len(part.nodes) for part in (*result.layers, *result.overheads))
+    shares = [part.share or 0.0 for part in result.layers] + [part.share for part in result.overheads]
+    assert sum(shares) == pytest.approx(1.0)
+    counted = sum(len(part.nodes) for part in result.layers) + sum(len(part.nodes) for part in result.overheads)
     assert counted == len(found)
 
 
@@ -82,14 +83,33 @@ def test_the_parts_sum_to_the_whole(found, between, call, interrupted, known):
 )
 def test_nodes_find_their_owner(name, operator, owner):
     result = attribute(profile_of((NodeTime(name=name, op_type=operator, seconds=0.5),)), LAYERS)
-    found = [part.name for part in (*result.layers, *result.overheads) if part.nodes]
+    found = [part.name for part in result.layers if part.nodes]
+    found += [part.name for part in result.overheads if part.nodes]
     assert found == [owner]
 
 
 def test_layers_keep_their_order_and_have_a_place_without_a_node():
     result = attribute(profile_of((NodeTime(name="head", op_type="Conv", seconds=0.5),)), LAYERS)
     assert tuple(part.name for part in result.layers) == LAYERS
-    assert result.layers[0].seconds == 0
+    assert result.layers[0].seconds is None
+
+
+def together(*names: str, seconds: float = 0.5) -> NodeTime:
+    return NodeTime(name="region", op_type="Myelin", seconds=seconds, layers=names)
+
+
+def test_layers_that_run_together_are_a_row_of_their_own():
+    found = (together(*LAYERS[1:3]), NodeTime(name=LAYERS[0], op_type="Conv", seconds=0.25))
+    result = attribute(profile_of(found), LAYERS)
+    rows = [(part.seconds, part.layers) for part in result.layers]
+    assert rows == [(0.25, ()), (0.5, LAYERS[1:3]), *[(None, ())] * (len(LAYERS) - 1)]
+    assert result.total == pytest.approx(result.whole)
+
+
+def test_groups_that_share_a_layer_are_one():
+    own = NodeTime(name=LAYERS[1], op_type="Conv", seconds=0.125)
+    result = attribute(profile_of((together(*LAYERS[:2]), together(*LAYERS[1:3]), own)), LAYERS)
+    assert [(part.seconds, part.layers) for part in result.layers if part.seconds] == [(1.125, LAYERS[:3])]
 
 
 def test_without_layers_nodes_stand_for_themselves():

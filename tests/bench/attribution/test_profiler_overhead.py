@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
@@ -101,7 +102,7 @@ def test_the_nodes_sum_to_the_wall_time_in_their_order(times, share):
     ],
 )
 def test_nodes_find_their_part(name, part):
-    found = seconds_by_part([node(name)], STRUCTURE, NODE_NAMES)
+    found = seconds_by_part([node(name)], structure_graph(STRUCTURE), NODE_NAMES)
     assert found == {**dict.fromkeys(PARTS, 0.0), part: 1.0}
 
 
@@ -113,12 +114,12 @@ def test_a_layout_change_without_a_name_counts_for_what_it_stands_at():
         node("ReorderInput", 1000.0, "ReorderInput"),
         node("head", 10000.0),
     ]
-    found = seconds_by_part(nodes, STRUCTURE, NODE_NAMES)
+    found = seconds_by_part(nodes, structure_graph(STRUCTURE), NODE_NAMES)
     assert (found["stem"], found["head"]) == (111.0, 11000.0)
 
 
 def test_without_any_name_the_stem_has_it_all():
-    assert seconds_by_part([node("Transpose_token_1", 2.0)], STRUCTURE, NODE_NAMES)["stem"] == 2.0
+    assert seconds_by_part([node("Transpose_token_1", 2.0)], structure_graph(STRUCTURE), NODE_NAMES)["stem"] == 2.0
 
 
 @given(
@@ -133,7 +134,7 @@ def test_without_any_name_the_stem_has_it_all():
 )
 def test_no_time_is_lost(items):
     nodes = [node(name, time, kind) for name, kind, time in items]
-    found = seconds_by_part(nodes, STRUCTURE, NODE_NAMES)
+    found = seconds_by_part(nodes, structure_graph(STRUCTURE), NODE_NAMES)
     assert list(found) == PARTS
     assert sum(found.values()) == pytest.approx(sum(item.seconds for item in nodes))
 
@@ -143,7 +144,7 @@ def test_the_parts_of_a_network_that_ran_are_all_there(tmp_path):
     with open_runner(tmp_path / "model.onnx", Options()) as runner:
         profile = runner.profile(BRIEF)
     wall = 0.8 * sum(item.seconds for item in profile.nodes)
-    found = seconds_by_part(undisturbed(profile, wall), structure, NODE_NAMES)
+    found = seconds_by_part(undisturbed(profile, wall), structure_graph(structure), NODE_NAMES)
     assert sum(found.values()) == pytest.approx(wall)
     assert {layer.name for layer in expand_layers(structure)} <= set(found)
     assert min(found.values()) > 0

@@ -15,13 +15,14 @@ from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Calibration, Source, read_table
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.timing import Samples
 from tests.bench.latency_tables import MULTIPLE, PROFILE, expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
 
 STRUCTURE = small_structure(Bits(weight=8, activation=8))
-SHAPES = shapes_of(STRUCTURE, MULTIPLE)
+SHAPES = shapes_of(structure_graph(STRUCTURE), MULTIPLE)
 TABLE = table_for(STRUCTURE)
 WALL = 2e-4
 
@@ -40,10 +41,10 @@ def test_the_table_predicts_what_was_measured_afterwards(tmp_path):
     path = tmp_path / "table.json"
     found = update_table(expectation_of(STRUCTURE, TABLE, path), lesson())
     taught = read_table(path)
-    assert LatencyModel(taught, PROFILE).seconds(STRUCTURE) == pytest.approx(WALL, rel=0.02)
+    assert LatencyModel(taught, PROFILE).seconds(structure_graph(STRUCTURE)) == pytest.approx(WALL, rel=0.02)
     assert found.outcome is Ruling.PASSED
     assert (found.replaced, found.added, found.networks) == (len(set(SHAPES.values())), 0, 1)
-    assert found.before == pytest.approx(LatencyModel(TABLE, PROFILE).seconds(STRUCTURE))
+    assert found.before == pytest.approx(LatencyModel(TABLE, PROFILE).seconds(structure_graph(STRUCTURE)))
     assert found.after == pytest.approx(WALL, rel=0.02)
     assert {point.source for point in taught.points} == {Source.BENCH}
 
@@ -51,7 +52,7 @@ def test_the_table_predicts_what_was_measured_afterwards(tmp_path):
 def test_shapes_that_the_table_lacks_are_added(tmp_path):
     other = small_structure(Bits(weight=8, activation=8), channels=32, bottleneck=64)
     found = update_table(expectation_of(STRUCTURE, table_for(other), tmp_path / "table.json"), lesson())
-    known = set(shapes_of(other, MULTIPLE).values())
+    known = set(shapes_of(structure_graph(other), MULTIPLE).values())
     assert found.added == len(set(SHAPES.values()) - known) > 0
     assert len(read_table(tmp_path / "table.json").points) == len(known | set(SHAPES.values()))
 
@@ -75,7 +76,7 @@ def test_points_are_of_parts_alone_so_that_the_calibration_leads_back_to_the_run
     taught = learn(table, expectation_of(STRUCTURE, table), lesson(pace=pace))
     seconds = {point.shape: point.seconds for point in taught.points}
     weights = dataclasses.replace(table, calibration=Calibration(scale=0.0, seconds_per_weight_byte=1.0))
-    weight_bytes = LatencyModel(weights, PROFILE).seconds(STRUCTURE)
+    weight_bytes = LatencyModel(weights, PROFILE).seconds(structure_graph(STRUCTURE))
     whole = constant + per_byte * weight_bytes + scale * sum(seconds[shape] for shape in SHAPES.values())
     assert whole == pytest.approx(WALL / pace, rel=0.02)
 

@@ -23,6 +23,7 @@ from qedeploy.bench.report.findings import (
 )
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import Overhead
+from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import MAX_VARIATION, Summary
 
@@ -50,7 +51,7 @@ def row(
 
 
 def profiled(*rows: LayerRow, whole: float = 1.1e-3, interrupted: float = 0.0) -> ProfiledPass:
-    rest = whole - sum(item.seconds for item in rows) - interrupted
+    rest = whole - sum(item.seconds or 0.0 for item in rows) - interrupted
     parts = tuple(
         TimedPart(name=kind, seconds=seconds, share=seconds / whole, nodes=())
         for kind, seconds in ((Overhead.BETWEEN, rest), (Overhead.INTERRUPTED, interrupted))
@@ -77,7 +78,7 @@ def said(models: tuple[ComparedModel, ...], *rows: LayerRow) -> str:
 def circumstances(**changes: object) -> Circumstances:
     seen = Circumstances(
         summary=STEADY, variation_limit=MAX_VARIATION, compared=(), machine=MACHINE, runner=RUNNER,
-        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime",
+        profiled=profiled(row("head", EIGHT)), plan_runtime="onnxruntime", names=NODE_NAMES,
     )  # fmt: skip
     return dataclasses.replace(seen, **changes)
 

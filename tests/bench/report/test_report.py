@@ -11,8 +11,8 @@ from qedeploy.bench.benchmark import benchmark
 from qedeploy.bench.gates import Ruling, Verdict
 from qedeploy.bench.prediction.prediction import compare
 from qedeploy.bench.prediction.table_update import TableUpdate
-from qedeploy.bench.report.console import print_result
 from qedeploy.bench.report.report import render
+from qedeploy.cli.bench_tables import print_result
 from qedeploy.network.structure import Bits
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for

@@ -80,6 +80,22 @@ def test_normalisation_behind_a_transposed_convolution_goes_into_it(tmp_path):
     assert_same(model, prepared, image)
 
 
+def test_a_gelu_keeps_the_form_that_the_runtime_fuses(tmp_path):
+    make = Maker()
+    make.conv("image", "conv", (4, 3, 1, 1))
+    make.node("Div", ["conv", make.constant("root", [2**0.5])], "divided")
+    make.node("Erf", ["divided"], "erf")
+    make.node("Add", ["erf", make.constant("one", [1.0])], "raised")
+    make.node("Mul", ["conv", "raised"], "product")
+    make.node("Mul", ["product", make.constant("half", [0.5])], "gelu")
+    make.conv("gelu", "last", (4, 4, 1, 1))
+    prepared = prepare(write(make.model({"image": [1, 3, 4, 4]}, ["last"]), tmp_path)).model
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(prepared.SerializeToString(), options, ["CPUExecutionProvider"])
+    assert count(onnx.load(options.optimized_model_filepath))["Gelu"] == 1
+
+
 def test_a_value_that_two_read_is_not_folded_away(tmp_path):
     make = Maker()
     make.conv("image", "conv", (4, 3, 1, 1))

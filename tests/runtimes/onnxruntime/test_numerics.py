@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from qedeploy.export.verification import VerificationError, require_passed, verify
+from qedeploy.export.verification import VerificationError, require_passed, verify_model
 from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq import simulation
@@ -35,7 +35,7 @@ def exported(structure: Structure, *, seed: int = 0, signed: bool = False, image
     network = lowered(random_trained(structure, seed=seed, signed=signed), sample)
     written = write_model(network, DIALECT)
     onnx.checker.check_model(written.model, full_check=True)
-    verification = verify(
+    verification = verify_model(
         network, written, sample, simulation.logits(network, sample), float_tolerance=DIALECT.float_tolerance
     )
     require_passed(verification)
@@ -103,7 +103,7 @@ def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
     network = lowered(dataclasses.replace(trained, grids=grids), sample)
     written = write_model(network, DIALECT)
     assert network.plan.grids()["stem"].high < 255
-    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
     require_passed(verification)
 
 
@@ -140,7 +140,7 @@ def test_float_layers_between_quantized_ones(signed):
     trained = random_trained(structure, signed=signed)
     network = lower(trained, profile, DIALECT, sample, StepSource.RANDOM)
     written = write_model(network, DIALECT)
-    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
     require_passed(verification)
     assert [check.name for check in verification.checks if not check.quantized] == [
         "stage1.block1.expand",
@@ -158,7 +158,7 @@ def test_a_tampered_weight_fails_the_verification_and_names_the_layer():
     weight = onnx.numpy_helper.to_array(tensor).copy()
     weight[5] = np.where(weight[5] == 0, 3, -weight[5])
     tensor.CopyFrom(onnx.numpy_helper.from_array(weight, name))
-    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
     assert not verification.passed
     assert [check.name for check in verification.checks if not check.passed] == ["stage2.block1.project"]
     with pytest.raises(VerificationError, match=r"stage2\.block1\.project: onnxruntime .* nothing was written"):
@@ -172,7 +172,7 @@ def test_a_wrong_step_by_one_percent_fails_the_verification():
     written = write_model(network, DIALECT)
     tensor = next(item for item in written.model.graph.initializer if item.name == "stage1.block2.project.scale")
     tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(1.01) * onnx.numpy_helper.to_array(tensor), tensor.name))
-    verification = verify(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
+    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
     assert not verification.passed
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError
-from qedeploy.export.verification import Verification, verify
+from qedeploy.export.verification import Verification, verify_model
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Structure
@@ -36,7 +36,7 @@ def verified(network: LoweredNetwork, dialect: TensorRTDialect) -> Verification:
     onnx.checker.check_model(written.model, full_check=True)
     onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
     expected = simulation.logits(network, images)
-    found = verify(
+    found = verify_model(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )
     assert found.passed, [check for check in found.checks if not check.passed]

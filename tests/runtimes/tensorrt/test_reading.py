@@ -9,10 +9,10 @@ from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.node_names import Overhead
 from qedeploy.runtimes.tensorrt.inspector import data_type, read_description
-from qedeploy.runtimes.tensorrt.join import join, node_times
-from qedeploy.runtimes.tensorrt.messages import layers_of, node_names, node_without_kernel, speaks_of_memory
+from qedeploy.runtimes.tensorrt.join import join
+from qedeploy.runtimes.tensorrt.messages import layers_of, node_without_kernel, speaks_of_memory
 from qedeploy.runtimes.tensorrt.report import assemble, engine_findings, engine_warnings
-from qedeploy.runtimes.tensorrt.runner import profile_of
+from qedeploy.runtimes.tensorrt.runner import network_of, profile_of
 from qedeploy.runtimes.tensorrt.times import EngineTimes, summarize, time_warnings
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 
@@ -24,7 +24,7 @@ def names(metadata):
 
 
 def rows_of(metadata, document):
-    return join(read_description(document, "layers.json"), seconds(document), names(metadata))
+    return join(read_description(document, "layers.json"), seconds(document), network_of(metadata))
 
 
 def times(*, gpu=1.0, enqueue=0.1, upload=0.0, spread=0.0, count=100):
@@ -58,7 +58,7 @@ def test_an_engine_without_details_still_joins_by_name():
     plain = {"Layers": [layer["Name"] for layer in document["Layers"]], "Bindings": document["Bindings"]}
     description = read_description(plain, "layers.json")
     assert not description.detailed
-    rows = join(description, seconds(document), names(metadata))
+    rows = join(description, seconds(document), network_of(metadata))
     assert [name for row in rows for name in row.layers] == names(metadata)
     assert {row.input_type for row in rows} == {""}
 
@@ -117,7 +117,6 @@ def test_a_node_is_charged_to_its_layers():
     assert layers_of("stage1.block1.expand.quantize", layers) == ("stage1.block1.expand",)
     assert layers_of("{ForeignNode[stem...stage1.block1.depthwise]}", layers) == ("stem", "stage1.block1.depthwise")
     assert layers_of("Reformatting CopyNode", layers) == ()
-    assert node_names("[ONNX Layer: a]\x1e[ONNX Layer: b]") == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -150,20 +149,87 @@ def test_every_microsecond_goes_to_a_layer_or_an_overhead():
     assert overheads[Overhead.POOLING].seconds == pytest.approx(10e-6)
 
 
-def test_a_kernel_of_several_layers_is_split_by_their_macs():
+def grouped(metadata, document, times):
+    """The attribution of an engine whose layers take `times`, in seconds by the engine's names."""
+    one = {name: value * 1e3 for name, value in times.items()}
+    found = {"layers": [one] * 8, "whole": [sum(one.values())] * 8, "inside": [sum(one.values())] * 8}
+    profile, _ = profile_of(found, read_description(document, "layers.json"), metadata)
+    return attribute(profile, names(metadata))
+
+
+def test_a_kernel_of_several_layers_is_one_row_and_they_have_no_time():
     metadata = model()
-    layers = {layer.name: layer.macs for layer in expand_layers(metadata.structure)}
     first, second = "stage1.block1.expand", "stage1.block1.depthwise"
     document = {
         "Layers": [
-            {"Name": "kgen", "LayerType": "kgen", "Metadata": f"[ONNX Layer: {first}]\x1e[ONNX Layer: {second}]"}
+            {"Name": "kgen", "LayerType": "kgen", "Metadata": f"[ONNX Layer: {first}]\x1e[ONNX Layer: {second}]"},
+            {"Name": "stem", "LayerType": "conv"},
         ]
     }
-    rows = join(read_description(document, "layers.json"), {"kgen": 3e-6}, list(layers))
-    nodes = node_times(rows, layers)
-    assert [node.name for node in nodes] == [first, second]
-    assert sum(node.seconds for node in nodes) == pytest.approx(3e-6)
-    assert nodes[0].seconds / nodes[1].seconds == pytest.approx(layers[first] / layers[second])
+    found = grouped(metadata, document, {"kgen": 3e-6, "stem": 1e-6})
+    parts = {part.name: part for part in found.layers}
+    group = f"{first} to {second} (2 layers together)"
+    assert parts[group].layers == (first, second)
+    assert parts[group].seconds == pytest.approx(3e-6)
+    assert parts["stem"].seconds == pytest.approx(1e-6)
+    # Nobody can tell their own times, nor those of layers that no kernel names.
+    assert {name for name, part in parts.items() if part.seconds is None} == set(names(metadata)) - {"stem"}
+    assert list(parts).index(group) == list(parts).index(first) - 1
+    assert found.total == pytest.approx(4e-6)
+
+
+@pytest.mark.parametrize(
+    ("region", "start", "stop"),
+    [
+        ("{ForeignNode[stem.weight.dequantize...classifier]}", 0, None),
+        ("{ForeignNode[image.cast...stage1.block1.project]}", 0, "stage1.block1.project"),
+        ("ForeignNode[stage1.block1.expand...stage2.block1.expand]", "stage1.block1.expand", "stage2.block1.expand"),
+        ("{ForeignNode[(Unnamed Layer* 3) [Shuffle] + head.weight.dequantize...logits]}", "head", None),
+        ("{ForeignNode[stage1.block1.add...pool]}", "stage2.block1.expand", "head"),
+    ],
+)  # fmt: skip
+def test_a_region_is_everything_between_its_ends(region, start, stop):
+    metadata = model()
+    order = names(metadata)
+    first = 0 if start == 0 else order.index(start)
+    expected = order[first : len(order) if stop is None else order.index(stop) + 1]
+    rest = [name for name in order if name not in expected]
+    rows = join(None, {region: 5e-6, **dict.fromkeys(rest, 1e-6)}, network_of(metadata))
+    assert rows[0].layers == tuple(expected)
+    assert [row.layers for row in rows[1:]] == [(name,) for name in rest]
+
+
+def test_a_region_leaves_out_what_other_kernels_compute():
+    metadata = model()
+    order = names(metadata)
+    rows = join(None, {"{ForeignNode[stem...classifier]}": 5e-6, order[2]: 1e-6}, network_of(metadata))
+    assert rows[0].layers == tuple(name for name in order if name != order[2])
+
+
+@pytest.mark.parametrize("profile", [0, 1, 7])
+def test_an_engine_of_several_optimisation_profiles_joins_the_one_that_was_timed(profile):
+    metadata = model()
+    order = names(metadata)
+    suffix = "" if profile == 0 else f" [profile {profile}]"
+    document = {
+        "Layers": [
+            {"Name": name + each, "LayerType": "conv"}
+            for each in ("", " [profile 1]", " [profile 7]")
+            for name in order
+        ]
+    }
+    times = {name + suffix: 5e-5 for name in order}
+    for description in (None, read_description(document, "layers.json")):
+        rows = join(description, times, network_of(metadata))
+        assert [(row.layers, row.seconds) for row in rows] == [((name,), 5e-5) for name in order]
+
+
+@pytest.mark.parametrize("separator", [" + ", " || "])
+def test_layers_side_by_side_are_a_group(separator):
+    metadata = model()
+    first, second = names(metadata)[1:3]
+    rows = join(None, {f"PWN({first}.relu){separator}{second}{separator}{first}": 1e-6}, network_of(metadata))
+    assert rows[0].layers == (first, second)
 
 
 def test_the_report_answers_what_users_ask():

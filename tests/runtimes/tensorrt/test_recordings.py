@@ -15,8 +15,10 @@ from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, _unsuitable
 from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
 from qedeploy.runtimes.tensorrt.refusals import refusal
+from qedeploy.runtimes.tensorrt.report import read_figures
 from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
 from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.runtimes.tensorrt.trtexec import read_recording
 from tests.cli.console import qedeploy
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 from tests.tensorrt_cpu.models import lowered, structure, write
@@ -71,7 +73,7 @@ def test_a_recording_is_reported_like_a_measurement(generation, tmp_path):
     assert result.engine is not None
     assert [item["name"] for item in result.engine["missed"]] == ["stage1.block1.depthwise"]
     assert result.totals is not None
-    assert sum(row.seconds for row in result.profiled.layers) == pytest.approx(120e-6)
+    assert sum(row.seconds or 0.0 for row in result.profiled.layers) == pytest.approx(120e-6)
     report = (folder / "report.html").read_text()
     assert "What TensorRT tells" in report
     assert "int8 -&gt; int8" in report
@@ -91,20 +93,71 @@ def test_a_recording_alone_is_reported_with_what_is_missing(recording):
     assert "--exportLayerInfo" in said
 
 
+def test_a_document_of_before_sections_is_read(recording):
+    assert qedeploy("bench", "--from-trtexec", recording).returncode == 0
+    path = recording / "bench.json"
+    now = read_result(path)
+    document = json.loads(path.read_text())
+    assert [section["title"] for section in document.pop("sections")] == [
+        "Queries of the engine",
+        "Layers of the engine: what computed ours, and what else ran",
+        "Planned as INT8, running otherwise",
+    ]
+    path.write_text(json.dumps(document))
+    before = read_result(path)
+    assert before.sections == ()
+    assert read_figures(before.engine, "bench.json") == read_figures(now.engine, "bench.json")
+    with pytest.raises(UserError, match=r"bench.json: times: expected this key"):
+        read_figures({key: value for key, value in document["engine"].items() if key != "times"}, "bench.json")
+
+
 def damage(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
+
+
+def rewrite_profile(folder: Path, change) -> None:
+    count, *rows = json.loads((folder / "profile.json").read_text())
+    (folder / "profile.json").write_text(json.dumps([count, *map(change, rows)]))
+    (folder / "layers.json").unlink()
+
+
+def rewrite_times(folder: Path, change) -> None:
+    rows = json.loads((folder / "times.json").read_text())
+    (folder / "times.json").write_text(json.dumps(list(map(change, rows))))
 
 
 BAD = {
     "no files": (lambda folder: [item.unlink() for item in folder.glob("*.json")], "expected query times"),
     "no profile": (lambda folder: (folder / "profile.json").unlink(), "expected a profile"),
     "cut short": (lambda folder: damage(folder, "times.json", '[{"computeMs": 1'), "times.json: not valid JSON"),
-    "other keys": (lambda folder: damage(folder, "times.json", '[{"computeMs": 1}]'), "times.json: not what trtexec"),
+    "other keys": (
+        lambda folder: damage(folder, "times.json", '[{"computeMs": 1}]'),
+        "times.json: query 1: latencyMs: expected",
+    ),
     "two runs": (
         lambda folder: (folder / "again.json").write_bytes((folder / "times.json").read_bytes()),
         "found again.json, times.json",
     ),
-    "no names": (lambda folder: damage(folder, "profile.json", '[{"count": 3}, {}]'), "profile.json: not what trtexec"),
+    "no names": (
+        lambda folder: damage(folder, "profile.json", '[{"count": 3}, {}]'),
+        "profile.json: expected a layer with a name",
+    ),
+    "another engine": (
+        lambda folder: damage(folder, "layers.json", '{"Layers": ["a", "b"]}'),
+        "profile.json: of another engine than the layer information beside it",
+    ),
+    "another network": (
+        lambda folder: rewrite_profile(folder, lambda row: row | {"name": f"Conv_{len(row['name'])} + Relu_1"}),
+        "profile.json: of another network than the model beside it: none of its",
+    ),
+    "no time at all": (
+        lambda folder: rewrite_profile(folder, lambda row: row | {"averageMs": 0}),
+        "layers takes any time",
+    ),
+    "TensorRT 7": (
+        lambda folder: rewrite_times(folder, lambda row: {"startInMs": 0, "inMs": 0, "computeMs": 1, "endToEndMs": 2}),
+        "times.json: the times of TensorRT 7 or older (startInMs, inMs, endToEndMs)",
+    ),
     "no layers": (lambda folder: damage(folder, "layers.json", '{"Layers": [1]}'), "layers.json: expected each"),
 }
 
@@ -119,11 +172,84 @@ def test_a_bad_recording_is_one_line(case, recording):
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, "0.5", None, True, [1], 1e12])
+@pytest.mark.parametrize("key", ["latencyMs", "computeMs", "h2dMs", "d2hMs", "startEnqMs", "endEnqMs", "endD2hMs"])
+def test_times_that_are_no_times_are_named_by_query_and_key(key, value, recording):
+    rows = json.loads((recording / "times.json").read_text())
+    rows[3][key] = value
+    (recording / "times.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=rf"times\.json: query 4: {key}: expected"):
+        read_recording(recording)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), -1e-9, "0.5", None, False, {}])
+def test_means_that_are_no_times_are_named_by_layer(value, recording):
+    rows = json.loads((recording / "profile.json").read_text())
+    rows[2]["averageMs"] = value
+    (recording / "profile.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError) as caught:
+        read_recording(recording)
+    assert f"profile.json: {rows[2]['name']}: averageMs: expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, -3, 2.5, "200", None, True])
+def test_a_count_that_is_none_is_named(count, recording):
+    rows = json.loads((recording / "profile.json").read_text())
+    (recording / "profile.json").write_text(json.dumps([{"count": count}, *rows[1:]]))
+    with pytest.raises(UserError, match=r"profile\.json: count: expected how many queries"):
+        read_recording(recording)
+
+
+@pytest.mark.parametrize("name", [3, None, "", "  ", ["stem"]])
+def test_a_name_that_is_none_is_named(name, recording):
+    rows = json.loads((recording / "profile.json").read_text())
+    rows[1]["name"] = name
+    (recording / "profile.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"profile\.json: expected a layer with a name"):
+        read_recording(recording)
+
+
+@pytest.mark.parametrize("dimensions", ["1x3", [1, "3"], [None], [1.5], {"a": 1}, 7])
+def test_dimensions_that_are_none_are_named(dimensions, recording):
+    document = json.loads((recording / "layers.json").read_text())
+    document["Layers"][1]["Inputs"][0]["Dimensions"] = dimensions
+    (recording / "layers.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"layers\.json: .*Dimensions: expected whole numbers"):
+        read_recording(recording)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".log", "", ".JSON", ".profile"])
+def test_files_are_found_by_content_whatever_they_are_called(suffix, recording):
+    expected = read_recording(recording)
+    for name in ("times", "profile", "layers"):
+        (recording / f"{name}.json").rename(recording / f"my-{name}{suffix}")
+    (recording / "trtexec.log").write_text(
+        "&&&& RUNNING TensorRT.trtexec\n[I] Average on 10 runs - GPU latency: 1 ms\n"
+    )
+    (recording / "notes.md").write_text("[link](x)")
+    found = read_recording(recording)
+    assert found.source.name == f"my-times{suffix}"
+    assert dict(found.profile) == dict(expected.profile)
+    assert np.array_equal(found.times.gpu, expected.times.gpu)
+    assert found.description == expected.description
+
+
+def test_copies_are_not_taken_for_a_slow_run(recording):
+    rewrite_times(recording, lambda row: row | {"h2dMs": 0.6, "d2hMs": 0.1, "latencyMs": row["computeMs"] + 0.7})
+    done = qedeploy("bench", "--from-trtexec", recording)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "other programs" not in said
+    assert "1.00x the GPU time without the profiler" in said
+    assert "mean time, as trtexec has it" in said
+    assert "middle half" not in said + (recording / "report.html").read_text()
+
+
 @pytest.mark.parametrize("name", ["missing", "model.onnx"])
 def test_what_is_no_folder_is_one_line(name, recording):
     done = qedeploy("bench", "--from-trtexec", recording / name)
     assert done.returncode == 2
-    assert f"{name}: expected a folder with trtexec's JSON files" in done.stderr
+    assert f"{name}: expected a folder with trtexec's files" in done.stderr
 
 
 def test_a_recording_is_not_compared_with_what_runs_here(recording):

@@ -11,6 +11,10 @@ ROOT = Path(__file__).parents[3]
 PROFILE = Path(__file__).with_name("toy.toml")
 
 
+BUILT_IN = tuple(sorted(path.parent.name for path in (ROOT / "qedeploy" / "runtimes").glob("*/__init__.py")))
+"""Names of the runtimes that are here without any package."""
+
+
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, entry: str = "toy = tests.runtimes.toy.runtime:TOY") -> None:
     """Let this process and those that it starts find the runtime, until the test is over."""
     information = folder / "toy_box-1.0.dist-info"

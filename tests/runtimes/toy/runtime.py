@@ -165,4 +165,16 @@ def _recorded(folder):
 
 
 Toy.recordings = (Recordings(tool="toyscope", help="Report what toyscope saw.", require=_require, read=_recorded),)
-TOY = Toy()
+
+
+class OnnxToy(Toy):
+    """A runtime that runs ONNX files, as others do."""
+
+    name = "onnxtoy"
+    suffixes = (".onnx",)
+
+    def metadata(self, path):
+        return read_metadata(path)
+
+
+TOY, ONNX_TOY = Toy(), OnnxToy()

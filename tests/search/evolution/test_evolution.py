@@ -22,7 +22,7 @@ from qedeploy.search.costs.registry import all_budgets, budget_costs
 from qedeploy.search.evolution.evolution import CHUNK, Evolution, EvolutionSettings
 from qedeploy.search.evolution.population import Coding
 from qedeploy.search.evolution.solver import solve
-from qedeploy.search.evolution.state_file import Checkpoint
+from qedeploy.search.evolution.state_file import StateFile
 from qedeploy.search.score.kinds.qe_score import qe_score
 from qedeploy.search.space.space import BitsPer
 from tests.search.costs.test_lower_bounds import every_member
@@ -85,7 +85,7 @@ def test_stopping_and_helpers_change_nothing(tmp_path, bits_per):
     ):
         assert_same(last_state(evolution, evolution.start(), workers), whole)
     halfway = next(evolution.states(evolution.start()))
-    checkpoint = Checkpoint(path=tmp_path / "checkpoint.npz", settings={"seed": 3})
+    checkpoint = StateFile(path=tmp_path / "checkpoint.npz", settings={"seed": 3})
     checkpoint.save(halfway)
     restored = checkpoint.load(Evolution(space, budgets, chosen))
     assert_same(restored, halfway)
@@ -162,7 +162,7 @@ def test_a_limit_that_is_exactly_the_least_is_kept():
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY", b"\x80\x04K\x01.", None])
 def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, content):
-    checkpoint = Checkpoint(path=tmp_path / "checkpoint.npz", settings={})
+    checkpoint = StateFile(path=tmp_path / "checkpoint.npz", settings={})
     evolution = Evolution(make_space(), {}, EvolutionSettings())
     checkpoint.save(evolution.start())
     whole = checkpoint.path.read_bytes()
@@ -175,13 +175,13 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, content):
 def test_a_checkpoint_of_another_search_is_refused(tmp_path):
     path = tmp_path / "checkpoint.npz"
     evolution = Evolution(make_space(), {}, EvolutionSettings())
-    Checkpoint(path=path, settings={"seed": 1, "budget": 7}).save(evolution.start())
+    StateFile(path=path, settings={"seed": 1, "budget": 7}).save(evolution.start())
     with pytest.raises(UserError, match="seed 1 instead of 2; repeat that command"):
-        Checkpoint(path=path, settings={"seed": 2, "budget": 7}).load(evolution)
+        StateFile(path=path, settings={"seed": 2, "budget": 7}).load(evolution)
 
 
 def test_a_checkpoint_of_another_space_is_refused(tmp_path):
-    checkpoint = Checkpoint(path=tmp_path / "checkpoint.npz", settings={})
+    checkpoint = StateFile(path=tmp_path / "checkpoint.npz", settings={})
     large = Evolution(make_space(), {}, EvolutionSettings())
     state = large.start([large.coding.structure(large.coding.limits() - 1)])
     checkpoint.save(state)

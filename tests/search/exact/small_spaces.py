@@ -9,6 +9,7 @@ from itertools import combinations_with_replacement, product
 from math import prod
 
 from qedeploy.network.costs import executed_bitops, structure_costs
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
 from qedeploy.search.costs.budget import Budget
@@ -92,7 +93,7 @@ def costs_of(space: SearchSpace, structure: Structure) -> dict[Budget, float]:
         SIZE: costs.size_bytes,
         PEAK_MEMORY: costs.peak_memory_bytes,
         LAYERS: float(costs.layers),
-        LATENCY: space.latency.seconds(structure),
+        LATENCY: space.latency.seconds(structure_graph(structure)),
     }
 
 

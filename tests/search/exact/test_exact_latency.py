@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError
+from qedeploy.network.graph import structure_graph
 from qedeploy.search.audit.decisions import Decisions
 from qedeploy.search.audit.enumeration import Enumeration, relax
 from qedeploy.search.costs.budget import Budget
@@ -122,7 +123,7 @@ def test_evolution_never_exceeds_the_bound(profile: str) -> None:
         assert certificate.status == "optimal"
         assert certificate.multipliers["latency"] > 0
         evolved = solver.solve(space, budgets, EvolutionSettings(evaluations=10_000))
-        assert space.latency.seconds(evolved.structure) <= budgets[LATENCY]
+        assert space.latency.seconds(structure_graph(evolved.structure)) <= budgets[LATENCY]
         assert qe_score(evolved.structure, space.score) <= certificate.upper_bound
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.budget import AdditiveBudget, Budget, Part
 from qedeploy.search.costs.layer_times import constant_seconds, layer_times
@@ -40,7 +41,7 @@ class Latency(AdditiveBudget):
 
     def cost(self, structure: Structure, space: SearchSpace) -> float:
         """Return the seconds that the latency model predicts for `structure`."""
-        return layer_times(space).model.seconds(structure)
+        return layer_times(space).model.seconds(structure_graph(structure))
 
     @property
     def axis(self) -> str:

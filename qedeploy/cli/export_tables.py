@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from qedeploy.printable import one_line
+from qedeploy.screen import line, warning_line
 
 if TYPE_CHECKING:
     from qedeploy.export.compile import BuildOutcome
@@ -20,8 +23,11 @@ def print_summary(result: ExportResult, console: Console) -> None:
     plan, verification = result.plan, result.verification
     carried = sum(layer.executed != layer.bits for layer in plan.layers)
     console.print(
-        f"[bold]{escape(str(result.model))}[/bold]: {len(plan.layers)} layers for {plan.profile}, "
-        f"{carried} of them run wider than their bits; report in {escape(result.report.name)}",
+        Text.assemble(
+            (one_line(str(result.model)), "bold"),
+            f": {len(plan.layers)} layers for {plan.profile}, {carried} of them run wider than their bits; report in ",
+            one_line(result.report.name),
+        ),
         soft_wrap=True,
     )
     console.print(
@@ -54,7 +60,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
         table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", f"{effect.top1_agreement:.0%}")
     console.print(table)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(warning_line(warning), soft_wrap=True)
     console.print(f"{result.seconds:.1f} s")
 
 
@@ -63,11 +69,13 @@ def print_artefact(outcome: BuildOutcome, console: Console) -> None:
     built = outcome.artefact
     if built is not None:
         console.print(
-            f"[bold]{escape(str(built.path))}[/bold]: {built.size_bytes / 1e6:.2f} MB, {escape(built.description)}, "
-            f"built in {built.seconds:.1f} s",
+            Text.assemble(
+                (one_line(str(built.path)), "bold"),
+                f": {built.size_bytes / 1e6:.2f} MB, {built.description}, built in {built.seconds:.1f} s",
+            ),
             soft_wrap=True,
         )
         for warning in built.warnings:
-            console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+            console.print(warning_line(warning), soft_wrap=True)
     elif outcome.target is not None:
-        console.print(f"no {outcome.target.name}: {escape(outcome.reason)}", soft_wrap=True)
+        console.print(line(f"no {outcome.target.name}: {outcome.reason}"), soft_wrap=True)

@@ -27,11 +27,11 @@ _WIDTH_OF_FILES = 140
 
 def stdout_console() -> Console:
     """Return a console on standard output that is wide enough for the tables where nobody says how wide it is."""
-    from rich.console import Console
+    from qedeploy.screen import screen
 
-    console = Console(highlight=False)
+    console = screen()
     said = console.is_terminal or "COLUMNS" in os.environ
-    return console if said else Console(highlight=False, width=_WIDTH_OF_FILES)
+    return console if said else screen(width=_WIDTH_OF_FILES)
 
 
 def print_result(result: BenchResult, console: Console) -> None:
@@ -158,7 +158,7 @@ def _layers(result: BenchResult) -> _Block:
             "",
         )
     title = (
-        f"Layers, usual time (mean of the middle half) in {profiled.queries} profiled queries; "
+        f"Layers, {profiled.statistic} in {profiled.queries} profiled queries; "
         "GBitOps/s = executed BitOps / time; the classifier counts MACs x widths"
     )
     return title, table
@@ -168,7 +168,7 @@ def _nodes(result: BenchResult) -> _Block:
     table = _table(("node", "runs as", "us", "share"))
     for row in result.profiled.layers:
         table.add_row(row.name, " ".join(row.nodes), formats.microseconds(row.seconds), formats.percent(row.share))
-    return f"Nodes by name, usual time (mean of the middle half) in {result.profiled.queries} profiled queries", table
+    return f"Nodes by name, {result.profiled.statistic} in {result.profiled.queries} profiled queries", table
 
 
 def _parts(result: BenchResult) -> _Block:
@@ -183,7 +183,8 @@ def _parts(result: BenchResult) -> _Block:
     total = formats.percent(profiled.total / profiled.whole)
     table.add_row("sum", "", formats.microseconds(profiled.total), total)
     table.add_row("whole profiled query, mean", "", formats.microseconds(profiled.whole), "")
-    table.add_row("median without profiler", "", formats.microseconds(result.summary.median), "")
+    name, beside = profiled.beside or ("median without profiler", result.summary.median)
+    table.add_row(name, "", formats.microseconds(beside), "")
     return "Where the time goes", table
 
 

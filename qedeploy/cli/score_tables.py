@@ -7,10 +7,25 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from qedeploy.network.layers import Layer
+from qedeploy.screen import screen
 from qedeploy.search.score.kinds.deepmad import DeepMad
 from qedeploy.search.score.kinds.qe_score import QeScore
 from qedeploy.search.score.report import BLIND_BELOW, LayerReport, ScoreReport, blind_above, blind_layers
 from qedeploy.units import format_bytes, format_count
+
+
+def print_scores(reports: Sequence[ScoreReport], *, per_layer: bool = False) -> None:
+    """Print the reports: many as a row each, one alone, or all of them `per_layer`, with totals and layers."""
+    if not reports:
+        return
+    console = screen()
+    if len(reports) > 1:
+        console.print(summary_table(reports))
+    for report in reports if per_layer or len(reports) == 1 else ():
+        console.print(totals_table(report))
+        console.print(layer_table(report))
+    for note in notes(reports):
+        console.print(note, style="dim", highlight=False)
 
 
 def totals_table(report: ScoreReport) -> Table:

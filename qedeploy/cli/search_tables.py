@@ -1,60 +1,53 @@
-"""What a search shows: a progress bar while it runs, a summary when it is done."""
+"""What a finished search shows: figures, structure, warnings, and what to do next."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qedeploy.cli.proof_tables import print_alternatives, print_certificate
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
 from qedeploy.search.costs.registry import budget_costs
-from qedeploy.search.evolution.solver import Progress, Watch
 from qedeploy.search.request import Request
-from qedeploy.search.result import STRUCTURE_FILE, SearchResult, score_is_blind
-from qedeploy.units import format_count
+from qedeploy.search.result import STRUCTURE_FILE
+from qedeploy.search.run import FinishedSearch
+from qedeploy.search.warnings import warnings
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.table import Table
-
-SECONDS_BETWEEN_LINES = 30.0
-"""How often a search that nobody watches says where it is."""
 
 _SOURCES = {"user": "--budget", "recipe": "recipe", "profile": "device memory"}
 
 
-@contextmanager
-def progress_shown(console: Console, *, quiet: bool) -> Iterator[Watch | None]:
-    """Yield what a solver reports to: a progress bar on a terminal, a line now and then elsewhere, None if `quiet`."""
-    if quiet:
-        yield None
-    elif console.is_terminal:
-        yield from _bar(console)
-    else:
-        yield _lines(console)
-
-
-def print_summary(request: Request, result: SearchResult, *, seconds: float, written: Path) -> None:
-    """Print figures, structure, warnings, and what to do next with the file that was `written`."""
-    from rich.console import Console
+def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
+    """Print what is proven, figures, structure, warnings, and what to do next; the `alternatives` first, if asked."""
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from qedeploy.screen import screen
+
+    console = screen()
+    request, result, seconds = found.request, found.result, found.seconds
+    if alternatives:
+        print_alternatives(console, request, found.found)
+    if found.certificate is not None:
+        print_certificate(console, found.certificate, request.budgets)
     console.print(_figures(request, result.structure))
     console.print(_stages(result.structure))
     if request.space.latency is not None:
         console.print(_prediction(request.space.latency.table))
     for text in warnings(request, result.structure):
         console.print(Text(f"warning: {text}", style="yellow"))
-    if result.evidence is not None and "certificate" in result.evidence:
+    if found.certificate is not None:
         console.print(f"{result.method}: {result.evaluations:,} labels (partial structures) kept in {seconds:.1f} s")
     else:
         rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
         console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
+    if found.written is None:
+        return
+    written = found.written
     console.print(
         f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
     )
@@ -95,24 +88,6 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
     return table
 
 
-def warnings(request: Request, structure: Structure) -> list[str]:
-    """Return what the figures alone would not tell a person, a sentence each."""
-    costs = budget_costs(structure, request.space)
-    executed, nominal = costs[EXECUTED_BITOPS], costs[BITOPS]
-    found = []
-    if executed > nominal:
-        found.append(
-            f"{request.profile.name} computes {format_count(executed)} BitOps where the structure has "
-            f"{format_count(nominal)}: widths narrower than those it multiplies in save bytes at most, no arithmetic"
-        )
-    if score_is_blind(request.space):
-        found.append(
-            "the score does not tell the bit pairs of this space apart: its quantization part is a constant, and only "
-            "the shape was searched"
-        )
-    return found
-
-
 def _stages(structure: Structure) -> RenderableType:
     from rich.table import Table
 
@@ -137,46 +112,3 @@ def _bits(blocks: tuple[Block, ...]) -> str:
     if len(set(names)) == 1:
         return names[0]
     return ", ".join(names)
-
-
-def _describe(progress: Progress) -> str:
-    use = ", ".join(f"{kind} {share:.1%}" for kind, share in progress.use.items())
-    return f"best score {progress.score:.3f}" + (f"; used of {use}" if use else "")
-
-
-def _bar(console: Console) -> Iterator[Watch]:
-    from rich.console import Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-    from rich.text import Text
-
-    bar = Bar(BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    task = bar.add_task("", total=None, rate="")
-    found = Text("searching")
-    first: dict[str, tuple[float, int]] = {}
-
-    def watch(progress: Progress) -> None:
-        now = time.monotonic()
-        # Counted from the first report: what a checkpoint brought along was not evaluated here.
-        began, before = first.setdefault("report", (now, progress.evaluations))
-        rate = f"{(progress.evaluations - before) / (now - began):,.0f}/s" if now > began else ""
-        bar.update(task, total=progress.total, completed=progress.evaluations, rate=rate)
-        found.plain = _describe(progress)
-
-    with Live(Group(bar, found), console=console, transient=True):
-        yield watch
-
-
-def _lines(console: Console) -> Watch:
-    last = [time.monotonic()]
-
-    def watch(progress: Progress) -> None:
-        now = time.monotonic()
-        if now - last[0] >= SECONDS_BETWEEN_LINES:
-            last[0] = now
-            console.print(
-                f"{progress.evaluations:,} of {progress.total:,} evaluations; {_describe(progress)}", highlight=False
-            )
-
-    return watch

@@ -1,0 +1,1 @@
+"""From a float network and data to the fastest file that keeps its outputs: measure, choose, write, measure again."""

@@ -1,0 +1,126 @@
+"""What `quantize` leaves behind: the winner's file, sensitivity.json and assignment.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qedeploy.bench.measure.interleave import Ratio
+from qedeploy.campaign.quantization.network_quantization import Quantization
+from qedeploy.campaign.quantization.request import QuantizationOptions
+from qedeploy.files import sha256, write_bytes, write_json
+from qedeploy.search.assign.front import Front
+from qedeploy.search.assign.problem import FLOAT
+
+MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenQuantization:
+    """The files that were written."""
+
+    model: Path
+    sensitivity: Path
+    assignment: Path
+
+
+def write_quantization(
+    found: Quantization, folder: Path, options: QuantizationOptions, source: Mapping[str, Any], front: Front | None
+) -> WrittenQuantization:
+    """Write all three files into `folder`; `source` says where network and data come from (JSON-ready)."""
+    return WrittenQuantization(
+        model=write_bytes(folder / MODEL_FILE, found.model),
+        sensitivity=write_json(folder / SENSITIVITY_FILE, sensitivity_document(found, options, source)),
+        assignment=write_json(folder / ASSIGNMENT_FILE, assignment_document(found, options, source, front)),
+    )
+
+
+def source_document(model: Path, data: Path, samples: int, profile: str) -> dict[str, Any]:
+    """Return where a network and its data come from."""
+    return {
+        "model": {"name": model.name, "sha256": sha256(model)},
+        "data": {"folder": str(data), "samples": samples},
+        "profile": profile,
+    }
+
+
+def sensitivity_document(
+    found: Quantization, options: QuantizationOptions, source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what each layer costs in each precision, and what layers cost together; times in seconds."""
+    quantizer = found.quantizer
+    return {
+        "format": "qedeploy-sensitivity/1",
+        **source,
+        "calibration": options.method.value,
+        "float_seconds": found.float_seconds,
+        "layers": [
+            {
+                **asdict(item),
+                "operator": quantizer.layers[item.layer].operator,
+                "macs": quantizer.layers[item.layer].macs,
+                "weights": int(quantizer.layers[item.layer].weight.size),
+            }
+            for item in found.layers
+        ],
+        "sets": [asdict(item) for item in found.sets],
+        "savings": {
+            "seconds_per_number": {kind.value: seconds for kind, seconds in found.savings.per_number.items()},
+            "worst_share": found.savings.worst,
+            "sets": found.savings.sets,
+        },
+        "tied_ranges": [asdict(item) for item in quantizer.tied],
+        "refused": dict(quantizer.refused),
+    }
+
+
+def assignment_document(
+    found: Quantization, options: QuantizationOptions, source: Mapping[str, Any], front: Front | None
+) -> dict[str, Any]:
+    """Return the precision of every layer, why, with what proof, and what measuring the file found."""
+    assignment, contest = found.assignment, found.contest
+    precisions = assignment.precisions if assignment is not None else dict.fromkeys(found.quantizer.layers, FLOAT)
+    document: dict[str, Any] = {
+        "format": "qedeploy-assignment/1",
+        **source,
+        "file": {"name": MODEL_FILE, "sha256": hashlib.sha256(found.model).hexdigest()},
+        "budgets": {name: limit for name, limit in asdict(options.budgets).items() if limit is not None},
+        "precisions": precisions,
+        "reason": contest.reason,
+        "preparation": _ratio(contest.preparation),
+        "measured": [
+            {
+                "layers_in_integers": len(item.assignment.quantized),
+                "predicted_share": item.assignment.costs.seconds / found.float_seconds,
+                "time_over_prepared": _ratio(item.time),
+                "time_over_original": _ratio(item.over_original),
+                "predicted_error": item.assignment.costs.error,
+                "measured_error": item.error,
+            }
+            for item in contest.contestants
+        ],
+    }
+    if assignment is not None and found.proof is not None:
+        document["certificate"] = {
+            "minimised": assignment.objective.value,
+            "limits": {name: limit for name, limit in asdict(assignment.limits).items() if limit is not None},
+            "costs": asdict(assignment.costs),
+            "bound": assignment.bound,
+            "gap": assignment.gap,
+            "second_way": asdict(found.proof),
+        }
+    if found.check is not None:
+        document["checked"] = asdict(found.check)
+    if front is not None:
+        document["front"] = [
+            {"seconds": float(seconds), "error": float(error)}
+            for seconds, error in zip(front.seconds, front.errors, strict=True)
+        ]
+    return document
+
+
+def _ratio(ratio: Ratio) -> dict[str, float]:
+    return {"value": ratio.value, "low": ratio.low, "high": ratio.high, "rounds": ratio.rounds}

@@ -1,0 +1,147 @@
+"""What each layer costs in each precision: the error of the outputs on data, and the time of a query, both measured.
+
+A network with one layer in integers and the float network run in turn on the same data, so that one run gives both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qedeploy.errors import RequestError
+from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
+from qedeploy.export.onnx_networks.quantizer import Quantizer
+from qedeploy.runtimes.mixed import MixedExecution
+from qedeploy.runtimes.turns import AlternatedRun, Feed, added_seconds
+
+FLOAT_NETWORK = "float"
+LAYERS_AT_ONCE = 4
+"""Layers that are measured in turn with one float network: more would not fit into the caches of small machines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMeasurement:
+    """One layer in one precision while all others are in float32.
+
+    `seconds` is what a query takes more than in float32 throughout; `error` the mean over `samples` of the outputs'
+    error and `error_spread` its standard error.
+    """
+
+    layer: str
+    precision: str
+    seconds: float
+    error: float
+    error_spread: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMeasurement:
+    """Several layers in integers at once: measured as a whole."""
+
+    precisions: Mapping[str, str]
+    seconds: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bed:
+    """What measurements are made on: the quantizer, the data, and how long to run each model (seconds)."""
+
+    quantizer: Quantizer
+    execution: MixedExecution
+    feeds: Sequence[Feed]
+    outputs: Sequence[str]
+    measures: Sequence[OutputMeasure]
+    duration: float
+    threads: int
+
+    def errors(self, expected: AlternatedRun, found: AlternatedRun) -> list[float]:
+        """Return the error of each sample's outputs."""
+        return [
+            total_error(self.measures, self.outputs, first, second)
+            for first, second in zip(expected.outputs, found.outputs, strict=True)
+        ]
+
+
+def make_bed(
+    quantizer: Quantizer, execution: MixedExecution, feeds: Sequence[Feed], *, duration: float, threads: int
+) -> Bed:
+    """Return a bed whose measure of error fits what the float network makes of `feeds`."""
+    outputs = [item.name for item in quantizer.model.graph.output]
+    run = execution.alternate({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, threads)
+    return Bed(
+        quantizer=quantizer,
+        execution=execution,
+        feeds=feeds,
+        outputs=outputs,
+        measures=fit_measures(outputs, run[FLOAT_NETWORK].outputs),
+        duration=duration,
+        threads=threads,
+    )
+
+
+def measure_layers(
+    bed: Bed, wanted: Sequence[tuple[str, str]], progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> tuple[float, tuple[LayerMeasurement, ...]]:
+    """Return the float network's time (seconds, the median over runs) and what each layer and precision costs."""
+    found: list[LayerMeasurement] = []
+    totals = [] if wanted else [_run(bed, [])[FLOAT_NETWORK].nodes.total]
+    for start in range(0, len(wanted), LAYERS_AT_ONCE):
+        batch = wanted[start : start + LAYERS_AT_ONCE]
+        runs = _run(bed, [{layer: precision} for layer, precision in batch])
+        reference = runs[FLOAT_NETWORK]
+        totals.append(reference.nodes.total)
+        for index, (layer, precision) in enumerate(batch):
+            errors = bed.errors(reference, runs[str(index)])
+            found.append(
+                LayerMeasurement(
+                    layer=layer,
+                    precision=precision,
+                    seconds=added_seconds(reference.nodes, runs[str(index)].nodes),
+                    error=float(np.mean(errors)),
+                    error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
+                    samples=len(errors),
+                )
+            )
+        progress(len(found), len(wanted))
+    return float(np.median(totals)), tuple(found)
+
+
+def measure_sets(
+    bed: Bed, wanted: Sequence[Mapping[str, str]], progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> tuple[SetMeasurement, ...]:
+    """Return the measurement of each set of layers in integers."""
+    found: list[SetMeasurement] = []
+    for start in range(0, len(wanted), LAYERS_AT_ONCE):
+        batch = wanted[start : start + LAYERS_AT_ONCE]
+        runs = _run(bed, batch)
+        reference = runs[FLOAT_NETWORK]
+        for index, precisions in enumerate(batch):
+            run = runs[str(index)]
+            found.append(
+                SetMeasurement(
+                    precisions=dict(precisions),
+                    seconds=added_seconds(reference.nodes, run.nodes),
+                    error=float(np.mean(bed.errors(reference, run))),
+                )
+            )
+        progress(len(found), len(wanted))
+    return tuple(found)
+
+
+def _run(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, AlternatedRun]:
+    models = {FLOAT_NETWORK: bed.quantizer.model.SerializeToString()}
+    models |= {
+        str(index): bed.quantizer.write(precisions).model.SerializeToString() for index, precisions in enumerate(batch)
+    }
+    try:
+        return bed.execution.alternate(models, bed.feeds, bed.duration * len(models), bed.threads)
+    except Exception as error:  # a runtime's exceptions need have no common base
+        layers = ", ".join(name for precisions in batch for name in precisions)
+        raise RequestError(
+            f"{bed.execution.label} cannot execute the network with {layers} in integers: {error}"
+        ) from error

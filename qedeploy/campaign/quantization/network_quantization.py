@@ -1,0 +1,203 @@
+"""The whole way of `quantize`: calibrate, measure every layer, assign, measure the best once more, keep the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest
+from qedeploy.campaign.quantization.front import front, overestimate
+from qedeploy.campaign.quantization.measurement import (
+    Bed,
+    LayerMeasurement,
+    SetMeasurement,
+    make_bed,
+    measure_layers,
+    measure_sets,
+)
+from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
+from qedeploy.campaign.quantization.request import QuantizationOptions, kept_layers
+from qedeploy.errors import RequestError, UserError
+from qedeploy.export.onnx_networks.data import Sample
+from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
+from qedeploy.export.onnx_networks.output_error import require_live
+from qedeploy.export.onnx_networks.preparation import PreparedModel
+from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
+from qedeploy.runtimes.mixed import MixedExecution
+from qedeploy.runtimes.registry import reference
+from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
+from qedeploy.search.assign.proof import Proof, prove
+from qedeploy.search.assign.solver import Assignment
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+_ROUNDS = 2
+"""Times that assignments are made and measured; what the first finds corrects the second."""
+
+_CHECKED_SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Quantization:
+    """What was found. `assignment` is None where float32 throughout won; `model` are the bytes of the winner's file."""
+
+    prepared: PreparedModel
+    quantizer: Quantizer
+    precisions: tuple[str, ...]
+    float_seconds: float
+    layers: tuple[LayerMeasurement, ...]
+    sets: tuple[SetMeasurement, ...]
+    savings: Savings
+    problem: Problem
+    contest: Contest
+    assignment: Assignment | None
+    proof: Proof | None
+    check: PlanCheck | None
+    model: bytes
+
+
+def quantize_network(
+    prepared: PreparedModel,
+    samples: Sequence[Sample],
+    execution: MixedExecution,
+    options: QuantizationOptions,
+    progress: Progress,
+) -> Quantization:
+    """Return the fastest form of `prepared` within the budgets, by measurement on `samples`.
+
+    Raises UserError for layers in --fix or --keep that there are not; RequestError where no assignment is within the
+    budgets, or an output would be constant.
+    """
+    feeds = [sample.feed for sample in samples]
+    quantizer = make_quantizer(
+        prepared.model, feeds, options.method, lambda done, total: progress("calibrating", done, total)
+    )
+    precisions = execution.precisions()
+    allowed = _allowed(quantizer, options, precisions)
+    bed = make_bed(quantizer, execution, feeds, duration=options.duration, threads=options.threads)
+    wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
+    float_seconds, layers = measure_layers(
+        bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
+    )
+    neighbours = find_neighbours(quantizer)
+    alone = {(item.layer, item.precision): item.seconds for item in layers}
+    sets = measure_sets(
+        bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
+    )
+    choices = _choices(quantizer, allowed, layers)
+    for round_number in range(_ROUNDS):
+        savings = fit_savings(neighbours, alone, sets, float_seconds)
+        problem = Problem(float_seconds=float_seconds, layers=choices, pairs=pairs(neighbours, savings))
+        known = {tuple(sorted(item.precisions.items())) for item in sets}
+        assignments = front(problem, options, overestimate(layers, sets))
+        fresh = [_quantized(item) for item in assignments if tuple(sorted(_quantized(item).items())) not in known]
+        sets = (*sets, *measure_sets(bed, fresh))
+        progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
+    contest = hold_contest(
+        bed,
+        prepared,
+        [Candidate(assignment=item, measured=_measured(item, sets)) for item in assignments],
+        options,
+        lambda done, total: progress("measuring the best once more", done, total),
+    )
+    winner = contest.winner
+    assignment = winner.assignment if winner is not None else None
+    model, check, proof = prepared.model, None, None
+    if assignment is not None:
+        written = quantizer.write(assignment.precisions)
+        planned = [quantizer.layers[name] for name in assignment.quantized]
+        check = require_planned(written, planned, feeds[:_CHECKED_SAMPLES], execution)
+        model, proof = written.model, prove(problem, assignment)
+        _require_live_outputs(bed, prepared, model.SerializeToString())
+    return Quantization(
+        prepared=prepared,
+        quantizer=quantizer,
+        precisions=precisions,
+        float_seconds=float_seconds,
+        layers=layers,
+        sets=sets,
+        savings=savings,
+        problem=problem,
+        contest=contest,
+        assignment=assignment,
+        proof=proof,
+        check=check,
+        model=model.SerializeToString(),
+    )
+
+
+def _allowed(
+    quantizer: Quantizer, options: QuantizationOptions, precisions: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    names = list(quantizer.layers)
+    unknown = [name for name in options.fixed if name not in quantizer.layers]
+    if unknown:
+        raise UserError(f"--fix {unknown[0]}=...: no such layer that could be in integers: `bench` lists the layers")
+    strange = [name for name, precision in options.fixed.items() if precision not in (FLOAT, *precisions)]
+    if strange:
+        raise RequestError(
+            f"--fix {strange[0]}={options.fixed[strange[0]]}: this machine computes layers in "
+            f"{', '.join((FLOAT, *precisions))}: expected one of these"
+        )
+    kept = kept_layers(options.kept, names) | quantizer.refused.keys()
+    held = [name for name, precision in options.fixed.items() if precision != FLOAT and name in kept]
+    if held:
+        why = quantizer.refused.get(held[0], "--keep holds it in float32")
+        raise RequestError(f"--fix {held[0]}={options.fixed[held[0]]}: {why}")
+    return {
+        name: (options.fixed[name],) if name in options.fixed else (FLOAT,) if name in kept else (FLOAT, *precisions)
+        for name in names
+    }
+
+
+def _choices(
+    quantizer: Quantizer, allowed: Mapping[str, Sequence[str]], layers: Sequence[LayerMeasurement]
+) -> tuple[LayerChoices, ...]:
+    measured = {(item.layer, item.precision): item for item in layers}
+
+    def choice(name: str, precision: str) -> Choice:
+        layer = quantizer.layers[name]
+        width = 4 if precision == FLOAT else 1
+        bitops = layer.macs * (32 * 32 if precision == FLOAT else 8 * 8)
+        if precision == FLOAT:
+            return Choice(precision=FLOAT, size=layer.weight.size * width, bitops=bitops)
+        found = measured[name, precision]
+        return Choice(
+            precision=precision,
+            seconds=found.seconds,
+            error=max(0.0, found.error),
+            size=layer.weight.size * width,
+            bitops=bitops,
+        )
+
+    return tuple(
+        LayerChoices(name=name, choices=tuple(choice(name, item) for item in items)) for name, items in allowed.items()
+    )
+
+
+def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str]]:
+    """Return sets to fit the neighbours' savings to: all layers, the faster half, and halves of the network."""
+    names = list(alone)
+    fastest = sorted(names, key=lambda key: alone[key])[: max(1, len(names) // 2)]
+    half = len(names) // 2
+    sets = [names, fastest, names[:half], names[half:]]
+    unique = {tuple(sorted(item)): item for item in sets if len(item) > 1}
+    return [dict(item) for item in unique.values()]
+
+
+def _quantized(assignment: Assignment) -> dict[str, str]:
+    return {name: assignment.precisions[name] for name in assignment.quantized}
+
+
+def _measured(assignment: Assignment, sets: Sequence[SetMeasurement]) -> SetMeasurement:
+    wanted = _quantized(assignment)
+    return next(item for item in sets if item.precisions == wanted)
+
+
+def _require_live_outputs(bed: Bed, prepared: PreparedModel, model: bytes) -> None:
+    runs = []
+    for content in (prepared.model.SerializeToString(), model):
+        evaluate = reference().evaluator(content, True)
+        runs.append([list(evaluate(feed).values()) for feed in bed.feeds])
+    require_live(bed.outputs, *runs)

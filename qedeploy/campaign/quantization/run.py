@@ -1,0 +1,77 @@
+"""`quantize` as one call: from a file and a folder to a result, written where a folder is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qedeploy.campaign.quantization.documents import WrittenQuantization, source_document, write_quantization
+from qedeploy.campaign.quantization.network_quantization import Progress, Quantization, quantize_network
+from qedeploy.campaign.quantization.request import QuantizationOptions
+from qedeploy.errors import RequestError, UserError
+from qedeploy.export.onnx_networks.data import load_samples
+from qedeploy.export.onnx_networks.preparation import prepare
+from qedeploy.export.onnx_networks.sizes import parse_sizes
+from qedeploy.model.image_settings import ImageSettings
+from qedeploy.profiles.loader import load_profile
+from qedeploy.runtimes.registry import find_runtime, runtimes
+from qedeploy.search.assign.front import Front, enumerate_front
+from qedeploy.search.assign.problem import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationRequest:
+    """What to quantize, for what device, on what data; `shapes` are texts of --shape, `settings` those of images."""
+
+    model: Path
+    profile: str
+    data: Path
+    shapes: Sequence[str] = ()
+    settings: ImageSettings = field(default_factory=ImageSettings)
+    options: QuantizationOptions = field(default_factory=QuantizationOptions)
+    pareto: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FinishedQuantization:
+    """A quantization, its front where that was asked for, and its files where a folder was named."""
+
+    found: Quantization
+    front: Front | None
+    written: WrittenQuantization | None
+
+
+def run_quantization(request: QuantizationRequest, folder: Path | None, progress: Progress) -> FinishedQuantization:
+    """Return what quantizing found, written into `folder` where that is not None.
+
+    Raises UserError for files, sizes or data that cannot be used, RequestError for a profile whose runtime this is not
+    for, and for budgets that cannot be met.
+    """
+    if request.model.suffix.lower() in {".pth", ".pt"}:
+        raise UserError(
+            f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: a network of qedeploy's own has its "
+            "widths already, `qedeploy export` writes it; export any other with torch.onnx.export"
+        )
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
+    profile = load_profile(request.profile)
+    profile.require_runtime()
+    runtime = find_runtime(profile.runtime)
+    if runtime.mixed is None:
+        able = ", ".join(item.name for item in runtimes() if item.mixed is not None)
+        raise RequestError(
+            f"profile {profile.name}: quantize does not write for {runtime.label} yet, only for: {able}; cpu-int8 is "
+            "such a profile"
+        )
+    # The data are looked at last, since their shapes are the network's.
+    prepared = prepare(request.model, parse_sizes(request.shapes))
+    samples = load_samples(request.data, prepared.inputs, request.options.samples, request.settings)
+    found = quantize_network(prepared, samples, runtime.mixed, request.options, progress)
+    front = enumerate_front(found.problem, Limits()) if request.pareto else None
+    written = None
+    if folder is not None:
+        source: Mapping[str, Any] = source_document(request.model, request.data, len(samples), profile.name)
+        written = write_quantization(found, folder, request.options, source, front)
+    return FinishedQuantization(found=found, front=front, written=written)

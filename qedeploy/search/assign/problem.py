@@ -1,0 +1,105 @@
+"""The assignment problem: layers with precisions to choose from, what each costs, and what neighbours save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FLOAT = "float32"
+"""The precision that every layer has to start with; it costs no error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One precision of one layer.
+
+    `seconds` is what a query takes more than with the layer in float32 (mostly negative), while all other layers are in
+    float32; `error` what the outputs' error grows by; `size` bytes of its weights; `bitops` executed BitOps.
+    """
+
+    precision: str
+    seconds: float = 0.0
+    error: float = 0.0
+    size: float = 0.0
+    bitops: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerChoices:
+    """A layer and its precisions, float32 among them unless it must not stay there."""
+
+    name: str
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two layers that save `seconds` where neither is in float32: conversions between them are then not needed."""
+
+    first: str
+    second: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an assignment may cost at most; None where nothing is asked. `seconds` is the time of the whole query."""
+
+    seconds: float | None = None
+    error: float | None = None
+    size: float | None = None
+    bitops: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A network with all its choices. `float_seconds` is a query's time with every layer in float32."""
+
+    float_seconds: float
+    layers: tuple[LayerChoices, ...]
+    pairs: tuple[Pair, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            raise ValueError("layers: expected names of their own")
+        if any(pair.first not in names or pair.second not in names or pair.first == pair.second for pair in self.pairs):
+            raise ValueError("pairs: expected two different layers of the problem")
+        if any(pair.seconds < 0 for pair in self.pairs):
+            raise ValueError("pairs: expected what neighbours save, not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What an assignment costs by the problem's figures: a whole query's time, error, bytes and executed BitOps."""
+
+    seconds: float
+    error: float
+    size: float
+    bitops: float
+
+    def within(self, limits: Limits, tolerance: float = 1e-9) -> bool:
+        """Return whether no limit is exceeded by more than the share `tolerance`."""
+        pairs = (
+            (self.seconds, limits.seconds),
+            (self.error, limits.error),
+            (self.size, limits.size),
+            (self.bitops, limits.bitops),
+        )
+        return all(limit is None or value <= limit * (1 + tolerance) for value, limit in pairs)
+
+
+def costs(problem: Problem, assignment: Mapping[str, str]) -> Costs:
+    """Return what `assignment` (a precision for each layer) costs; KeyError for a precision that a layer lacks."""
+    chosen = [
+        {choice.precision: choice for choice in layer.choices}[assignment[layer.name]] for layer in problem.layers
+    ]
+    saved = sum(
+        pair.seconds for pair in problem.pairs if FLOAT not in (assignment[pair.first], assignment[pair.second])
+    )
+    return Costs(
+        seconds=problem.float_seconds + sum(choice.seconds for choice in chosen) - saved,
+        error=sum(choice.error for choice in chosen),
+        size=sum(choice.size for choice in chosen),
+        bitops=sum(choice.bitops for choice in chosen),
+    )
