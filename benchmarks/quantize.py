@@ -119,8 +119,8 @@ def report(name: str, network: Network, folder: Path, duration: str) -> None:
         winner = found.contest.winner
         print(
             f"  {found.check.kernels} of {len(found.quantizer.layers)} layers in integers, all in integer kernels; "
-            f"predicted {predicted:.2f}x of the prepared network's time, measured {winner.time}; {found.check.differing} of "
-            f"{found.check.integers} integers rounded otherwise; gap {found.assignment.gap:.0e}"
+            f"predicted {predicted:.2f}x of the prepared network's time, measured {winner.time}; "
+            f"{found.check.differing} of {found.check.integers} integers rounded otherwise; gap {found.assignment.gap:.0e}"
         )
     print(f"  {found.contest.reason}; from file to result in {seconds:.0f} s")
 
