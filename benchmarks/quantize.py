@@ -120,7 +120,7 @@ def report(name: str, network: Network, folder: Path, duration: str) -> None:
         print(
             f"  {found.check.kernels} of {len(found.quantizer.layers)} layers in integers, all in integer kernels; "
             f"predicted {predicted:.2f}x of the prepared network's time, measured {winner.time}; "
-            f"{found.check.differing} of {found.check.integers} integers rounded otherwise; gap {found.assignment.gap:.0e}"
+            f"{found.check.differing} of {found.check.integers} rounded otherwise; gap {found.assignment.gap:.0e}"
         )
     print(f"  {found.contest.reason}; from file to result in {seconds:.0f} s")
 
