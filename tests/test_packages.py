@@ -48,7 +48,7 @@ def test_the_minimal_installation_has_no_framework():
         ("search --profile cpu-int8 --out runs/b", "torch"),
         ("search --profile cpu-int8 --no-model --pareto bitops --out runs/c", "matplotlib"),
         ("search --profile cpu-int8 --method evolution --evaluations 600 --out runs/d", "torch"),
-        ("export nothing.pth", "onnx"),
+        ("export nothing.pth", "torch"),
         ("import runs/a/structure.json --out model.pth", "torch"),
         ("bench nothing.onnx", "psutil"),
         ("run --profile cpu-int8 --out runs/e", "torch"),

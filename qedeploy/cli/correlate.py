@@ -11,6 +11,7 @@ from qedeploy.cli.options import (
     FolderOption,
     LatencyTableOption,
     ProfileOption,
+    QuietOption,
     RecipeOption,
     ThreadsOption,
 )
@@ -25,7 +26,7 @@ def correlate(
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of the networks.")] = 0,
     cluster: ClusterOption = None,
     out: FolderOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Draw networks from a recipe's space, measure them all, and say which estimate predicted them.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import ClusterOption, ProfileOption, RecipeOption, ThreadsOption
+from qedeploy.cli.options import ClusterOption, ProfileOption, QuietOption, RecipeOption, ThreadsOption
 
 
 def measure(
@@ -24,7 +24,7 @@ def measure(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of adding to what was measured.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of what is measured first.")] = 0,
     cluster: ClusterOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Time the parts of a recipe's networks on this machine and fit a latency table.
 

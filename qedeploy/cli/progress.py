@@ -78,7 +78,7 @@ def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, 
 
 @contextmanager
 def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Stage], None]]:
-    """Yield what a benchmark reports to: a line with the time that is left on a terminal, one now and then elsewhere."""
+    """Yield what a benchmark reports to: the time that is left on a terminal, a line now and then elsewhere."""
     if quiet:
         yield lambda _: None
     elif console.is_terminal:

@@ -14,6 +14,7 @@ from qedeploy.cli.options import (
     FolderOption,
     LatencyTableOption,
     ProfileOption,
+    QuietOption,
     RecipeOption,
 )
 from qedeploy.printable import one_line
@@ -60,7 +61,8 @@ def search(
     ] = Format.JSON,
     out: FolderOption = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
     """Search for the network with the best QE-Score on a device under a budget."""
     from qedeploy import api
@@ -95,7 +97,11 @@ def search(
             lightnas=form is Format.LIGHTNAS,
             progress=progress,
         )
-    if not quiet:
+    if as_json:
+        from qedeploy.files import json_text
+
+        typer.echo(json_text(found.document()), nl=False)
+    elif not quiet:
         from qedeploy.cli.search_tables import print_found
 
         print_found(found, alternatives=top > 1)
@@ -103,7 +109,7 @@ def search(
         raise typer.Exit(130)
     if pareto is not None:
         front = api.front(found, pareto, workers=workers or 1, cluster=cluster, folder=found.folder)
-        if not quiet:
+        if not (quiet or as_json):
             from qedeploy.cli.proof_tables import print_front
 
             print_front(front, found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qedeploy.network.layers import Layer
-from qedeploy.network.operations import Operation
+from qedeploy.network.operations import Operation, consumers
 from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
@@ -62,6 +62,14 @@ def is_integer(step: Operation | None, quantized: Collection[str]) -> bool:
     if step is None or step.layer is None:
         return False
     return step.layer.bits.weight < MAX_BITS and step.inputs[0] in quantized
+
+
+def own_shortcut(step: Operation | None, steps: Iterable[Operation], quantized: Collection[str]) -> bool:
+    """Return whether `step`, which an addition reads as its shortcut, multiplies integers for nothing but additions.
+
+    What a layer reads as well is rounded where that layer wants it, and stays in floating point where it does not.
+    """
+    return step is not None and is_integer(step, quantized) and step.name not in consumers(steps)
 
 
 def new_points(found: Iterable[QuantizationPoint], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:

@@ -71,6 +71,28 @@ def test_what_is_written_holds(searched: Path) -> None:
         assert "none can" in output
 
 
+def test_json_is_what_was_found_and_quiet_leaves_the_exit_code(searched: Path, tmp_path: Path) -> None:
+    done = run("verify", searched, "--json")
+    assert done.returncode == 0, done.stderr
+    checks = json.loads(done.stdout)
+    assert all(check["holds"] is True for check in checks)
+    assert {"score", "budget flops is kept", "front.json"} <= {check["claim"] for check in checks}
+    document = json.loads((searched / "search.json").read_text())
+    (tmp_path / "search.json").write_text(json.dumps(lied(document, "score")))
+    done = run("verify", tmp_path / "search.json", "--json")
+    assert done.returncode == 3
+    assert [check["holds"] for check in json.loads(done.stdout) if check["claim"] == "score"] == [False]
+    quiet = run("verify", tmp_path / "search.json", "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (3, "", "")
+
+
+def test_a_search_prints_its_document(tmp_path: Path) -> None:
+    asked = ("--profile", "any-bits", "--recipe", str(small_recipe(tmp_path)), "--no-model", "--out", "out", "--json")
+    done = run("search", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (tmp_path / "out" / "search.json").read_text()
+
+
 def test_front_ends_at_the_optimum_and_is_drawn(searched: Path) -> None:
     front = json.loads((searched / "front.json").read_text())
     points = front["points"]

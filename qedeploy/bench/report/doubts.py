@@ -73,7 +73,7 @@ def _two_medians_warning(seen: Circumstances) -> str:
     if max(alone, beside) <= _OTHER_MEDIAN * min(alone, beside):
         return ""
     return (
-        f"The same model took {alone * 1e3:.3f} ms alone and {beside * 1e3:.3f} ms in alternation with others (medians): "
+        f"The same model took {alone * 1e3:.3f} ms alone and {beside * 1e3:.3f} ms in alternation (medians): "
         "other models leave the caches cold, or something else ran. Only times in alternation may be compared."
     )
 
@@ -184,6 +184,6 @@ def _metadata_warning(plan_runtime: str | None, damage: str) -> str:
         return ""
     what = f"The file's qedeploy metadata is damaged ({damage})" if damage else "The file carries no qedeploy metadata"
     return (
-        f"{what}, so its structure and bit widths are unknown: times are per node, and "
-        "BitOps, correlations, the time model and the twins are missing. qedeploy export writes files that have it."
+        f"{what}: layers and widths are read from its graph where they can be, times are per node elsewhere, and the "
+        "twins are missing. qedeploy export writes files that have it."
     )

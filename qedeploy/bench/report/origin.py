@@ -29,9 +29,7 @@ def planned_for(plan_runtime: str, runner: RunnerDescription) -> bool:
     return any(runtime.name == plan_runtime and runtime.label == runner.runtime for runtime in runtimes())
 
 
-def surroundings_of(
-    path: Path, sha256: str, metadata: ModelMetadata | None, runner: RunnerDescription
-) -> Surroundings:
+def surroundings_of(path: Path, sha256: str, metadata: ModelMetadata | None, runner: RunnerDescription) -> Surroundings:
     """Return what is known of the model in `path`, whose metadata and SHA-256 are given."""
     accuracy = _accuracy(path.parent / _ACCURACY_FILE, sha256)
     if metadata is None:

@@ -55,7 +55,8 @@ def scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) -> st
         for mark in marks
     ]
     drawn.append(
-        f'<text class="axis" x="{(width + _LEFT) / 2:.0f}" y="{height - 8}" text-anchor="middle">{_safe(x_title)}</text>'
+        f'<text class="axis" x="{(width + _LEFT) / 2:.0f}" y="{height - 8}" text-anchor="middle">'
+        f"{_safe(x_title)}</text>"
     )
     return _svg(drawn, _SCATTER, y_title, label)
 
@@ -71,12 +72,12 @@ def columns(marks: Sequence[Mark], groups: Sequence[tuple[float, str]], y_title:
 
     drawn = [_grid_line(up(tick), f"{tick:,.6g}", width) for tick in _ticks(highest)]
     for place, mark in enumerate(marks):
-        left, top = _LEFT + pitch * (place + 0.1), up(mark.y)
+        left, top, across = _LEFT + pitch * (place + 0.1), up(mark.y), pitch * 0.8
         title = f"<title>{_safe(mark.text)}</title>"
         drawn.append(
             f'<g class="mark" data-kind="{escape(mark.kind)}">{title}'
-            f'<rect class="reach" x="{left:.1f}" y="{_TOP}" width="{pitch * 0.8:.1f}" height="{height - _TOP - _BOTTOM}"/>'
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{pitch * 0.8:.1f}" height="{height - _BOTTOM - top:.1f}"/>'
+            f'<rect class="reach" x="{left:.1f}" y="{_TOP}" width="{across:.1f}" height="{height - _TOP - _BOTTOM}"/>'
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{across:.1f}" height="{height - _BOTTOM - top:.1f}"/>'
             + ("" if mark.line is None else _across(left - pitch * 0.05, pitch * 0.9, up(mark.line)))
             + "</g>"
         )
@@ -119,9 +120,7 @@ def _svg(drawn: Sequence[str], size: tuple[int, int], y_title: str, label: str) 
         f'<text class="axis" transform="translate(13 {middle:.0f}) rotate(-90)" text-anchor="middle">'
         f"{_safe(y_title)}</text>"
     )
-    return (
-        f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width} {height}">{axis}{"".join(drawn)}</svg>'
-    )
+    return f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width} {height}">{axis}{"".join(drawn)}</svg>'
 
 
 def _safe(text: str) -> str:

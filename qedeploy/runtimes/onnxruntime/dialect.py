@@ -18,7 +18,7 @@ from qedeploy.network.structure import MAX_BITS
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
-from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points, own_shortcut
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
@@ -205,7 +205,7 @@ def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Colle
     origin = add.inputs[1] if pool is None else pool.inputs[0]
     # A shortcut with a layer of its own is read by nothing that would have quantized it.
     own = steps.get(origin)
-    rounded = origin in quantized or is_integer(own, quantized)
+    rounded = origin in quantized or own_shortcut(own, steps.values(), quantized)
     if branch is None or not is_integer(branch, quantized) or add.name not in quantized or not rounded:
         return []
     points = [_point(step, "QLinearAdd reads two quantized inputs") for step in (branch, own) if step is not None]

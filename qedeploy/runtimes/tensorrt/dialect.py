@@ -26,7 +26,7 @@ from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.network.window import POINT
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
-from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points
+from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, new_points, own_shortcut
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
@@ -95,7 +95,7 @@ class TensorRTDialect:
             if branch is None or shortcut is None:
                 continue
             pooled = shortcut.kind is OperationKind.AVERAGE_POOL and shortcut.inputs[0] in quantized
-            if branch.inputs[0] in quantized and (pooled or is_integer(shortcut, quantized)):
+            if branch.inputs[0] in quantized and (pooled or own_shortcut(shortcut, by_name.values(), quantized)):
                 reason = "a convolution fuses with the add in INT8 only where the shortcut is quantized"
                 nonnegative = shortcut.nonnegative
                 point = QuantizationPoint(

@@ -87,7 +87,7 @@ def test_a_report_shows_every_finding_layer_and_plot(results):
     shown = " ".join(" ".join(page.words).split())
     for sentence in (*result.findings, *result.warnings, *(row.name for row in result.profiled.layers)):
         assert sentence in shown
-    assert sum(tag == "svg" for tag, _ in page.elements) == 4
+    assert sum(tag == "svg" for tag, _ in page.elements) == 3
 
 
 def test_names_are_escaped(results):
@@ -116,7 +116,7 @@ def test_the_terminal_shows_every_layer_and_the_sum(results):
     for result in results:
         console = Console(width=140)
         with console.capture() as captured:
-            print_result(result, console)
+            print_result(result, console, verbose=True)
         text = captured.get()
         assert all(row.name in text for row in result.profiled.layers)
         assert "whole profiled query" in text
@@ -133,7 +133,7 @@ def test_a_prediction_is_shown_layer_by_layer_with_its_table(results):
     result = dataclasses.replace(results[0], prediction=prediction, table_update=update)
     page = parse(render(result))
     shown = " ".join(" ".join(page.words).split())
-    assert sum(tag == "svg" for tag, _ in page.elements) == 5
+    assert sum(tag == "svg" for tag, _ in page.elements) == 4
     console = Console(width=140)
     with console.capture() as captured:
         print_result(result, console)
