@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution.attribution import attribute
+from qedeploy.bench.attribution.attribution import Attribution, attribute
 from qedeploy.bench.attribution.estimates import LayerEstimate, estimate
+from qedeploy.bench.attribution.file_layers import file_estimates, file_findings, with_owners
 from qedeploy.bench.gates import Gate, Verdict, judge_absolute, judge_relative
 from qedeploy.bench.measure.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
@@ -41,6 +42,7 @@ from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 
 if TYPE_CHECKING:
+    from qedeploy.export.onnx_networks.layer_table import FileLayers
     from qedeploy.qdq.metadata import ModelMetadata
 
 Progress = Callable[[str], None]
@@ -66,8 +68,8 @@ class BenchOptions:
 class Measurement:
     """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone.
 
-    `report` is what only the runtime can tell. `damage` says what is wrong with metadata that the file has and that
-    cannot be read.
+    `report` is what only the runtime can tell, `file_layers` are the layers of a file that says nothing of itself.
+    `damage` says what is wrong with metadata that the file has and that cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
     `pace` how many times as long as with the table the reference graph took.
     """
@@ -83,6 +85,7 @@ class Measurement:
     damage: str = ""
     expectation: Expectation | None = None
     no_expectation: str = ""
+    file_layers: FileLayers | None = None
     pace: float | None = None
 
 
@@ -142,6 +145,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             report=runner.report() if isinstance(runner, Reporter) else RuntimeReport(),
             expectation=expectation,
             no_expectation=problem,
+            file_layers=None if metadata is not None else _file_layers(path, runner.description),
             pace=pace,
         )
 
@@ -149,8 +153,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
 def result_of(path: Path, options: BenchOptions, measured: Measurement) -> BenchResult:
     """Return what `measured` says of the model in `path`."""
     summary, metadata = summarize(measured.samples), measured.metadata
-    estimates = _estimates(metadata, measured.description.batch)
-    attribution = attribute(measured.profile, [item.name for item in estimates] if metadata else None)
+    attribution, estimates, file_findings = _attributed(measured)
     correlations, time_model = explain(estimates, attribution)
     profiled = ProfiledPass(
         layers=layer_rows(attribution, estimates, metadata, time_model),
@@ -192,6 +195,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
             *compared_findings(compared, profiled.layers, options.variation_limit),
             *prediction_findings(prediction),
             *profile_findings(profiled, correlations),
+            *file_findings,
             *measured.report.findings,
         ),
         warnings=(
@@ -204,6 +208,35 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         sections=measured.report.sections,
         prediction=prediction,
     )
+
+
+def _attributed(measured: Measurement) -> tuple[Attribution, tuple[LayerEstimate, ...], tuple[str, ...]]:
+    """Return where the time went, what each layer costs, and what is to be said of layers that a file does not name."""
+    profile, layers = measured.profile, measured.file_layers
+    if layers is None:
+        estimates = _estimates(measured.metadata, measured.description.batch)
+        names = [item.name for item in estimates] if measured.metadata else None
+        return attribute(profile, names), estimates, ()
+    attribution = attribute(with_owners(profile, layers), [layer.name for layer in layers.layers])
+    return (
+        attribution,
+        file_estimates(layers, attribution, profile.names),
+        file_findings(layers, attribution, profile.names),
+    )
+
+
+def _file_layers(path: Path, description: RunnerDescription) -> FileLayers | None:
+    """Return the layers of an ONNX file, None for other files and for graphs that have none of known sizes."""
+    if path.suffix.lower() != ".onnx":
+        return None
+    from qedeploy.export.onnx_networks.layer_table import read_layers
+
+    try:
+        found = read_layers(path, {tensor.name: tensor.shape for tensor in description.inputs})
+    except UserError:
+        # The runtime runs what onnx's own reader does not take: it is measured node by node then.
+        return None
+    return found if found.layers else None
 
 
 def _predicted(measured: Measurement, summary: Summary) -> Prediction | None:

@@ -305,6 +305,6 @@ def _metadata_warning(plan_runtime: str | None, damage: str) -> str:
         return ""
     what = f"The file's qedeploy metadata is damaged ({damage})" if damage else "The file carries no qedeploy metadata"
     return (
-        f"{what}, so its structure and bit widths are unknown: times are per node, and "
-        "BitOps, correlations, the time model and the twins are missing. qedeploy export writes files that have it."
+        f"{what}: layers and widths are read from its graph where they can be, times are per node elsewhere, and the "
+        "twins are missing. qedeploy export writes files that have it."
     )
