@@ -297,8 +297,10 @@ def _load(path: Path, options: SessionOptions) -> InferenceSession:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    from qedeploy.runtimes.onnxruntime.session import model_source
+
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+        return onnxruntime.InferenceSession(model_source(path), options, providers=[_PROVIDER])
     except errors.NotImplemented as error:
         raise RequestError(f"{path}: ONNX Runtime lacks what it needs: {_reason(error)}") from error
     except errors.InvalidProtobuf as error:

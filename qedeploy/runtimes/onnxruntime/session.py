@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from qedeploy.files import read_bytes
 from qedeploy.runtimes.base import Evaluator
 from qedeploy.runtimes.onnxruntime.saturation import saturates
 from qedeploy.runtimes.processor import this_processor
@@ -34,8 +35,17 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    source = model if isinstance(model, bytes) else str(model)
+    source = model if isinstance(model, bytes) else model_source(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def model_source(path: Path) -> str | bytes:
+    """Return what ONNX Runtime opens a file by: its path, or its bytes where the path is no UTF-8, which it refuses."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return read_bytes(path)
+    return str(path)
 
 
 def evaluator(model: bytes, *, optimize: bool, exact: bool) -> Evaluator:
