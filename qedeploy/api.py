@@ -131,6 +131,7 @@ def search(
     *,
     budgets: Mapping[str, float | str] | Iterable[str] | None = None,
     resolution: int | None = None,
+    classes: int | None = None,
     latency_table: Path | str | None = None,
     against: str | None = None,
     method: Literal["exact", "evolution"] = "exact",
@@ -155,6 +156,7 @@ def search(
         budgets: limits that replace the recipe's, such as `{"bitops": "7.0G", "latency": "4ms"}` or
             `["bitops=7.0G"]`; numbers count operations, bytes, layers and seconds.
         resolution: input in pixels, instead of the recipe's.
+        classes: how many the network tells apart, instead of the recipe's.
         latency_table: a file to predict latency from; by default what `measure` kept for the profile.
         against: the budget that a `front` is sought against next; for latency, it is predicted then.
         method: `exact` with a proof, `evolution` by mutation.
@@ -208,7 +210,7 @@ def search(
 
         latency = against is not None and front_budget(against) == LATENCY
         limits, table = limits_of(budgets or {}), _path(latency_table)
-        request = make_request(profile, recipe, limits, resolution, table, need_latency=latency)
+        request = make_request(profile, recipe, limits, resolution, table, classes=classes, need_latency=latency)
         if runnable:
             request.profile.require_runtime()
         write_model = model_writing(seed, writer) if wanted else None
