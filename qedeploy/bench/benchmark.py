@@ -23,13 +23,14 @@ from qedeploy.bench.prediction.prediction import Prediction, compare, prediction
 from qedeploy.bench.prediction.table_update import Lesson, require_updatable, update_table
 from qedeploy.bench.report.comparisons import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN, compared_findings, withheld_reason
 from qedeploy.bench.report.document import BenchResult, ComparedModel, ModelFile, ProfiledPass, Totals
-from qedeploy.bench.report.doubts import Circumstances, warnings
+from qedeploy.bench.report.doubts import Circumstances, products_findings, warnings
 from qedeploy.bench.report.findings import profile_findings
 from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.bench.report.origin import planned_for, surroundings_of
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.options import require_known
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import run_options, runtime_of
 from qedeploy.runtimes.runner import ProfiledRun, Reporter, Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -66,7 +67,8 @@ class Measurement:
     `report` is what only the runtime can tell, `file_layers` are the layers of a file that says nothing of itself.
     `damage` says what is wrong with metadata that the file has and that cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
-    `pace` how many times as long as with the table the reference graph took.
+    `pace` how many times as long as with the table the reference graph took. `products` says of the models by name how
+    exactly this machine multiplies their integers, where that depends on it.
     """
 
     machine: Machine
@@ -82,6 +84,7 @@ class Measurement:
     no_expectation: str = ""
     file_layers: FileLayers | None = None
     pace: float | None = None
+    products: Mapping[str, Products] = field(default_factory=dict)
 
 
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
@@ -115,6 +118,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         progress(Stage(text=f"loading {path.name}"))
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
+        files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
         metadata, damage = _metadata(path)
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
@@ -122,7 +126,9 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress(Stage(text="writing the float32 and W8A8 twins"))
-            others |= _open_twins(stack, metadata, options.runner)
+            written = _write_twins(stack, metadata, options.runner)
+            others |= {name: stack.enter_context(open_runner(file, options.runner)) for name, file in written.items()}
+            files |= written
         profiling = options.protocol.duration * _PROFILED_SHARE
         rounds_left = options.protocol.duration * (1 + len(others)) if others else 0.0
         left = options.protocol.warm_up + options.protocol.duration + rounds_left + profiling
@@ -145,6 +151,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             no_expectation=problem,
             file_layers=None if metadata is not None else _file_layers(path, runner.description),
             pace=pace,
+            products=_products(files, metadata.profile if metadata else None),
         )
 
 
@@ -175,6 +182,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         plan_runtime=metadata.plan.runtime if metadata else None,
         names=measured.profile.names,
         damage=measured.damage,
+        products=measured.products.get(THIS_MODEL),
     )
     return BenchResult(
         model=model,
@@ -195,6 +203,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
             *prediction_findings(prediction),
             *profile_findings(profiled),
             *file_findings,
+            *products_findings(circumstances),
             *measured.report.findings,
         ),
         warnings=(
@@ -266,15 +275,23 @@ def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> di
     return {options.against.name: other}
 
 
-def _open_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Runner]:
+def _write_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Path]:
     from qedeploy.export.baselines import write_float_twin, write_w8a8_twin
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-twins-")))
-    files = {
+    return {
         FLOAT_TWIN: write_float_twin(metadata, folder / "float32.onnx", batch=options.batch),
         W8A8_TWIN: write_w8a8_twin(metadata, folder / "w8a8.onnx", batch=options.batch),
     }
-    return {name: stack.enter_context(open_runner(file, options)) for name, file in files.items()}
+
+
+def _products(files: Mapping[str, Path], profile: str | None) -> dict[str, Products]:
+    """Return how exactly this machine multiplies the integers of models by name; `profile` is the measured one's."""
+    found = {
+        name: runtime_of(file).products(file.read_bytes(), profile if name == THIS_MODEL else None)
+        for name, file in files.items()
+    }
+    return {name: products for name, products in found.items() if products is not None}
 
 
 def _alternate(
@@ -326,7 +343,7 @@ def _compared(measured: Measurement, options: BenchOptions, alone: Summary) -> t
     own = measured.rounds[THIS_MODEL]
     summaries = {name: summarize(Samples.joined(rounds)) for name, rounds in measured.rounds.items()}
     return tuple(
-        ComparedModel(name=name, summary=summaries[name], totals=totals.get(name))
+        ComparedModel(name=name, summary=summaries[name], totals=totals.get(name), doubt=_doubt(measured, name))
         if name == THIS_MODEL
         else ComparedModel(
             name=name,
@@ -334,9 +351,14 @@ def _compared(measured: Measurement, options: BenchOptions, alone: Summary) -> t
             totals=totals.get(name),
             ratio=ratio(own, rounds),
             withheld=withheld_reason(alone, summaries[THIS_MODEL], summaries[name], options.variation_limit),
+            doubt=_doubt(measured, name),
         )
         for name, rounds in measured.rounds.items()
     )
+
+
+def _doubt(measured: Measurement, name: str) -> str:
+    return measured.products[name].doubt if name in measured.products else ""
 
 
 def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> Verdict:

@@ -52,7 +52,8 @@ def compared_findings(
         stable = compared[0].summary.stable(variation_limit) and other.summary.stable(variation_limit)
         hint = "" if stable or other.withheld else " This run was unstable: take the time as a hint."
         finding = _twin_finding(compared[0], other, rows) if other.name == W8A8_TWIN else _time_finding(other)
-        found.append(finding + hint)
+        doubt = f" In {other.name}, {other.doubt} Its time stands, its numbers may not." if other.doubt else ""
+        found.append(finding + hint + doubt)
     return tuple(found)
 
 

@@ -50,6 +50,7 @@ class ComparedModel:
     """A model as timed in alternation with others. `ratio` is the measured model's latency over this one's.
 
     `withheld` says why the ratio says nothing, "" where it does: what shows results shows no such ratio.
+    `doubt` says where its integers are not multiplied exactly on this machine, "" where they are.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ComparedModel:
     totals: Totals | None = None
     ratio: Ratio | None = None
     withheld: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

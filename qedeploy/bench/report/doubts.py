@@ -9,6 +9,7 @@ from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.report.document import ComparedModel, ProfiledPass, layers_among
 from qedeploy.bench.report.origin import planned_for
 from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames, Overhead
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import Summary
 from qedeploy.words import listed
@@ -32,6 +33,14 @@ class Circumstances:
     plan_runtime: str | None
     names: NodeNames = ONNX_NAMES
     damage: str = ""
+    products: Products | None = None
+
+
+def products_findings(seen: Circumstances) -> tuple[str, ...]:
+    """Return how exact the kernels are that multiply the model's integers, where it has any and the machine decides."""
+    if seen.products is None or not (seen.products.inexact or _in_integers(seen)):
+        return ()
+    return (f"Integer products of this machine's kernels are {seen.products.kernels}.",)
 
 
 def warnings(seen: Circumstances) -> tuple[str, ...]:
@@ -47,6 +56,7 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _interruption_warning(seen.profiled, _crowding(seen)),
         _fallback_warning(seen),
         _instructions_warning(seen),
+        _products_warning(seen.products),
         _dialect_warning(seen.plan_runtime, seen.runner),
         _metadata_warning(seen.plan_runtime, seen.damage),
     )
@@ -161,9 +171,21 @@ def _fallback_warning(seen: Circumstances) -> str:
     )
 
 
+def _in_integers(seen: Circumstances) -> bool:
+    return any(row.lowering == "int8" for row in seen.profiled.layers)
+
+
+def _products_warning(products: Products | None) -> str:
+    if products is None:
+        return ""
+    if not products.inexact:
+        return products.advice
+    told = f"{products.doubt} The time is of those kernels, and an export is verified with exact ones."
+    return f"{told} {products.advice}".strip()
+
+
 def _instructions_warning(seen: Circumstances) -> str:
-    integer = any(row.lowering == "int8" for row in seen.profiled.layers)
-    if not seen.runner.on_cpu or seen.machine.int8_products or not integer:
+    if not seen.runner.on_cpu or seen.machine.int8_products or not _in_integers(seen):
         return ""
     return (
         "This CPU has no instructions for 8-bit dot products that qedeploy knows of: int8 gains less here than it can."
