@@ -28,6 +28,7 @@ from qedeploy.bench.report.findings import (
     Circumstances,
     compared_findings,
     planned_for,
+    products_findings,
     profile_findings,
     warnings,
 )
@@ -35,6 +36,7 @@ from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.options import require_known
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import run_options, runtime_of
 from qedeploy.runtimes.runner import ProfiledRun, Reporter, Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -71,7 +73,8 @@ class Measurement:
     `report` is what only the runtime can tell, `file_layers` are the layers of a file that says nothing of itself.
     `damage` says what is wrong with metadata that the file has and that cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
-    `pace` how many times as long as with the table the reference graph took.
+    `pace` how many times as long as with the table the reference graph took. `products` says of the models by name how
+    exactly this machine multiplies their integers, where that depends on it.
     """
 
     machine: Machine
@@ -87,6 +90,7 @@ class Measurement:
     no_expectation: str = ""
     file_layers: FileLayers | None = None
     pace: float | None = None
+    products: Mapping[str, Products] = field(default_factory=dict)
 
 
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
@@ -120,6 +124,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         progress(f"loading {path.name}")
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
+        files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
         metadata, damage = _metadata(path)
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
@@ -127,7 +132,9 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress("writing the float32 and W8A8 twins")
-            others |= _open_twins(stack, metadata, options.runner)
+            written = _write_twins(stack, metadata, options.runner)
+            others |= {name: stack.enter_context(open_runner(file, options.runner)) for name, file in written.items()}
+            files |= written
         progress(f"timing {path.name}")
         samples, pace = measure_at_pace(runner, options.protocol, expectation, options.runner)
         rounds = _alternate(runner, others, options.protocol, progress)
@@ -147,6 +154,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             no_expectation=problem,
             file_layers=None if metadata is not None else _file_layers(path, runner.description),
             pace=pace,
+            products=_products(files, metadata.profile if metadata else None),
         )
 
 
@@ -176,6 +184,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         plan_runtime=metadata.plan.runtime if metadata else None,
         names=measured.profile.names,
         damage=measured.damage,
+        products=measured.products.get(THIS_MODEL),
     )
     return BenchResult(
         model=_model_file(path, metadata),
@@ -196,6 +205,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
             *prediction_findings(prediction),
             *profile_findings(profiled, correlations),
             *file_findings,
+            *products_findings(circumstances),
             *measured.report.findings,
         ),
         warnings=(
@@ -266,15 +276,23 @@ def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> di
     return {options.against.name: other}
 
 
-def _open_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Runner]:
+def _write_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Path]:
     from qedeploy.export.baselines import write_float_twin, write_w8a8_twin
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-twins-")))
-    files = {
+    return {
         FLOAT_TWIN: write_float_twin(metadata, folder / "float32.onnx", batch=options.batch),
         W8A8_TWIN: write_w8a8_twin(metadata, folder / "w8a8.onnx", batch=options.batch),
     }
-    return {name: stack.enter_context(open_runner(file, options)) for name, file in files.items()}
+
+
+def _products(files: Mapping[str, Path], profile: str | None) -> dict[str, Products]:
+    """Return how exactly this machine multiplies the integers of models by name; `profile` is the measured one's."""
+    found = {
+        name: runtime_of(file).products(file.read_bytes(), profile if name == THIS_MODEL else None)
+        for name, file in files.items()
+    }
+    return {name: products for name, products in found.items() if products is not None}
 
 
 def _alternate(
@@ -325,6 +343,7 @@ def _compared(measured: Measurement, options: BenchOptions) -> tuple[ComparedMod
             summary=summarize(Samples.joined(rounds)),
             totals=totals.get(name),
             ratio=None if name == THIS_MODEL else ratio(own, rounds),
+            doubt=measured.products[name].doubt if name in measured.products else "",
         )
         for name, rounds in measured.rounds.items()
     )
