@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from qedeploy.bench.measure.machine import Machine
+    from qedeploy.bench.measure.stage import Stage
     from qedeploy.bench.published import PublishedBench
     from qedeploy.bench.report.output import Bench
     from qedeploy.campaign.correlation_study import Correlation
@@ -131,6 +132,7 @@ def search(
     *,
     budgets: Mapping[str, float | str] | Iterable[str] | None = None,
     resolution: int | None = None,
+    classes: int | None = None,
     latency_table: Path | str | None = None,
     against: str | None = None,
     method: Literal["exact", "evolution"] = "exact",
@@ -155,6 +157,7 @@ def search(
         budgets: limits that replace the recipe's, such as `{"bitops": "7.0G", "latency": "4ms"}` or
             `["bitops=7.0G"]`; numbers count operations, bytes, layers and seconds.
         resolution: input in pixels, instead of the recipe's.
+        classes: how many the network tells apart, instead of the recipe's.
         latency_table: a file to predict latency from; by default what `measure` kept for the profile.
         against: the budget that a `front` is sought against next; for latency, it is predicted then.
         method: `exact` with a proof, `evolution` by mutation.
@@ -208,7 +211,7 @@ def search(
 
         latency = against is not None and front_budget(against) == LATENCY
         limits, table = limits_of(budgets or {}), _path(latency_table)
-        request = make_request(profile, recipe, limits, resolution, table, need_latency=latency)
+        request = make_request(profile, recipe, limits, resolution, table, classes=classes, need_latency=latency)
         if runnable:
             request.profile.require_runtime()
         write_model = model_writing(seed, writer) if wanted else None
@@ -639,7 +642,7 @@ def bench(
     settings: Mapping[str, Any] | None = None,
     folder: Path | str | None = None,
     keep: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[Stage], None] | None = None,
 ) -> Bench:
     """Measure a model: its latency, where it goes layer by layer, and what the bits gained.
 
@@ -663,7 +666,7 @@ def bench(
         settings: values of the runtime's own options by name, such as `{"cuda_graph": False}`.
         folder: write bench.json and report.html there.
         keep: write them also where no folder is named: beside the model.
-        progress: gets what is being done.
+        progress: gets what is being done, and how many seconds are left by plan.
 
     Raises UserError for a file that is no model, RequestError for one that the runtime cannot execute.
 

@@ -113,8 +113,8 @@ class OnnxRuntimeRunner:
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the outputs of one query in the session that is timed, batch any where the model leaves it open.
 
-        What is timed is what answers: on an x86 CPU without VNNI its fast kernels may saturate, which the sessions that
-        verify an export avoid (session.py).
+        What is timed is what answers: on an x86 CPU without VNNI its fast kernels may saturate, which the description
+        then says.
         """
         session = self._session
         if session is None:
