@@ -13,8 +13,10 @@ from qedeploy.cli.options import (
     FolderOption,
     LatencyTableOption,
     ProfileOption,
+    QuietOption,
     RecipeOption,
     ThreadsOption,
+    VerboseOption,
 )
 
 
@@ -31,15 +33,19 @@ def run(
     duration: DurationOption = "3s",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and random data.")] = 0,
     out: FolderOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of text.")] = False,
 ) -> None:
     """Search, export and bench in one folder: from a device to a measured network and its report."""
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
-    from qedeploy.cli.search_tables import print_found
+    from qedeploy.cli.search_tables import print_found, print_search_verdict
     from qedeploy.screen import screen
 
-    _title("search")
-    with bounds_shown(screen(stderr=True), quiet=False) as progress:
+    silent = quiet or as_json
+    _title("search", silent)
+    with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
         # A profile that nothing executes is better refused now than after the search.
         found = api.search(
             profile,
@@ -52,16 +58,20 @@ def run(
             runnable=True,
             progress=progress,
         )
-    print_found(found)
+    if not silent:
+        print_found(found, verbose=verbose)
+        print_search_verdict(found)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
-    _title("export")
-    exported = export.export(context, found.model, calibrate=calibrate, seed=seed)
-    _title("bench")
-    bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
+    _title("export", silent)
+    exported = export.export(context, found.model, calibrate=calibrate, seed=seed, quiet=silent)
+    _title("bench", silent)
+    bench.bench(
+        context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
+    )
 
 
-def _title(step: str) -> None:
+def _title(step: str, silent: bool) -> None:
     from qedeploy.screen import screen
 
-    screen().rule(step, align="left")
+    screen(quiet=silent).rule(step, align="left")

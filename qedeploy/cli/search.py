@@ -16,6 +16,7 @@ from qedeploy.cli.options import (
     ProfileOption,
     QuietOption,
     RecipeOption,
+    VerboseOption,
 )
 from qedeploy.printable import one_line
 
@@ -62,6 +63,7 @@ def search(
     ] = Format.JSON,
     out: FolderOption = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
@@ -106,10 +108,8 @@ def search(
     elif not quiet:
         from qedeploy.cli.search_tables import print_found
 
-        print_found(found, alternatives=top > 1)
-    if found.interrupted:
-        raise typer.Exit(130)
-    if pareto is not None:
+        print_found(found, alternatives=top > 1, verbose=verbose)
+    if pareto is not None and not found.interrupted:
         front = api.front(found, pareto, workers=workers or 1, cluster=cluster, folder=found.folder)
         if not (quiet or as_json):
             from qedeploy.cli.proof_tables import print_front
@@ -118,3 +118,9 @@ def search(
         if front.interrupted:
             print(one_line(f"interrupted: {found.folder} keeps the points that were found"), file=sys.stderr)
             raise typer.Exit(130)
+    if not (quiet or as_json):
+        from qedeploy.cli.search_tables import print_search_verdict
+
+        print_search_verdict(found)
+    if found.interrupted:
+        raise typer.Exit(130)
