@@ -432,6 +432,8 @@ def quantize(
     samples: int = 16,
     fixed: Iterable[str] = (),
     kept: Iterable[str] = (),
+    metric: str | None = None,
+    max_drop: float = 0.0,
     pareto: bool = False,
     mean: str | None = None,
     deviation: str | None = None,
@@ -446,12 +448,14 @@ def quantize(
     `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes that
     the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed` layers
     with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and `deviation`
-    are those of images ("0.5,0.5,0.5"). `duration` is how long each trial runs at least. `pareto` adds the front of
+    are those of images ("0.5,0.5,0.5"). `metric` ("top1" by class folders, or "module:function") may fall by `max_drop`
+    on the data, and decides where no error is limited. `duration` is how long each trial runs at least. `pareto` adds the front of
     error against time. `folder` gets model.onnx, sensitivity.json and assignment.json; `keep` names one below runs/
     where none is named. `progress` gets what is being done, how much of it is, and how much there is.
 
     Raises RequestError where the budgets cannot be met.
     """
+    from qedeploy.campaign.quantization.metric import find_metric
     from qedeploy.campaign.quantization.request import QuantizationOptions, parse_budgets, parse_fixed
     from qedeploy.campaign.quantization.run import QuantizationRequest, run_quantization
     from qedeploy.export.onnx_networks.methods import Method
@@ -465,6 +469,8 @@ def quantize(
         method=Method(calibration),
         fixed=parse_fixed(list(fixed)),
         kept=tuple(kept),
+        metric=None if metric is None else find_metric(metric),
+        max_drop=max_drop,
         samples=samples,
         duration=parse_seconds(duration, "--duration"),
         threads=threads,
@@ -480,7 +486,8 @@ def quantize(
     )
     target = _path(folder)
     if target is None and keep:
-        target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
+        settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
+        target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
     return run_quantization(request, target, progress or _say_nothing)
 
 

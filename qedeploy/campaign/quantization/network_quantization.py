@@ -76,7 +76,7 @@ def quantize_network(
     )
     precisions = execution.precisions()
     allowed = _allowed(quantizer, options, precisions)
-    bed = make_bed(quantizer, execution, feeds, duration=options.duration, threads=options.threads)
+    bed = make_bed(quantizer, execution, samples, options)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
