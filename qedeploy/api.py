@@ -450,8 +450,8 @@ def quantize(
     from qedeploy.export.onnx_networks.methods import Method
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.search.result import run_folder
+    from qedeploy.units import parse_seconds
 
     options = QuantizationOptions(
         budgets=parse_budgets(list(budgets)),

@@ -53,8 +53,8 @@ def bench(
     unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
     from qedeploy import api
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import line, screen, working
+    from qedeploy.units import parse_seconds
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
