@@ -17,6 +17,7 @@ from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq import plan as plans
 from qedeploy.qdq.plan import LoweringPlan
+from qedeploy.words import listed
 
 FORMAT = "qedeploy-onnx/1"
 
@@ -40,6 +41,12 @@ class ModelMetadata:
     profile: str
     plan: LoweringPlan
     images: ImageSettings | None = None
+
+    def __post_init__(self) -> None:
+        planned = {layer.name for layer in self.plan.layers}
+        missing = [layer.name for layer in self.graph.layers if layer.name not in planned]
+        if missing:
+            raise UserError(f"the lowering plan lacks {listed(missing)} of the network: export the model again")
 
     @property
     def structure(self) -> Structure | None:
@@ -85,7 +92,8 @@ def read_metadata(path: Path) -> ModelMetadata | None:
             images=_image_settings(properties, path),
         )
     except UserError as error:
-        raise DamagedMetadataError(str(error)) from error
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise DamagedMetadataError(f"{where}{error}") from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:

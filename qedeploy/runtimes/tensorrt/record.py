@@ -94,7 +94,13 @@ def parse_record(data: Any, path: Path) -> EngineRecord:
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
         raise UserError(f"{path}: expected format {FORMAT}, found {found}: remove it to measure the plan alone")
-    return validate(TypeAdapter(EngineRecord), {key: data[key] for key in data if key != "format"}, path)
+    record = validate(TypeAdapter(EngineRecord), {key: data[key] for key in data if key != "format"}, path)
+    try:
+        # Made from structure and plan, which may contradict each other.
+        _ = record.metadata
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return record
 
 
 def require_same_machine(record: EngineRecord, plan: Path, version: str, gpu: Gpu) -> None:
