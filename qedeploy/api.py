@@ -577,14 +577,14 @@ def export(
     The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
     (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
     `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
-    Raises VerificationError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
+    Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
     the profile cannot carry the network.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = search("cpu-int8", "k1dwk1-mcu", resolution=32, folder=folder)
     ...     exported = export(found.model, f"{folder}/model.onnx")
-    >>> exported.verification.differing / exported.verification.values < 0.01
+    >>> exported.comparison.differing / exported.comparison.values < 0.01
     True
     """
     from qedeploy.export.exporter import ExportSettings, export_checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,6 @@ def median_interval(values: NDArray[np.float64], confidence: float) -> tuple[flo
     # Imported once the measurement is over: it takes longer than a round.
     from scipy.stats import quantile_test
 
-    interval = quantile_test(values, p=0.5).confidence_interval(confidence)
+    interval: Any = quantile_test(values, p=0.5).confidence_interval(confidence)
     # Where no order statistic is far enough out, SciPy names none.
     return float(np.nan_to_num(interval.low, nan=-np.inf)), float(np.nan_to_num(interval.high, nan=np.inf))
