@@ -123,7 +123,9 @@ def train(
         with training_shown(errors) as watch:
             result = train_model(model, data, options, folder, watch, lambda text: errors.print(text, highlight=False))
     except InterruptedTraining:
-        errors.print(f"interrupted and saved in {folder}: the same command goes on from there", highlight=False)
+        errors.print(
+            f"interrupted and saved in {folder}: the same command goes on from there", highlight=False, soft_wrap=True
+        )
         raise
     if os.environ.get("RANK", "0") == "0":
         print_trained(screen(), result)
