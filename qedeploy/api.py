@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from qedeploy.bench.measure.machine import Machine
+    from qedeploy.bench.measure.stage import Stage
     from qedeploy.bench.published import PublishedBench
     from qedeploy.bench.report.output import Bench
     from qedeploy.campaign.correlation_study import Correlation
@@ -649,7 +650,7 @@ def bench(
     settings: Mapping[str, Any] | None = None,
     folder: Path | str | None = None,
     keep: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[Stage], None] | None = None,
 ) -> Bench:
     """Measure a model: its latency, where it goes layer by layer, and what the bits gained.
 
@@ -673,7 +674,7 @@ def bench(
         settings: values of the runtime's own options by name, such as `{"cuda_graph": False}`.
         folder: write bench.json and report.html there.
         keep: write them also where no folder is named: beside the model.
-        progress: gets what is being done.
+        progress: gets what is being done, and how many seconds are left by plan.
 
     Raises UserError for a file that is no model, RequestError for one that the runtime cannot execute.
 
