@@ -66,8 +66,18 @@ def digits(path: Path, classes: int, *, test: bool = True) -> Path:
 def test_run_with_pictures_trains_a_network_of_their_classes_and_judges_the_file(tmp_path):
     (tmp_path / "small.toml").write_text(RECIPE)
     data = digits(tmp_path / "digits.npz", classes=7)
-    arguments = ("--profile", "cpu-int8", "--recipe", "./small.toml", "--data", data, "--resolution", 24, "--no-flip")
-    arguments += ("--float-epochs", 3, "--epochs", 0.5, "--duration", "20ms", "--out", "out")
+    arguments = [
+        "--profile",
+        "cpu-int8",
+        "--recipe",
+        "./small.toml",
+        "--data",
+        str(data),
+        "--resolution",
+        "24",
+        "--no-flip",
+    ]
+    arguments += ["--float-epochs", "3", "--epochs", "0.5", "--duration", "20ms", "--out", "out"]
     done = qedeploy("run", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
@@ -87,8 +97,8 @@ def test_run_with_pictures_trains_a_network_of_their_classes_and_judges_the_file
 def test_what_a_network_was_trained_on_does_not_judge_it(tmp_path):
     (tmp_path / "small.toml").write_text(RECIPE)
     data = digits(tmp_path / "digits.npz", classes=3, test=False)
-    arguments = ("--profile", "cpu-int8", "--recipe", "./small.toml", "--data", data)
-    arguments += ("--float-epochs", 0.5, "--epochs", 0, "--duration", "20ms", "--out", "out")
+    arguments = ["--profile", "cpu-int8", "--recipe", "./small.toml", "--data", str(data)]
+    arguments += ["--float-epochs", "0.5", "--epochs", "0", "--duration", "20ms", "--out", "out"]
     done = qedeploy("run", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "sets no test pictures apart" in done.stdout
