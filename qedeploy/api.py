@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from qedeploy.search.run import FinishedSearch
     from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import ScoreReport
+    from qedeploy.train.data import LabelledData
     from qedeploy.train.evaluate import Evaluation
     from qedeploy.train.execution import Progress
     from qedeploy.train.recipe import Recipe
@@ -482,6 +483,13 @@ def quantize(
     if target is None and keep:
         target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
     return run_quantization(request, target, progress or _say_nothing)
+
+
+def labelled_data(data: Path | str) -> LabelledData:
+    """Return the labelled pictures of a folder or file: those to train on, and those set apart to test on, if any."""
+    from qedeploy.train.data import open_data
+
+    return open_data(Path(data))
 
 
 def train(
