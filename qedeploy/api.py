@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from qedeploy.search.run import FinishedSearch
     from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import ScoreReport
+    from qedeploy.train.data import LabelledData
     from qedeploy.train.evaluate import Evaluation
     from qedeploy.train.execution import Progress
     from qedeploy.train.recipe import Recipe
@@ -461,8 +462,8 @@ def quantize(
     from qedeploy.export.onnx_networks.methods import Method
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.search.result import run_folder
+    from qedeploy.units import parse_seconds
 
     options = QuantizationOptions(
         budgets=parse_budgets(list(budgets)),
@@ -489,6 +490,13 @@ def quantize(
         settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
         target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
     return run_quantization(request, target, progress or _say_nothing)
+
+
+def labelled_data(data: Path | str) -> LabelledData:
+    """Return the labelled pictures of a folder or file: those to train on, and those set apart to test on, if any."""
+    from qedeploy.train.data import open_data
+
+    return open_data(Path(data))
 
 
 def train(
@@ -585,14 +593,14 @@ def export(
     The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
     (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
     `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
-    Raises VerificationError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
+    Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
     the profile cannot carry the network.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = search("cpu-int8", "k1dwk1-mcu", resolution=32, folder=folder)
     ...     exported = export(found.model, f"{folder}/model.onnx")
-    >>> exported.verification.differing / exported.verification.values < 0.01
+    >>> exported.comparison.differing / exported.comparison.values < 0.01
     True
     """
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
