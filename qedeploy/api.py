@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from qedeploy.search.run import FinishedSearch
     from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import ScoreReport
+    from qedeploy.train.evaluate import Evaluation
+    from qedeploy.train.execution import Progress
+    from qedeploy.train.recipe import Recipe
+    from qedeploy.train.training import TrainResult
 
 FRONT_POINTS = 24
 """Points of a front, its ends among them, unless told otherwise."""
@@ -127,6 +131,7 @@ def search(
     *,
     budgets: Mapping[str, float | str] | Iterable[str] | None = None,
     resolution: int | None = None,
+    classes: int | None = None,
     latency_table: Path | str | None = None,
     against: str | None = None,
     method: Literal["exact", "evolution"] = "exact",
@@ -151,6 +156,7 @@ def search(
         budgets: limits that replace the recipe's, such as `{"bitops": "7.0G", "latency": "4ms"}` or
             `["bitops=7.0G"]`; numbers count operations, bytes, layers and seconds.
         resolution: input in pixels, instead of the recipe's.
+        classes: how many the network tells apart, instead of the recipe's.
         latency_table: a file to predict latency from; by default what `measure` kept for the profile.
         against: the budget that a `front` is sought against next; for latency, it is predicted then.
         method: `exact` with a proof, `evolution` by mutation.
@@ -204,7 +210,7 @@ def search(
 
         latency = against is not None and front_budget(against) == LATENCY
         limits, table = limits_of(budgets or {}), _path(latency_table)
-        request = make_request(profile, recipe, limits, resolution, table, need_latency=latency)
+        request = make_request(profile, recipe, limits, resolution, table, classes=classes, need_latency=latency)
         if runnable:
             request.profile.require_runtime()
         write_model = model_writing(seed, writer) if wanted else None
@@ -475,6 +481,83 @@ def quantize(
     if target is None and keep:
         target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
     return run_quantization(request, target, progress or _say_nothing)
+
+
+def train(
+    model: Path | str,
+    data: Path | str,
+    folder: Path | str,
+    *,
+    recipe: Recipe | str | None = None,
+    profile: str | None = None,
+    weights_from: Path | str | None = None,
+    distill: str | None = None,
+    workers: int | None = None,
+    checkpoint_every: float = 600.0,
+    strict: bool = False,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> TrainResult:
+    """Train the checkpoint at `model` on the labelled pictures of `data`, and write model.pth and logs into `folder`.
+
+    `recipe` is a training recipe, its name or a TOML file; by default one by the number of pictures. `profile` trains
+    for another device, `weights_from` begins with the weights of a checkpoint, `distill` imitates one, or the network
+    in float for the word `float`. Pictures that cannot be read are left out and counted, or an error with `strict`. A
+    training that was interrupted in `folder` goes on to the same weights; it saves itself every `checkpoint_every`
+    seconds.
+    """
+    from qedeploy.train.data import open_data
+    from qedeploy.train.recipe import choose_recipe
+    from qedeploy.train.training import TrainOptions
+    from qedeploy.train.training import train as train_model
+
+    if recipe is None or isinstance(recipe, str):
+        recipe = choose_recipe(recipe, lambda: len(open_data(Path(data)).train.labels))
+    options = TrainOptions(
+        recipe=recipe,
+        profile=profile,
+        weights_from=_path(weights_from),
+        distill=distill,
+        seed=seed,
+        workers=workers,
+        checkpoint_every=checkpoint_every,
+        strict=strict,
+    )
+    return train_model(Path(model), Path(data), options, Path(folder), progress or _say_nothing)
+
+
+def evaluate(
+    model: Path | str,
+    data: Path | str,
+    *,
+    against: Path | str | None = None,
+    fail_if: Iterable[str] = (),
+    images: int | None = None,
+    threads: int = 1,
+    folder: Path | str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Return what a checkpoint or an exported file gets right of the labelled pictures of `data`, by its own runtime.
+
+    `against` is another model, compared on the same pictures; `fail_if` are gates such as `top1<70%`, whose verdicts
+    the result has. So many `images` are taken, all by default. Writes accuracy.json and accuracy.html into `folder`.
+    """
+    from qedeploy.train.accuracy_report import write_evaluation
+    from qedeploy.train.evaluate import EvaluateOptions
+    from qedeploy.train.evaluate import evaluate as evaluate_model
+    from qedeploy.train.gates import parse_gate
+
+    found = evaluate_model(
+        Path(model),
+        Path(data),
+        EvaluateOptions(images=images, threads=threads),
+        against=_path(against),
+        gates=tuple(map(parse_gate, fail_if)),
+        progress=progress or _say_nothing,
+    )
+    if folder is not None:
+        write_evaluation(found, Path(folder))
+    return found
 
 
 def export(

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.attribution.attribution import attribute
+from qedeploy.bench.attribution.attribution import Attribution, attribute
 from qedeploy.bench.attribution.estimates import LayerEstimate, estimate
+from qedeploy.bench.attribution.file_layers import file_estimates, file_findings, with_owners
 from qedeploy.bench.gates import Gate, Verdict, judge_absolute, judge_relative
 from qedeploy.bench.measure.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
@@ -27,6 +28,7 @@ from qedeploy.bench.report.findings import (
     Circumstances,
     compared_findings,
     planned_for,
+    products_findings,
     profile_findings,
     warnings,
 )
@@ -34,6 +36,7 @@ from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.options import require_known
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import run_options, runtime_of
 from qedeploy.runtimes.runner import ProfiledRun, Reporter, Runner, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -41,6 +44,7 @@ from qedeploy.runtimes.sections import RuntimeReport
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, TimingProtocol, summarize
 
 if TYPE_CHECKING:
+    from qedeploy.export.onnx_networks.layer_table import FileLayers
     from qedeploy.qdq.metadata import ModelMetadata
 
 Progress = Callable[[str], None]
@@ -66,10 +70,11 @@ class BenchOptions:
 class Measurement:
     """What came off the machine. `rounds` are the samples of each alternated model by name, empty for one alone.
 
-    `report` is what only the runtime can tell. `damage` says what is wrong with metadata that the file has and that
-    cannot be read.
+    `report` is what only the runtime can tell, `file_layers` are the layers of a file that says nothing of itself.
+    `damage` says what is wrong with metadata that the file has and that cannot be read.
     `expectation` is what a latency table led one to expect, `no_expectation` why one that there is says nothing, and
-    `pace` how many times as long as with the table the reference graph took.
+    `pace` how many times as long as with the table the reference graph took. `products` says of the models by name how
+    exactly this machine multiplies their integers, where that depends on it.
     """
 
     machine: Machine
@@ -83,7 +88,9 @@ class Measurement:
     damage: str = ""
     expectation: Expectation | None = None
     no_expectation: str = ""
+    file_layers: FileLayers | None = None
     pace: float | None = None
+    products: Mapping[str, Products] = field(default_factory=dict)
 
 
 def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: None) -> BenchResult:
@@ -117,6 +124,7 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         progress(f"loading {path.name}")
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
+        files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
         metadata, damage = _metadata(path)
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
@@ -124,7 +132,9 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
         twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress("writing the float32 and W8A8 twins")
-            others |= _open_twins(stack, metadata, options.runner)
+            written = _write_twins(stack, metadata, options.runner)
+            others |= {name: stack.enter_context(open_runner(file, options.runner)) for name, file in written.items()}
+            files |= written
         progress(f"timing {path.name}")
         samples, pace = measure_at_pace(runner, options.protocol, expectation, options.runner)
         rounds = _alternate(runner, others, options.protocol, progress)
@@ -142,15 +152,16 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             report=runner.report() if isinstance(runner, Reporter) else RuntimeReport(),
             expectation=expectation,
             no_expectation=problem,
+            file_layers=None if metadata is not None else _file_layers(path, runner.description),
             pace=pace,
+            products=_products(files, metadata.profile if metadata else None),
         )
 
 
 def result_of(path: Path, options: BenchOptions, measured: Measurement) -> BenchResult:
     """Return what `measured` says of the model in `path`."""
     summary, metadata = summarize(measured.samples), measured.metadata
-    estimates = _estimates(metadata, measured.description.batch)
-    attribution = attribute(measured.profile, [item.name for item in estimates] if metadata else None)
+    attribution, estimates, file_findings = _attributed(measured)
     correlations, time_model = explain(estimates, attribution)
     profiled = ProfiledPass(
         layers=layer_rows(attribution, estimates, metadata, time_model),
@@ -173,6 +184,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         plan_runtime=metadata.plan.runtime if metadata else None,
         names=measured.profile.names,
         damage=measured.damage,
+        products=measured.products.get(THIS_MODEL),
     )
     return BenchResult(
         model=_model_file(path, metadata),
@@ -192,6 +204,8 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
             *compared_findings(compared, profiled.layers, options.variation_limit),
             *prediction_findings(prediction),
             *profile_findings(profiled, correlations),
+            *file_findings,
+            *products_findings(circumstances),
             *measured.report.findings,
         ),
         warnings=(
@@ -204,6 +218,35 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         sections=measured.report.sections,
         prediction=prediction,
     )
+
+
+def _attributed(measured: Measurement) -> tuple[Attribution, tuple[LayerEstimate, ...], tuple[str, ...]]:
+    """Return where the time went, what each layer costs, and what is to be said of layers that a file does not name."""
+    profile, layers = measured.profile, measured.file_layers
+    if layers is None:
+        estimates = _estimates(measured.metadata, measured.description.batch)
+        names = [item.name for item in estimates] if measured.metadata else None
+        return attribute(profile, names), estimates, ()
+    attribution = attribute(with_owners(profile, layers), [layer.name for layer in layers.layers])
+    return (
+        attribution,
+        file_estimates(layers, attribution, profile.names),
+        file_findings(layers, attribution, profile.names),
+    )
+
+
+def _file_layers(path: Path, description: RunnerDescription) -> FileLayers | None:
+    """Return the layers of an ONNX file, None for other files and for graphs that have none of known sizes."""
+    if path.suffix.lower() != ".onnx":
+        return None
+    from qedeploy.export.onnx_networks.layer_table import read_layers
+
+    try:
+        found = read_layers(path, {tensor.name: tensor.shape for tensor in description.inputs})
+    except UserError:
+        # The runtime runs what onnx's own reader does not take: it is measured node by node then.
+        return None
+    return found if found.layers else None
 
 
 def _predicted(measured: Measurement, summary: Summary) -> Prediction | None:
@@ -233,15 +276,23 @@ def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> di
     return {options.against.name: other}
 
 
-def _open_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Runner]:
+def _write_twins(stack: ExitStack, metadata: ModelMetadata, options: RunnerOptions) -> dict[str, Path]:
     from qedeploy.export.baselines import write_float_twin, write_w8a8_twin
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-twins-")))
-    files = {
+    return {
         FLOAT_TWIN: write_float_twin(metadata, folder / "float32.onnx", batch=options.batch),
         W8A8_TWIN: write_w8a8_twin(metadata, folder / "w8a8.onnx", batch=options.batch),
     }
-    return {name: stack.enter_context(open_runner(file, options)) for name, file in files.items()}
+
+
+def _products(files: Mapping[str, Path], profile: str | None) -> dict[str, Products]:
+    """Return how exactly this machine multiplies the integers of models by name; `profile` is the measured one's."""
+    found = {
+        name: runtime_of(file).products(file.read_bytes(), profile if name == THIS_MODEL else None)
+        for name, file in files.items()
+    }
+    return {name: products for name, products in found.items() if products is not None}
 
 
 def _alternate(
@@ -292,6 +343,7 @@ def _compared(measured: Measurement, options: BenchOptions) -> tuple[ComparedMod
             summary=summarize(Samples.joined(rounds)),
             totals=totals.get(name),
             ratio=None if name == THIS_MODEL else ratio(own, rounds),
+            doubt=measured.products[name].doubt if name in measured.products else "",
         )
         for name, rounds in measured.rounds.items()
     )

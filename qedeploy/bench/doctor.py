@@ -31,7 +31,8 @@ def tables_finding() -> Finding:
     kept = [f"{name} ({len(tables)})" for name in profile_names() if (tables := describe_kept(name))]
     if kept:
         return Finding(name="latency tables", status=Readiness.READY, detail=", ".join(kept))
-    remedy = "qedeploy measure --profile cpu-int8, to search with --budget latency=4ms"
+    suited = next((name for runtime in runtimes() if (name := runtime.suited_profile())), "cpu-int8")
+    remedy = f"qedeploy measure --profile {suited}, to search with --budget latency=4ms"
     return Finding(name="latency tables", status=Readiness.MISSING, detail="none was measured here", remedy=remedy)
 
 

@@ -37,6 +37,8 @@ def print_summary(result: ExportResult, console: Console) -> None:
         f"top-1 the same on {verification.top1_agreement:.0%}",
         soft_wrap=True,
     )
+    if result.products is not None:
+        console.print(f"integer products of this machine's kernels are {result.products.kernels}", soft_wrap=True)
     if result.exact is not None:
         console.print(
             f"the same graph in float32: {result.exact.differing} of {result.exact.values:,} integers differ; what "

@@ -56,6 +56,7 @@ def search(
     ] = None,
     cluster: ClusterOption = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Classes that it tells apart.")] = None,
     form: Annotated[
         Format, typer.Option("--format", help="Structure as structure.json, or as LightNAS's best_structure.txt too.")
     ] = Format.JSON,
@@ -82,6 +83,7 @@ def search(
             recipe,
             budgets=budget,
             resolution=resolution,
+            classes=classes,
             latency_table=latency_table,
             against=pareto,
             method=method.value,

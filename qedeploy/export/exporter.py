@@ -32,7 +32,8 @@ from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.one_thread import one_thread
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
-from qedeploy.runtimes.registry import dialect_for
+from qedeploy.runtimes.products import Products
+from qedeploy.runtimes.registry import dialect_for, find_runtime
 
 REPORT_FORMAT = "qedeploy-export/1"
 _FOLDER_IMAGES = 16
@@ -79,7 +80,9 @@ class Prepared:
 class ExportResult:
     """The written files, the decisions, and the measurements. `report` is the JSON beside the model.
 
-    `exact` is the verification of the same graph in float32, where the dialect writes a narrower type.
+    `exact` is the verification of the same graph in float32, where the dialect writes a narrower type. `products` says
+    how exactly this machine multiplies the file's integers, None where it does not run the file. Where it is not exact,
+    `verification` is of exact kernels and `session` of those that a user's own session has here.
     """
 
     model: Path
@@ -91,6 +94,8 @@ class ExportResult:
     warnings: tuple[str, ...]
     seconds: float
     prepared: Prepared
+    products: Products | None = None
+    session: Verification | None = None
 
 
 def export_checkpoint(
@@ -156,8 +161,10 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
     """Write the graph to `temporary` and its report beside `target`, once it is proven."""
     plan, settings = prepared.network.plan, prepared.settings
     written = _write(prepared)
-    verification, exact, effects = _prove(prepared, written)
-    temporary.write_bytes(written.model.SerializeToString())
+    content = written.model.SerializeToString()
+    products = find_runtime(plan.runtime).products(content, plan.profile)
+    verification, exact, effects, session = _prove(prepared, written, products)
+    temporary.write_bytes(content)
     result = ExportResult(
         model=target,
         report=target.with_suffix(".export.json"),
@@ -165,9 +172,15 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         verification=verification,
         exact=exact,
         effects=effects,
-        warnings=(*_image_warnings(prepared.images, settings), *_warnings(plan, settings, prepared.source)),
+        warnings=(
+            *_image_warnings(prepared.images, settings),
+            *_warnings(plan, settings, prepared.source),
+            *_products_warnings(products, session),
+        ),
         seconds=time.monotonic() - started,
         prepared=prepared,
+        products=products,
+        session=session,
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
@@ -219,13 +232,20 @@ def _write(prepared: Prepared) -> WrittenModel:
     return written
 
 
-def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Verification | None, tuple[Effect, ...]]:
+def _prove(
+    prepared: Prepared, written: WrittenModel, products: Products | None
+) -> tuple[Verification, Verification | None, tuple[Effect, ...], Verification | None]:
     network, images = prepared.network, prepared.images
     expected = simulation.logits(network, images)
     exact_form, exact = prepared.dialect.exact_form(), None
     if exact_form is not None:
         exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)
-    verification = _verified(network, written, prepared.dialect, images, expected)
+        require_passed(exact)
+    here = products is not None
+    saturating = products is not None and bool(products.inexact)
+    verification = _verified(network, written, prepared.dialect, images, expected, exact=saturating or not here)
+    require_passed(verification)
+    session = _verified(network, written, prepared.dialect, images, expected, exact=False) if saturating else None
     sample = images[:CHECKED_IMAGES]
     trained_logits = training_logits(prepared.trained, prepared.grids, sample)
     return (
@@ -238,17 +258,42 @@ def _prove(prepared: Prepared, written: WrittenModel) -> tuple[Verification, Ver
             expected[:CHECKED_IMAGES],
             device_grids=prepared.trained.device_points is not None,
         ),
+        session,
     )
 
 
 def _verified(
-    network: LoweredNetwork, written: WrittenModel, dialect: Dialect, images: Tensor, expected: Tensor
+    network: LoweredNetwork,
+    written: WrittenModel,
+    dialect: Dialect,
+    images: Tensor,
+    expected: Tensor,
+    *,
+    exact: bool = True,
 ) -> Verification:
-    verification = verify_model(
-        network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
+    return verify_model(
+        network,
+        written,
+        images,
+        expected,
+        float_tolerance=dialect.float_tolerance,
+        rounding=dialect.rounding,
+        exact=exact,
     )
-    require_passed(verification)
-    return verification
+
+
+def _products_warnings(products: Products | None, session: Verification | None) -> tuple[str, ...]:
+    if products is None:
+        return ()
+    if session is None:
+        return (products.advice,) if products.advice else ()
+    largest = max((check.largest for check in session.checks if check.quantized), default=0.0)
+    told = (
+        f"{products.doubt} The file is verified with exact kernels; in a session of your own on this machine "
+        f"{session.differing} of {session.values:,} integers differ, by {largest:g} steps at most; the top-1 is the "
+        f"same on {session.top1_agreement:.0%} of {session.images} images. {products.advice}"
+    )
+    return (told.strip(),)
 
 
 def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
@@ -297,6 +342,8 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "profile": result.plan.profile,
         "verification": dataclasses.asdict(result.verification),
         "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
+        "products": None if result.products is None else dataclasses.asdict(result.products),
+        "session": None if result.session is None else dataclasses.asdict(result.session),
         "effects": [dataclasses.asdict(effect) for effect in result.effects],
         "warnings": list(result.warnings),
         "seconds": round(result.seconds, 3),

@@ -7,7 +7,7 @@ operation from the inputs that the runtime gave it, so that an error is charged 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
 from qedeploy.qdq.simulation import Reading
 from qedeploy.qdq.writer import LOGITS, WrittenModel
+from qedeploy.runtimes.base import Evaluator
 from qedeploy.runtimes.registry import reference
 
 DIFFERING_SHARE = EXACT.share
@@ -103,16 +104,20 @@ def verify_model(
     *,
     float_tolerance: float,
     rounding: Rounding = EXACT,
+    exact: bool = True,
 ) -> Verification:
     """Compare `written`, run literally, with PyTorch's run of the same plan on `images`; raises no error for a failure.
+
+    It runs with products that are `exact` on every processor, or else as a user's own session does.
 
     Layers are compared on the first CHECKED_IMAGES, logits on all. `expected`: the logits of `reference.run` on the
     same images, (batch, classes). `rounding` says by how much the graph's own floating-point type may
     change the integers.
     """
     runtime = reference()
-    exposed = runtime.evaluator(_exposed(network, written).SerializeToString(), rounding.optimize)
-    plain = runtime.evaluator(_open_batch(written.model).SerializeToString(), rounding.optimize)
+    evaluator = runtime.exact if exact else runtime.evaluator
+    exposed = evaluator(_exposed(network, written).SerializeToString(), rounding.optimize)
+    plain = evaluator(_open_batch(written.model).SerializeToString(), rounding.optimize)
     counts: dict[str, list[ValueCheck]] = {}
     logits = []
     for index, chunk in enumerate(torch.split(images.to(torch.float32), _CHUNK)):
@@ -125,7 +130,7 @@ def verify_model(
             raise VerificationError("reading layers' values out of the graph changed its result; please report this")
         for check in _check_chunk(network, written, chunk, outputs, float_tolerance):
             counts.setdefault(check.name, []).append(dataclasses.replace(check, allowed_share=rounding.share))
-    _require_same_in_fixed_batch(written.model, images, logits[0], optimize=rounding.optimize)
+    _require_same_in_fixed_batch(written.model, images, logits[0], lambda model: evaluator(model, rounding.optimize))
     found = torch.from_numpy(np.concatenate(logits)).to(torch.float64)
     return Verification(
         runtime=runtime.version(),
@@ -163,12 +168,14 @@ def _open_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _require_same_in_fixed_batch(model: onnx.ModelProto, images: Tensor, logits: np.ndarray, *, optimize: bool) -> None:
+def _require_same_in_fixed_batch(
+    model: onnx.ModelProto, images: Tensor, logits: np.ndarray, opened: Callable[[bytes], Evaluator]
+) -> None:
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     if not batch:
         return
     chosen = np.arange(batch) % min(len(images), len(logits))
-    run = reference().evaluator(model.SerializeToString(), optimize)
+    run = opened(model.SerializeToString())
     found = run({IMAGE: images.to(torch.float32).numpy()[chosen]})[LOGITS]
     if not np.allclose(found, logits[chosen], rtol=1e-5, atol=1e-6 * float(np.abs(logits).max())):
         raise VerificationError(

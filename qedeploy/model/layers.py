@@ -45,15 +45,19 @@ class QuantizedConvolution(nn.Module):
         self.weight_quantizer, self.activation_quantizer = _quantizers(layer, signed, (layer.out_channels, 1, 1, 1))
         self.output_quantizer: LsqQuantizer | None = None
 
-    def forward(self, features: Tensor, *, rounded: bool = False) -> Tensor:
+    def forward(self, features: Tensor, *, rounded: bool = False, reader: LsqQuantizer | None = None) -> Tensor:
         """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...).
 
-        `rounded` says that the activation quantizer has rounded them already.
+        `rounded` says that the activation quantizer has rounded them already. `reader` is the quantizer that alone
+        reads what the layer puts out: where that does what a ReLU does, both ways, the ReLU is left to it.
         """
         quantized = features if rounded else self.activation_quantizer(features)
         weight = self.weight_quantizer(self.weight)
         convolved = functional.conv2d(quantized, weight, None, self.stride, self.padding, groups=self.groups)
-        outputs = activate(self.bn(convolved), self.activation)
+        outputs: Tensor = self.bn(convolved)
+        clipped = reader is not None and self.output_quantizer is None and reader.clips_negative
+        if not (clipped and self.activation is Activation.RELU):
+            outputs = activate(outputs, self.activation)
         return outputs if self.output_quantizer is None else self.output_quantizer(outputs)
 
     def extra_repr(self) -> str:

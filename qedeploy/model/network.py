@@ -61,8 +61,11 @@ class QuantizedBlock(nn.Module):
         """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...)."""
         if self.rounded_shortcut:
             features = self.first.activation_quantizer(features)
-        inner = self.first(features, rounded=self.rounded_shortcut)
-        outputs: Tensor = self.project(inner if self.expand is None else self.depthwise(inner))
+        second = self.project if self.expand is None else self.depthwise
+        inner = self.first(features, rounded=self.rounded_shortcut, reader=second.activation_quantizer)
+        if self.expand is not None:
+            inner = self.depthwise(inner, reader=self.project.activation_quantizer)
+        outputs: Tensor = self.project(inner)
         if not self.residual:
             return outputs
         added = activate(outputs + self._shortcut(features), self.activation)

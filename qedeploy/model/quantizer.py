@@ -22,6 +22,9 @@ SMALLEST_STEP = 1e-8
 SMALLEST_RANGE = 0.5
 """Training keeps quant_max * step above this share of the mean magnitude: beneath it nearly all values clip."""
 
+_CHUNK = 1 << 17
+"""Values that are rounded at a time on a CPU: half a megabyte, as large as its second cache."""
+
 _SAMPLE = 1 << 17
 """About how many values of a large batch the mean magnitude is taken of: a whole batch would cost a pass over it."""
 
@@ -68,6 +71,11 @@ class LsqQuantizer(nn.Module):
         self.average: Callable[[Tensor], Tensor] | None = None
         # Reading the buffer would make a GPU wait once a layer and batch.
         self._known_initialized = False
+
+    @property
+    def clips_negative(self) -> bool:
+        """Whether a training forward makes zeros of what is negative, and of its gradient, so that a ReLU need not."""
+        return self.training and self.quantized and not self.signed and not self.bypassed and self._is_initialized()
 
     @property
     def quant_min(self) -> int:
@@ -133,7 +141,8 @@ class LsqQuantizer(nn.Module):
         values = values.detach()
         if values.numel() > 2 * _SAMPLE and self.step is not None and self.step.numel() == 1:
             values = values[: max(1, len(values) * _SAMPLE // values.numel())]
-        magnitude = self._mean_magnitude(values)
+        # What an unsigned grid cannot hold counts as the zero that it becomes, whether a ReLU made it one or not.
+        magnitude = self._mean_magnitude(values if self.signed else values.clamp(min=0))
         if self.average is not None:
             magnitude = self.average(magnitude)
         return (magnitude * (SMALLEST_RANGE / self.quant_max)).clamp_(min=SMALLEST_STEP)
@@ -169,7 +178,7 @@ class _Lsq(torch.autograd.Function):
         ctx: Any, values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float
     ) -> Tensor:
         step = step.clamp(min=SMALLEST_STEP)
-        rounded = _round(values, step, quant_min, quant_max).mul_(_number(step))
+        rounded = _fake_quantize(values, step, quant_min, quant_max)
         # The convolution keeps `rounded` as its input anyway.
         ctx.save_for_backward(values, step, rounded)
         ctx.range = (quant_min, quant_max)
@@ -191,6 +200,28 @@ class _Lsq(torch.autograd.Function):
         return passed.to(ctx.saved_tensors[0].dtype) if ctx.needs_input_grad[0] else None, for_step, None, None, None
 
 
+def _fake_quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
+    """Return `values` on the grid; large ones in chunks, which stay in the cache between the four operations."""
+    flat = _flat(values)
+    if step.numel() > 1 or values.is_cuda or flat is None or values.dtype != step.dtype or flat.numel() <= _CHUNK:
+        return _round(values, step, quant_min, quant_max).mul_(_number(step))
+    made = torch.empty_like(values)
+    target = _flat(made)
+    assert target is not None
+    for source, part in zip(torch.split(flat, _CHUNK), torch.split(target, _CHUNK), strict=True):
+        torch.div(source, _number(step), out=part).clamp_(quant_min, quant_max).round_().mul_(_number(step))
+    return made
+
+
+def _flat(values: Tensor) -> Tensor | None:
+    """Return `values` in the order of their memory, one behind the other; None where they do not lie so."""
+    if values.is_contiguous():
+        return values.view(-1)
+    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        return values.permute(0, 2, 3, 1).view(-1)
+    return None
+
+
 def _passed(gradient: Tensor, values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
     """Return `gradient` where `values` are inside the range, zero elsewhere."""
     if step.numel() == 1 and not step.is_cuda:
@@ -205,9 +236,10 @@ def _inner(first: Tensor, second: Tensor, step: Tensor) -> Tensor:
     """Return the sums of the products of what shares a step, in the shape of `step`."""
     if step.numel() > 1:
         return (first * second).reshape(step.numel(), -1).sum(dim=1).reshape(step.shape)
-    if first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last):
-        first, second = first.permute(0, 2, 3, 1), second.permute(0, 2, 3, 1)
-    return torch.dot(first.reshape(-1), second.reshape(-1)).reshape(step.shape)
+    ours, theirs = _flat(first), _flat(second)
+    if ours is None or theirs is None or first.stride() != second.stride():
+        return (first * second).sum().reshape(step.shape)
+    return torch.dot(ours, theirs).reshape(step.shape)
 
 
 def _quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float) -> Tensor:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.qdq.lowered import LoweredNetwork
     from qedeploy.qdq.metadata import ModelMetadata
+    from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.recorded import Recordings
     from qedeploy.runtimes.runner import Runner, RunnerOptions
 
@@ -77,14 +78,15 @@ class Reference:
     """A runtime that executes ONNX files literally, and so says what an exported file computes.
 
     `label` is the runtime's. `version` returns its name and version; `evaluator` opens a serialised model for as many
-    queries as are wanted, its products exact on every processor, with the graph optimised or as it is; `simplify`
-    returns a serialised model with its constants folded and what is redundant gone, its operators still ONNX's. The
-    last two raise whatever the runtime raises.
+    queries as are wanted, with the graph optimised or as it is, as a user's own session does; `exact` does so with
+    products that are exact on every processor. `simplify` returns a serialised model with its constants folded and
+    what is redundant gone, its operators still ONNX's. The last three raise whatever the runtime raises.
     """
 
     label: str
     version: Callable[[], str]
     evaluator: Callable[[bytes, bool], Evaluator]
+    exact: Callable[[bytes, bool], Evaluator]
     simplify: Callable[[bytes], bytes]
 
 
@@ -178,6 +180,18 @@ class Runtime(ABC):
         from qedeploy.qdq.metadata import read_metadata
 
         return read_metadata(path)
+
+    def products(self, model: bytes, profile: str | None) -> Products | None:
+        """Return how exactly this machine multiplies the integers of a file, exported for the profile of that name.
+
+        `model` is the file's content. None where its kernels are not chosen by the machine, or it cannot be read.
+        """
+        del model, profile
+        return None
+
+    def suited_profile(self) -> str | None:
+        """Return the shipped profile that suits this machine best, None where none is of the machine that asks."""
+        return None
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what this machine has of it, for `qedeploy doctor`; an absence is a finding, never an error."""

@@ -98,20 +98,23 @@ def make_request(
     resolution: int | None = None,
     latency_table: Path | None = None,
     *,
+    classes: int | None = None,
     need_latency: bool = False,
 ) -> Request:
     """Return the request for a profile and a recipe, each a name or a path; without a recipe the profile's own.
 
-    `overrides` replace the recipe's limits, `resolution` its input size in pixels. Latency is predicted from the file
-    `latency_table`, or where it is limited or `need_latency` from the table kept for the profile. Raises UserError for
-    names and files that cannot be read, RequestError where the profile cannot run the recipe or hold a limit, and where
-    latency has no table to be predicted from.
+    `overrides` replace the recipe's limits, `resolution` its input size in pixels, `classes` the classes it tells
+    apart. Latency is predicted from the file `latency_table`, or where it is limited or `need_latency` from the table
+    kept for the profile. Raises UserError for names and files that cannot be read, RequestError where the profile
+    cannot run the recipe or hold a limit, and where latency has no table to be predicted from.
     """
     overrides = overrides or {}
     profile = load_profile(profile_name)
     recipe = load_recipe(recipe_name or profile.recipe)
     if resolution is not None:
         recipe = dataclasses.replace(recipe, resolution=resolution)
+    if classes is not None:
+        recipe = dataclasses.replace(recipe, classes=classes)
     budgets = resolve_budgets(recipe, profile, overrides)
     latency = None
     if latency_table is not None or need_latency or LATENCY in budgets:

@@ -100,7 +100,7 @@ def class_places(source: ImageSource, classes: tuple[str, ...], outputs: int) ->
         if len(source.classes) != outputs:
             raise UserError(
                 f"{source.location}: {len(source.classes)} classes ({listed(source.classes)}), and the network has "
-                f"{outputs}: give data of as many classes, or search with `classes = {len(source.classes)}`"
+                f"{outputs}: give data of as many classes, or search with --classes {len(source.classes)}"
             )
         return np.arange(outputs)
     places = {name: place for place, name in enumerate(classes)}

@@ -16,6 +16,7 @@ from qedeploy.train.batches import Batch, TrainingPictures, loaded
 from qedeploy.train.execution import Stage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
+from qedeploy.train.memory import keep_memory
 from qedeploy.train.quantization import bypass
 from qedeploy.train.recipe import Start
 from qedeploy.train.training import FLOAT, QUANTIZED, Job, TrainOptions, prepared, set_quantizers
@@ -52,6 +53,7 @@ class TrainingPlan:
 
 def estimate(model: Path, data: Path, options: TrainOptions, out: Path) -> TrainingPlan:
     """Return what `train` with these arguments will take; nothing is written. Raises what `train` does."""
+    keep_memory()
     with joined() as group:
         job = prepared(model, data, options, out, group)
         recipe = options.recipe

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from qedeploy.errors import RequestError
 from qedeploy.model.network import QuantizedNetwork
@@ -66,6 +68,8 @@ def joined() -> Iterator[Group]:
     try:
         yield Group(rank=rank, world=world, device=device)
     finally:
+        # What DDP leaves in reference cycles has threads of its own, which must end before the group that they use.
+        gc.collect()
         distributed.destroy_process_group()
 
 
@@ -76,10 +80,17 @@ class SynchronizedNorm(nn.BatchNorm2d):
         """Return `features` (batch, channels, height, width) normalised."""
         if not self.training:
             return super().forward(features)
-        sums = torch.stack([features.sum(dim=(0, 2, 3)), features.square().sum(dim=(0, 2, 3))])
+        # In float64: the variance is a small difference of large sums.
+        sums = torch.stack(
+            [
+                features.sum(dim=(0, 2, 3), dtype=torch.float64),
+                features.square().sum(dim=(0, 2, 3), dtype=torch.float64),
+            ]
+        )
         count = features.numel() / features.shape[1] * distributed.get_world_size()
-        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
-        variance = (square - mean.square()).clamp(min=0)
+        mean, square = _total(sums) / count
+        variance = (square - mean.square()).clamp(min=0).to(features.dtype)
+        mean = mean.to(features.dtype)
         self._remember(mean.detach(), variance.detach() * (count / max(count - 1, 1)))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = features * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
@@ -111,9 +122,12 @@ def spread(network: QuantizedNetwork, group: Group, parts: int) -> nn.Module:
         for module in list(network.modules()):
             for name, child in module.named_children():
                 if type(child) is nn.BatchNorm2d:
-                    setattr(module, name, _synchronized(child))
+                    setattr(module, name, _with_tensors_of(child, SynchronizedNorm))
     devices = [group.device.index] if group.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # PyTorch 2.13 wants another name for the last option, which older ones do not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def on_its_own(network: QuantizedNetwork) -> None:
@@ -123,18 +137,39 @@ def on_its_own(network: QuantizedNetwork) -> None:
             module.parts, module.average = 1, None
         for name, child in module.named_children():
             if isinstance(child, nn.SyncBatchNorm | SynchronizedNorm):
-                plain = nn.BatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum).to(
-                    child.weight.device
-                )
-                plain.load_state_dict(child.state_dict())
-                setattr(module, name, plain.train(child.training))
+                setattr(module, name, _with_tensors_of(child, nn.BatchNorm2d))
 
 
-def _synchronized(norm: nn.BatchNorm2d) -> SynchronizedNorm:
-    made = SynchronizedNorm(norm.num_features, eps=norm.eps, momentum=norm.momentum)
-    made.load_state_dict(norm.state_dict())
-    made.train(norm.training)
-    return made
+def _with_tensors_of(norm: nn.modules.batchnorm._BatchNorm, kind: type[nn.BatchNorm2d]) -> nn.BatchNorm2d:
+    """Return a normalisation of another kind with the very tensors of `norm`: an optimizer may hold them."""
+    made = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    made.weight, made.bias = norm.weight, norm.bias
+    made.running_mean, made.running_var = norm.running_mean, norm.running_var
+    made.num_batches_tracked = norm.num_batches_tracked
+    return made.train(norm.training)
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes; what reaches it backwards is summed likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        del ctx
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        del ctx
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _total(values: Tensor) -> Tensor:
+    total: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _average(values: Tensor) -> Tensor:

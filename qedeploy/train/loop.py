@@ -127,7 +127,37 @@ class StageTraining:
                     raise InterruptedTraining
 
     def train_step(self, step: int, batch: Batch) -> tuple[Tensor, Tensor, int]:
-        """Change the weights once; returns the summed loss, the number of right answers and of images."""
+        """Change the weights once; returns the summed loss, the number of right answers and of images.
+
+        Raises RequestError where the memory of a GPU runs out, with a number of parts in which the batch fits.
+        """
+        try:
+            return self._train_step(step, batch)
+        except torch.OutOfMemoryError as error:
+            fits = self._fitting(batch)
+            mend = f"{fits} images at a time fit: use --accumulate {-(-len(batch.labels) // fits)}" if fits else ""
+            raise RequestError(
+                f"no memory is left on {self.execution.group.device} for {len(batch.labels)} images at a time; "
+                f"{mend or 'not even one image fits'}, or a smaller --batch"
+            ) from error
+
+    def _fitting(self, batch: Batch) -> int:
+        """Return how many of a batch's images the device computes at a time, 0 for not even one."""
+        count = len(batch.labels) // self.execution.accumulate // 2
+        while count:
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            images = self.pictures.normaliser(batch.pixels[:count])
+            labels = batch.labels[:count].to(images.device)
+            try:
+                self._loss(images, labels, labels, 1.0)[0].backward()  # type: ignore[no-untyped-call]
+            except torch.OutOfMemoryError:
+                count //= 2
+            else:
+                return count
+        return 0
+
+    def _train_step(self, step: int, batch: Batch) -> tuple[Tensor, Tensor, int]:
         execution = self.execution
         rate = rate_at(step, self.steps, self.warm_up, self.stage.rate)
         for group in self.optimizer.param_groups:

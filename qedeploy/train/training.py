@@ -23,6 +23,7 @@ from qedeploy.train.execution import Execution, Pictures, Stage, Watch
 from qedeploy.train.group import Group, joined, on_its_own
 from qedeploy.train.log import Log
 from qedeploy.train.loop import StageTraining, fill, mark_set
+from qedeploy.train.memory import keep_memory
 from qedeploy.train.predictions import sample_images, share_right
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.quantization import bypass, choose_steps, estimate_statistics, round_as_device
@@ -110,6 +111,7 @@ def train(
     UserError for what cannot be read or written, RequestError where the training cannot be done, InterruptedTraining
     after Ctrl-C.
     """
+    keep_memory()
     with joined() as group:
         job = prepared(model, data, options, out, group)
         named = {"model": sha256(model), **_named_settings(job)}
@@ -140,7 +142,7 @@ def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: G
     """Return everything that the stages of a training share, its network on the group's device; raises as `train`."""
     checkpoint = load_checkpoint(model)
     profile = load_profile(options.profile or checkpoint.profile)
-    network = retargeted(checkpoint.network, profile)
+    network = checkpoint.network if options.profile is None else retargeted(checkpoint.network, profile)
     if options.weights_from is not None:
         weights_from(options.weights_from, network)
     round_as_device(network, profile)

@@ -279,6 +279,16 @@ def test_a_profile_of_the_user_s_own_is_kept_beside_the_search(tmp_path: Path) -
     assert "box.toml has changed since the search" in output
 
 
+def test_a_search_for_fewer_classes_holds_to_the_recipe_that_ships(tmp_path: Path) -> None:
+    asked = ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--classes", "10", "--no-model", "--out", "out")
+    done = run("search", *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "structure.json").read_text())["classifier"]["classes"] == 10
+    code, output = verified(tmp_path / "out")
+    assert code == 0, output
+    assert "with 10 classes" in output
+
+
 def test_evolution_claims_no_bound(tmp_path: Path) -> None:
     asked = ("--profile", "any-bits", "--recipe", str(small_recipe(tmp_path)), "--no-model", "--out", "out")
     done = run("search", *asked, "--method", "evolution", "--evaluations", "2000", cwd=tmp_path)

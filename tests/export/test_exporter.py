@@ -30,7 +30,10 @@ from qedeploy.qdq.lowering import require_signedness
 from qedeploy.qdq.metadata import read_metadata
 from qedeploy.qdq.plan import StepSource
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.onnxruntime.runtime import OnnxRuntime
 from qedeploy.runtimes.onnxruntime.session import open_session
+from qedeploy.runtimes.processor import Processor
+from qedeploy.runtimes.registry import find_runtime
 from tests.export.networks import small_structure
 
 
@@ -99,6 +102,53 @@ def test_the_report_and_the_metadata_tell_what_was_done(tmp_path):
     assert len(report["verification"]["checks"]) == len(result.verification.checks)
     assert read_metadata(result.model).plan == result.plan
     assert read_metadata(result.model).structure == small_structure()
+
+
+def test_a_machine_whose_kernels_saturate_is_told_how_its_own_session_differs(tmp_path, monkeypatch):
+    network = trained_network(small_structure(Bits(weight=8, activation=8)))
+    with torch.no_grad():
+        for module in layer_modules(network).values():
+            module.weight_quantizer.step.mul_(0.1)  # Steps as they begin leave most of 8 bits unused.
+    path = tmp_path / "model.pth"
+    save_checkpoint(path, network, profile="cpu-int8", recipe={})
+    here = export_checkpoint(path)
+    haswell = Processor(architecture="x86_64", instruction_sets=("avx2",))
+    monkeypatch.setattr("qedeploy.runtimes.processor.this_processor", lambda: haswell)
+    there = export_checkpoint(path)
+    assert there.model.read_bytes() == here.model.read_bytes()
+    assert there.verification.passed
+    assert there.session.values == there.verification.values
+    assert "head" in there.products.inexact
+    (told,) = (warning for warning in there.warnings if "session of your own" in warning)
+    assert f"of {there.session.values:,} integers differ" in told
+    assert "cpu-int8-avx2" in told
+    report = json.loads(there.report.read_text())
+    assert report["products"]["inexact"] == list(there.products.inexact)
+    assert len(report["session"]["checks"]) == len(report["verification"]["checks"])
+    with pytest.raises(RequestError, match="profile cpu-int8-avx2 has no W8A8 for stem layers"):
+        export_checkpoint(path, settings=ExportSettings(profile="cpu-int8-avx2"))
+
+
+def test_weights_of_seven_bits_are_verified_in_the_users_own_session(tmp_path, monkeypatch):
+    seven = Bits(weight=7, activation=8)
+    path = checkpoint(tmp_path, uniform_edges(small_structure(seven), seven), profile="cpu-int8-avx2")
+    monkeypatch.setattr("qedeploy.runtimes.processor.this_processor", lambda: Processor(
+        architecture="x86_64", instruction_sets=("avx2",)
+    ))  # fmt: skip
+    refuse = lambda *_: pytest.fail("exact kernels were asked for")  # noqa: E731
+    plain = dataclasses.replace(find_runtime("onnxruntime").reference, exact=refuse)
+    monkeypatch.setattr(OnnxRuntime, "reference", plain)
+    result = export_checkpoint(path)
+    assert (result.products.inexact, result.session) == ((), None)
+    assert "exact for weights of at most 7 bits" in result.products.kernels
+
+
+def uniform_edges(structure: Structure, bits: Bits) -> Structure:
+    return dataclasses.replace(
+        structure,
+        stem=dataclasses.replace(structure.stem, bits=bits),
+        classifier=dataclasses.replace(structure.classifier, bits=bits),
+    )
 
 
 def test_the_same_export_writes_the_same_bytes(tmp_path):

@@ -251,3 +251,54 @@ def test_half_precision_inputs_are_rounded_in_the_precision_of_the_step():
     outputs.sum().backward()
     assert values.grad.dtype == torch.float16
     assert made.step.grad.dtype == torch.float32
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    """Each part's loss is a mean over the part, and the parts' gradients are averaged: as over processes."""
+    values = torch.randn(8, 50, dtype=torch.float64)
+    whole, parts = (quantizer(4, signed=True, step=0.3) for _ in range(2))
+    whole(values).square().mean().backward()
+    parts.parts = 2
+    for half in values.chunk(2):
+        (parts(half).square().mean() / 2).backward()
+    torch.testing.assert_close(parts.step.grad, whole.step.grad)
+
+
+def test_an_unsigned_quantizer_does_what_a_relu_does():
+    made = quantizer(4, signed=False, step=0.2)
+    values = torch.randn(200, dtype=torch.float64)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    upstream = torch.randn(200, dtype=torch.float64)
+    made(ours).backward(upstream)
+    gradient = made.step.grad.clone()
+    made.step.grad = None
+    made(torch.relu(theirs)).backward(upstream)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
+    torch.testing.assert_close(made.step.grad, gradient)
+
+
+def test_large_batches_are_rounded_as_small_ones_and_in_any_layout():
+    values = torch.randn(8, 32, 40, 40)
+    made = quantizer(4, signed=True, step=0.3, dtype=torch.float32)
+    expected = (values / 0.3).clamp(-8, 7).round() * made.step.detach()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        inputs = values.clone(memory_format=layout).requires_grad_()
+        outputs = made(inputs)
+        torch.testing.assert_close(outputs, expected)
+        assert outputs.is_contiguous(memory_format=layout)
+        made.step.grad = None
+        outputs.square().sum().backward()
+        upstream = 2 * expected.double().numpy()
+        slopes = paper_step_gradient(values.detach().double().numpy(), np.array([0.3]), upstream, 4, True)
+        assert float(made.step.grad) == pytest.approx(slopes.item(), rel=1e-3)
+
+
+def test_only_a_gradient_makes_a_set_step_a_trained_one():
+    made = LsqQuantizer(4, signed=False)
+    made(torch.rand(20))
+    assert not made.trained, "the first batch sets the step"
+    with torch.no_grad():
+        made(torch.rand(20))
+    assert not made.trained
+    made(torch.rand(20))
+    assert made.trained

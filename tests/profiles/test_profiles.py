@@ -16,7 +16,7 @@ from qedeploy.profiles.profile_file import profile_from_document
 from qedeploy.search.space.recipe_loader import recipe_names
 
 SHIPPED = {
-    "cpu-int8", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
+    "cpu-int8", "cpu-int8-avx2", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
     "stm32f746", "stm32f746-cmix", "stm32h743", "stm32h743-cmix", "any-bits",
 }  # fmt: skip
 INT8 = sorted(name for name in SHIPPED if name.endswith("int8"))
@@ -68,6 +68,14 @@ def test_int8_devices_execute_w8a8_and_carry_every_narrower_pair(name):
     for kind in REQUIRED_CATEGORIES:
         assert profile.native_pairs(kind) == (W8A8,)
         assert set(profile.pairs(kind)) == ALL_PAIRS
+        assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
+
+
+def test_without_vnni_weights_keep_to_seven_bits():
+    profile = load_profile("cpu-int8-avx2")
+    for kind in REQUIRED_CATEGORIES:
+        assert profile.native_pairs(kind) == (Bits(weight=7, activation=8),)
+        assert set(profile.pairs(kind)) == {pair for pair in ALL_PAIRS if pair.weight < 8}
         assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
 
 

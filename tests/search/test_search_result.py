@@ -73,8 +73,9 @@ def test_a_folder_is_found_again_by_the_same_settings_only():
     assert all(folder.parent == Path("runs") and folder.name.startswith("cpu-int8-k1dwk1-224-") for folder in folders)
 
 
-def test_resolution_replaces_the_recipes(mixed):
+def test_resolution_and_classes_replace_the_recipes(mixed):
     assert make_request("any-bits", "mixed-7d0g", resolution=160).space.resolution == 160
+    assert make_request("any-bits", "mixed-7d0g", classes=10).space.classifier.classes == 10
 
 
 def test_warnings_say_what_the_figures_hide(mixed):

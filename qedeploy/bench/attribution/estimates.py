@@ -16,19 +16,21 @@ from qedeploy.network.structure import Bits
 class LayerEstimate:
     """One layer's cost for a whole batch.
 
-    BitOps are those of the reference's accounting (normalisation and ReLU included) at nominal and at executed
-    widths. The reference leaves the classifier out; here a linear layer counts MACs x widths. `bytes_moved` are the
-    layer's input, output and weights at the executed widths, each once.
+    `nominal` and `executed` are None where a layer is in float32, whose 32 bits count in its BitOps. BitOps are those
+    of the reference's accounting (normalisation and ReLU included) at nominal and at executed widths; the reference
+    leaves the classifier out, here a linear layer counts MACs x widths. Layers of files that are not ours count MACs x
+    widths throughout. `bytes_moved` are the layer's input, output and weights at the executed widths, each once.
     """
 
     name: str
     kind: LayerCategory
-    nominal: Bits
-    executed: Bits
+    nominal: Bits | None
+    executed: Bits | None
     macs: int
     nominal_bitops: float
     executed_bitops: float
     bytes_moved: float
+    lowering: str | None = None
 
 
 def estimate(graph: Graph, executed: Mapping[str, Bits], batch: int = 1) -> tuple[LayerEstimate, ...]:

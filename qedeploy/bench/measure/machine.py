@@ -10,19 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from qedeploy.runtimes.processor import cpuinfo, has_int8_products, this_processor
 from qedeploy.runtimes.registry import runtimes
-
-_INSTRUCTION_SETS = {
-    "avx2": "avx2",
-    "avx512f": "avx512f",
-    "avx512_vnni": "avx512_vnni",
-    "avx_vnni": "avx_vnni",
-    "amx_int8": "amx_int8",
-    "asimddp": "dotprod",
-    "i8mm": "i8mm",
-    "sve": "sve",
-}
-"""CPU flags by which 8-bit kernels are chosen: the operating system's name, and ours (x86 first, then Arm)."""
 
 _PACKAGES = ("qedeploy", "onnx", "numpy", "torch")
 """Packages that every figure depends on, besides those of the runtimes."""
@@ -59,7 +48,7 @@ class Machine:
     @property
     def int8_products(self) -> bool:
         """Whether the CPU has instructions for 8-bit dot products."""
-        return bool({"avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"} & set(self.instruction_sets))
+        return has_int8_products(self.instruction_sets)
 
 
 def describe_machine() -> Machine:
@@ -71,7 +60,7 @@ def describe_machine() -> Machine:
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(logical=True),
         usable_cores=_usable_cores(),
-        instruction_sets=instruction_sets(_cpu_flags()),
+        instruction_sets=this_processor().instruction_sets,
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -81,26 +70,8 @@ def describe_machine() -> Machine:
     )
 
 
-def instruction_sets(flags: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the kernel's CPU `flags` that matter to 8-bit arithmetic, in a fixed order."""
-    present = set(flags)
-    return tuple(name for flag, name in _INSTRUCTION_SETS.items() if flag in present)
-
-
 def _cpu_name() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_flags() -> list[str]:
-    return (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
-
-
-def _cpuinfo(key: str) -> str | None:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return None
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _usable_cores() -> int:

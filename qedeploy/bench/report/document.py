@@ -46,12 +46,16 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedModel:
-    """A model as timed in alternation with others. `ratio` is the measured model's latency over this one's."""
+    """A model as timed in alternation with others. `ratio` is the measured model's latency over this one's.
+
+    `doubt` says where its integers are not multiplied exactly on this machine, "" where they are.
+    """
 
     name: str
     summary: Summary
     totals: Totals | None = None
     ratio: Ratio | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.report.document import ComparedModel, LayerRow, ProfiledPass
 from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames, Overhead
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import runtimes
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import Summary
@@ -37,7 +38,8 @@ def compared_findings(
         stable = compared[0].summary.stable(variation_limit) and other.summary.stable(variation_limit)
         hint = "" if stable else " This run was unstable: take the time as a hint."
         finding = _twin_finding(compared[0], other, rows) if other.name == W8A8_TWIN else _time_finding(other)
-        found.append(finding + hint)
+        doubt = f" In {other.name}, {other.doubt} Its time stands, its numbers may not." if other.doubt else ""
+        found.append(finding + hint + doubt)
     return tuple(found)
 
 
@@ -76,6 +78,13 @@ def profile_findings(profiled: ProfiledPass, correlations: Sequence[Correlation]
     return tuple(found)
 
 
+def products_findings(seen: Circumstances) -> tuple[str, ...]:
+    """Return how exact the kernels are that multiply the model's integers, where it has any and the machine decides."""
+    if seen.products is None or not (seen.products.inexact or _in_integers(seen)):
+        return ()
+    return (f"Integer products of this machine's kernels are {seen.products.kernels}.",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What the warnings look at."""
@@ -89,6 +98,7 @@ class Circumstances:
     plan_runtime: str | None
     names: NodeNames = ONNX_NAMES
     damage: str = ""
+    products: Products | None = None
 
 
 def warnings(seen: Circumstances) -> tuple[str, ...]:
@@ -103,6 +113,7 @@ def warnings(seen: Circumstances) -> tuple[str, ...]:
         _interruption_warning(seen.profiled, _crowding(seen)),
         _fallback_warning(seen),
         _instructions_warning(seen),
+        _products_warning(seen.products),
         _dialect_warning(seen.plan_runtime, seen.runner),
         _metadata_warning(seen.plan_runtime, seen.damage),
     )
@@ -282,9 +293,21 @@ def _fallback_warning(seen: Circumstances) -> str:
     )
 
 
+def _in_integers(seen: Circumstances) -> bool:
+    return any(row.lowering == "int8" for row in seen.profiled.layers)
+
+
+def _products_warning(products: Products | None) -> str:
+    if products is None:
+        return ""
+    if not products.inexact:
+        return products.advice
+    told = f"{products.doubt} The time is of those kernels, and an export is verified with exact ones."
+    return f"{told} {products.advice}".strip()
+
+
 def _instructions_warning(seen: Circumstances) -> str:
-    integer = any(row.lowering == "int8" for row in seen.profiled.layers)
-    if not seen.runner.on_cpu or seen.machine.int8_products or not integer:
+    if not seen.runner.on_cpu or seen.machine.int8_products or not _in_integers(seen):
         return ""
     return (
         "This CPU has no instructions for 8-bit dot products that qedeploy knows of: int8 gains less here than it can."
@@ -305,6 +328,6 @@ def _metadata_warning(plan_runtime: str | None, damage: str) -> str:
         return ""
     what = f"The file's qedeploy metadata is damaged ({damage})" if damage else "The file carries no qedeploy metadata"
     return (
-        f"{what}, so its structure and bit widths are unknown: times are per node, and "
-        "BitOps, correlations, the time model and the twins are missing. qedeploy export writes files that have it."
+        f"{what}: layers and widths are read from its graph where they can be, times are per node elsewhere, and the "
+        "twins are missing. qedeploy export writes files that have it."
     )

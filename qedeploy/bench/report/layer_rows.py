@@ -59,7 +59,7 @@ def _row(part: LayerPart, item: LayerEstimate | None, lowering: str | None, mode
         share=part.share,
         nodes=part.nodes,
         kind=item.kind,
-        lowering=lowering,
+        lowering=lowering or item.lowering,
         nominal=item.nominal,
         executed=item.executed,
         macs=item.macs,

@@ -113,8 +113,8 @@ class OnnxRuntimeRunner:
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the outputs of one query in the session that is timed, batch any where the model leaves it open.
 
-        What is timed is what answers: on an x86 CPU without VNNI its fast kernels may saturate, which the sessions that
-        verify an export avoid (session.py).
+        What is timed is what answers: on an x86 CPU without VNNI its fast kernels may saturate, which the description
+        then says.
         """
         session = self._session
         if session is None:
@@ -297,8 +297,10 @@ def _load(path: Path, options: SessionOptions) -> InferenceSession:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+    from qedeploy.runtimes.onnxruntime.session import model_source
+
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+        return onnxruntime.InferenceSession(model_source(path), options, providers=[_PROVIDER])
     except errors.NotImplemented as error:
         raise RequestError(f"{path}: ONNX Runtime lacks what it needs: {_reason(error)}") from error
     except errors.InvalidProtobuf as error:

@@ -14,6 +14,7 @@ from qedeploy.runtimes.mixed import MixedExecution
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
+    from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.runner import Runner, RunnerOptions
     from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel
 
@@ -29,7 +30,13 @@ def _version() -> str:
 def _evaluator(model: bytes, optimize: bool) -> Evaluator:
     from qedeploy.runtimes.onnxruntime.session import evaluator
 
-    return evaluator(model, optimize=optimize)
+    return evaluator(model, optimize=optimize, exact=False)
+
+
+def _exact(model: bytes, optimize: bool) -> Evaluator:
+    from qedeploy.runtimes.onnxruntime.session import evaluator
+
+    return evaluator(model, optimize=optimize, exact=True)
 
 
 def _simplify(model: bytes) -> bytes:
@@ -39,10 +46,10 @@ def _simplify(model: bytes) -> bytes:
 
 
 def _precisions() -> tuple[str, ...]:
-    from qedeploy.runtimes.onnxruntime.session import saturates
+    from qedeploy.runtimes.onnxruntime.saturation import saturates
+    from qedeploy.runtimes.processor import this_processor
 
-    # Kernels without VNNI add pairs of products in 16 bits: those of 8-bit weights do not fit, those of 7 bits do.
-    return ("W7A8",) if saturates() else ("W8A8",)
+    return ("W7A8",) if saturates(this_processor()) else ("W8A8",)
 
 
 def _nodes(model: bytes) -> Sequence[tuple[str, str]]:
@@ -81,7 +88,7 @@ class OnnxRuntime(Runtime):
     packages = (_PACKAGE,)
     on_cpu = True
     baselines = True
-    reference = Reference(label=_LABEL, version=_version, evaluator=_evaluator, simplify=_simplify)
+    reference = Reference(label=_LABEL, version=_version, evaluator=_evaluator, exact=_exact, simplify=_simplify)
     mixed = MixedExecution(
         label=_LABEL,
         precisions=_precisions,
@@ -104,12 +111,39 @@ class OnnxRuntime(Runtime):
 
         return OnnxRuntimeRunner(path, options)
 
+    def products(self, model: bytes, profile: str | None) -> Products | None:
+        """Return how exactly this processor's kernels multiply the integers of an ONNX file."""
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from onnx import ModelProto
+
+        from qedeploy.runtimes.onnxruntime.saturation import products_of
+        from qedeploy.runtimes.processor import this_processor
+
+        try:
+            return products_of(ModelProto.FromString(model), profile, self.name, this_processor())
+        except DecodeError:
+            return None
+
+    def suited_profile(self) -> str | None:
+        """Return the profile with the widest weights that this processor multiplies exactly."""
+        from qedeploy.runtimes.onnxruntime.saturation import suited_profile
+        from qedeploy.runtimes.processor import this_processor
+
+        return suited_profile(self.name, this_processor())
+
     def findings(self) -> tuple[Finding, ...]:
-        """Return what is installed, with its execution providers."""
+        """Return what is installed, with its execution providers, how exact its kernels are here, and the profile."""
         found = package_finding(self.label, _PACKAGE, "qedeploy bench measures model.onnx with it")
         if found.status is Readiness.MISSING:
             return (found,)
         import onnxruntime
 
+        from qedeploy.runtimes.onnxruntime.saturation import kernels
+        from qedeploy.runtimes.processor import this_processor
+
         providers = ", ".join(onnxruntime.get_available_providers())
-        return (Finding(name=found.name, status=Readiness.READY, detail=f"{found.detail}; providers: {providers}"),)
+        detail = (
+            f"{found.detail}; providers: {providers}; integer kernels {kernels(this_processor())}; "
+            f"profile for this CPU: {self.suited_profile()}"
+        )
+        return (Finding(name=found.name, status=Readiness.READY, detail=detail),)

@@ -136,11 +136,14 @@ def _recipe_is(claims: Claims) -> Check:
     claim, recipe = "the recipe is the one it is named after", claims.recipe
     if recipe.name not in recipe_names():
         return Check(claim=claim, holds=True, detail=f"{recipe.name} is the user's own, as search.json has it")
-    # An input size may be chosen for a search.
-    shipped = recipe_to_document(dataclasses.replace(load_recipe(recipe.name), resolution=recipe.resolution))
+    # Input size and number of classes may be chosen for a search.
+    chosen = dataclasses.replace(load_recipe(recipe.name), resolution=recipe.resolution, classes=recipe.classes)
+    shipped = recipe_to_document(chosen)
     stated = recipe_to_document(recipe)
     changed = [key for key in shipped if shipped[key] != stated[key]]
     detail = f"{recipe.name} as it ships, at {recipe.resolution} pixels"
+    if recipe.classes != load_recipe(recipe.name).classes:
+        detail += f" and with {recipe.classes} classes"
     if changed:
         detail = (
             f"{', '.join(changed)}: not those of the {recipe.name} that ships; an own recipe needs a name of its own"

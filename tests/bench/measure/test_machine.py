@@ -7,7 +7,8 @@ import dataclasses
 import psutil
 import pytest
 
-from qedeploy.bench.measure.machine import describe_machine, instruction_sets
+from qedeploy.bench.measure.machine import describe_machine
+from qedeploy.runtimes.processor import instruction_sets
 
 
 def test_this_machine():

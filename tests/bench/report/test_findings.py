@@ -18,12 +18,14 @@ from qedeploy.bench.report.findings import (
     Circumstances,
     carried_bits,
     compared_findings,
+    products_findings,
     profile_findings,
     warnings,
 )
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import Overhead
 from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
+from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.runtimes.timing import MAX_VARIATION, Summary
 
@@ -174,3 +176,17 @@ def test_each_doubt_is_one_warning(changes, words):
     found = [text for text in warnings(circumstances(**changes)) if words in text]
     assert len(found) == 1
     assert "\n" not in found[0]
+
+
+def test_kernels_that_saturate_are_told_of_the_model_and_of_what_it_is_compared_with():
+    inexact = Products(kernels="exact for 7 bits", inexact=("stem", "head"), advice="Take another profile.")
+    (warning,) = warnings(circumstances(products=inexact))
+    assert "2 layers (stem, head) have weights whose products may saturate" in warning
+    assert warning.endswith("Take another profile.")
+    exact = circumstances(products=Products(kernels="exact: avx_vnni"))
+    assert warnings(exact) == ()
+    assert products_findings(exact) == ("Integer products of this machine's kernels are exact: avx_vnni.",)
+    assert products_findings(circumstances()) == ()
+    own, twin = compared(FLOAT_TWIN, (0.48, 0.5, 0.52))
+    assert "saturate" not in said((own, twin))
+    assert said((own, dataclasses.replace(twin, doubt=inexact.doubt))).endswith("Its time stands, its numbers may not.")
