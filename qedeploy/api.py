@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from qedeploy.bench.measure.machine import Machine
+    from qedeploy.bench.measure.stage import Stage
     from qedeploy.bench.published import PublishedBench
     from qedeploy.bench.report.output import Bench
     from qedeploy.campaign.correlation_study import Correlation
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from qedeploy.search.run import FinishedSearch
     from qedeploy.search.score.kinds.qe_score import QeScore
     from qedeploy.search.score.report import ScoreReport
+    from qedeploy.train.data import LabelledData
     from qedeploy.train.evaluate import Evaluation
     from qedeploy.train.execution import Progress
     from qedeploy.train.recipe import Recipe
@@ -456,8 +458,8 @@ def quantize(
     from qedeploy.export.onnx_networks.methods import Method
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.search.result import run_folder
+    from qedeploy.units import parse_seconds
 
     options = QuantizationOptions(
         budgets=parse_budgets(list(budgets)),
@@ -481,6 +483,13 @@ def quantize(
     if target is None and keep:
         target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
     return run_quantization(request, target, progress or _say_nothing)
+
+
+def labelled_data(data: Path | str) -> LabelledData:
+    """Return the labelled pictures of a folder or file: those to train on, and those set apart to test on, if any."""
+    from qedeploy.train.data import open_data
+
+    return open_data(Path(data))
 
 
 def train(
@@ -577,14 +586,14 @@ def export(
     The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
     (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
     `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
-    Raises VerificationError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
+    Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
     the profile cannot carry the network.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = search("cpu-int8", "k1dwk1-mcu", resolution=32, folder=folder)
     ...     exported = export(found.model, f"{folder}/model.onnx")
-    >>> exported.verification.differing / exported.verification.values < 0.01
+    >>> exported.comparison.differing / exported.comparison.values < 0.01
     True
     """
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
@@ -641,7 +650,7 @@ def bench(
     settings: Mapping[str, Any] | None = None,
     folder: Path | str | None = None,
     keep: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[Stage], None] | None = None,
 ) -> Bench:
     """Measure a model: its latency, where it goes layer by layer, and what the bits gained.
 
@@ -665,7 +674,7 @@ def bench(
         settings: values of the runtime's own options by name, such as `{"cuda_graph": False}`.
         folder: write bench.json and report.html there.
         keep: write them also where no folder is named: beside the model.
-        progress: gets what is being done.
+        progress: gets what is being done, and how many seconds are left by plan.
 
     Raises UserError for a file that is no model, RequestError for one that the runtime cannot execute.
 

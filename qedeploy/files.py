@@ -146,6 +146,14 @@ def write_text(path: Path, content: str) -> Path:
     return write_bytes(path, content.encode("utf-8"))
 
 
+def write_through(path: Path, content: str) -> None:
+    """Write UTF-8 text into a file that exists already, and onto the disk."""
+    with path.open("wb") as stream:
+        stream.write(content.encode("utf-8"))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as lower-case hex digits."""
     return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qedeploy.bench.benchmark import BenchOptions, benchmark
+from qedeploy.bench.benchmark import BenchOptions, Progress, benchmark
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.bench.report.output import output_folder
 from qedeploy.errors import UserError
@@ -42,7 +42,7 @@ class ModelOrRecording:
         # Results of a recorded run go into its folder.
         return output_folder(folder / "recording", out)
 
-    def result(self, options: BenchOptions, progress: Callable[[str], None]) -> BenchResult:
+    def result(self, options: BenchOptions, progress: Progress) -> BenchResult:
         """Return the result of a measurement here, or that of the recording."""
         if self.model is not None:
             _require_no_folder(self.model)

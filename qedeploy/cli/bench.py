@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import DurationOption, LatencyTableOption, ThreadsOption
+from qedeploy.cli.options import DurationOption, LatencyTableOption, QuietOption, ThreadsOption
 from qedeploy.cli.runtime_options import FROM, given_settings
 
 
@@ -45,6 +45,10 @@ def bench(
     profile: Annotated[
         str | None, typer.Option(help="TOML file of the model's profile, for the table, unless it ships with qedeploy.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every layer, rank correlations and the time model too.")
+    ] = False,
+    quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
@@ -53,12 +57,14 @@ def bench(
     unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
     from qedeploy import api
-    from qedeploy.runtimes.timing import parse_seconds
-    from qedeploy.screen import line, screen, working
+    from qedeploy.cli.progress import stages_shown
+    from qedeploy.screen import line, screen
+    from qedeploy.units import parse_seconds
+    from qedeploy.words import listed
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
-    with working(screen(stderr=True)) as say:
+    with stages_shown(screen(stderr=True), quiet=quiet) as say:
         measured = api.bench(
             model,
             recorded=recorded,
@@ -85,10 +91,14 @@ def bench(
         from qedeploy.bench.report.document import to_text
 
         typer.echo(to_text(measured.result), nl=False)
-    else:
-        from qedeploy.cli.bench_tables import print_result, stdout_console
+    elif not quiet:
+        from qedeploy.cli.bench_tables import print_headline, print_result, stdout_console
 
-        print_result(measured.result, stdout_console())
+        console = stdout_console()
+        print_result(measured.result, console, verbose=verbose)
         if measured.written is not None:
-            screen().print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
+            if measured.written.kept:
+                console.print(line(f"kept earlier results as {listed(measured.written.kept)}"), soft_wrap=True)
+            console.print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
+        print_headline(measured.result, console)
     measured.enforce()

@@ -25,6 +25,7 @@ LatencyTableOption = Annotated[
 FolderOption = Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")]
 DurationOption = Annotated[str, typer.Option(help="Least time to measure each model for.")]
+NoFlipOption = Annotated[bool, typer.Option("--no-flip", help="Mirror no pictures: digits and letters have a side.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ClusterOption = Annotated[
     str | None,

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from qedeploy.printable import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from qedeploy.bench.measure.stage import Stage
     from qedeploy.campaign.planner import Standing
     from qedeploy.search.evolution.solver import Progress
     from qedeploy.search.exact.search import Bounds
@@ -71,6 +74,45 @@ def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, 
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+
+
+@contextmanager
+def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Stage], None]]:
+    """Yield what a benchmark reports to: the time that is left on a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        yield from _countdown(console)
+    else:
+        yield _now_and_then(console, lambda stage: f"{stage}{_left(stage.seconds_left)}")
+
+
+def _countdown(console: Console) -> Iterator[Callable[[Stage], None]]:
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        """The time that is left by plan, counted down between reports."""
+
+        def render(self, task: Task) -> Text:
+            end = task.fields.get("end")
+            return Text("" if end is None else _left(max(0.0, end - time.monotonic())))
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), Left())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, end=None)
+
+        def show(stage: Stage) -> None:
+            left = stage.seconds_left
+            progress.update(
+                task, description=one_line(stage.text), end=None if left is None else time.monotonic() + left
+            )
+
+        yield show
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {seconds:.0f} s left"
 
 
 def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:

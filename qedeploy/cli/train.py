@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from qedeploy.cli.options import NoFlipOption
+
 
 def train(
     model: Annotated[Path, typer.Argument(help="model.pth, from search, import or an earlier training.")],
@@ -44,6 +46,7 @@ def train(
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 for none.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient; 0 for any.")] = None,
     crop: Annotated[str | None, typer.Option(metavar="resized|padded|none", help="How pictures are cut.")] = None,
+    no_flip: NoFlipOption = False,
     mixup: Annotated[float | None, typer.Option(help="Alpha of mixup; 0 for none.")] = None,
     randaugment: Annotated[int | None, typer.Option(help="Operations of RandAugment; 0 for none.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode (default: one per core).")] = None,
@@ -64,14 +67,14 @@ def train(
     """
     import os
 
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import screen
     from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
     from qedeploy.train.recipe import Start, choose_recipe, with_changes
-    from qedeploy.train.terminal import print_plan, print_trained, training_shown
+    from qedeploy.train.terminal import print_next, print_plan, print_trained, training_shown
     from qedeploy.train.training import TrainOptions
     from qedeploy.train.training import train as train_model
+    from qedeploy.units import parse_seconds
 
     if threads is not None:
         import torch
@@ -94,6 +97,7 @@ def train(
             "ema": ema,
             "clip": clip,
             "crop": crop,
+            "flip": 0.0 if no_flip else None,
             "mixup": mixup,
             "randaugment": randaugment,
         },
@@ -123,8 +127,11 @@ def train(
         with training_shown(errors) as watch:
             result = train_model(model, data, options, folder, watch, lambda text: errors.print(text, highlight=False))
     except InterruptedTraining:
-        errors.print(f"interrupted and saved in {folder}: the same command goes on from there", highlight=False)
+        errors.print(
+            f"interrupted and saved in {folder}: the same command goes on from there", highlight=False, soft_wrap=True
+        )
         raise
     if os.environ.get("RANK", "0") == "0":
         print_trained(screen(), result)
+        print_next(screen(), result)
     return result.model

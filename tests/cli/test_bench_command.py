@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,10 +49,36 @@ def test_the_console_script_writes_both_files_beside_the_model(folder):
     assert done.returncode == 0, done.stderr
     assert "median on ONNX Runtime" in done.stdout
     assert "W5A5 is carried in INT8" in done.stdout
-    assert "stage1.block1.depthwise" in done.stdout
-    assert "wrote bench.json and report.html" in done.stdout
+    assert "Longest of" in done.stdout
+    assert "Spearman" not in done.stdout
+    wrote, verdict = done.stdout.splitlines()[-2:]
+    assert wrote == "wrote bench.json and report.html"
+    assert " a query" in verdict
     assert read_result(folder / "bench.json").model.name == "model.onnx"
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_details_are_for_who_asks_and_silence_too(folder, run, tmp_path):
+    code, out, _ = run(folder / "model.onnx", *BRIEF, "--no-twins", "--out", tmp_path, "--verbose")
+    assert code == 0
+    assert "stage1.block1.depthwise" in out
+    assert "Spearman" in out
+    code, out, error = run(folder / "model.onnx", *BRIEF, "--no-twins", "--out", tmp_path, "--quiet")
+    assert (code, out, error) == (0, "", "")
+
+
+def test_an_earlier_report_is_kept_under_its_date_and_named(folder, run, tmp_path):
+    plain = (folder / "plain.onnx", *BRIEF, "--out", tmp_path)
+    run(*plain)
+    first = (tmp_path / "bench.json").read_text(), (tmp_path / "report.html").read_text()
+    _, out, _ = run(*plain)
+    run(*plain)
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.name not in {"bench.json", "report.html"})
+    assert len(kept) == 4
+    assert all(re.fullmatch(r"(bench|report)-\d{8}-\d{6}(-\d+)?\.(json|html)", name) for name in kept)
+    said = next(line for line in out.splitlines() if line.startswith("kept earlier results as "))
+    named = [Path(name) for name in said.removeprefix("kept earlier results as ").split(", ")]
+    assert tuple(path.read_text() for path in named) == first
 
 
 def test_json_is_what_the_file_holds(folder, run, tmp_path):
@@ -79,7 +107,7 @@ def test_an_unstable_run_withholds_its_verdict_with_three(folder, run, tmp_path)
 BAD = {
     "a missing file": (("missing.onnx",), 2, "missing.onnx: cannot be read"),
     "a text file": (("text.onnx",), 2, "text.onnx: not an ONNX model"),
-    "a folder": (("search",), 2, "search: cannot be measured"),
+    "a folder": (("search",), 2, "search: is a folder, expected a model"),
     "a checkpoint": (("model.pth",), 2, "model.pth: cannot be measured: expected one of: "),
     "an operator in the gate": (("plain.onnx", "--fail-if", "p50=4ms"), 2, "--fail-if 'p50=4ms'"),
     "a ratio of one model": (("plain.onnx", "--fail-if", "p50>1.05x"), 2, "--against"),

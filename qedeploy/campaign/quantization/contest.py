@@ -13,6 +13,7 @@ from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOp
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.runtimes.timing import Samples, TimingProtocol
+from qedeploy.search.assign.problem import Problem
 from qedeploy.search.assign.solver import Assignment
 
 ORIGINAL, PREPARED = "original", "prepared"
@@ -26,8 +27,9 @@ _LONGER = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An assignment, and what measuring it found so far."""
+    """An assignment, the problem that it is the best of, and what measuring it found so far."""
 
+    problem: Problem
     assignment: Assignment
     measured: SetMeasurement
 
@@ -39,6 +41,7 @@ class Contestant:
     `over_original` is the ratio to the file as it was given.
     """
 
+    problem: Problem
     assignment: Assignment
     error: float
     time: Ratio
@@ -58,6 +61,12 @@ class Contest:
     reason: str
 
 
+def within(candidate: Candidate, options: QuantizationOptions) -> bool:
+    """Return whether the measured error of `candidate` is one that is allowed."""
+    allowed = _allowed_error(options)
+    return allowed is None or candidate.measured.error <= allowed
+
+
 def hold_contest(
     bed: Bed,
     prepared: PreparedModel,
@@ -69,9 +78,10 @@ def hold_contest(
 
     Raises RequestError where a time was asked for and none of them keeps it.
     """
-    allowed = options.budgets.error or (None if options.budgets.limits_time else DEFAULT_ERROR)
-    within = [item for item in candidates if allowed is None or item.measured.error <= allowed]
-    chosen = sorted(within, key=lambda item: item.measured.seconds)[:CONTESTANTS]
+    allowed = _allowed_error(options)
+    chosen = sorted((item for item in candidates if within(item, options)), key=lambda item: item.measured.seconds)[
+        :CONTESTANTS
+    ]
     models = {ORIGINAL: prepared.original, PREPARED: prepared.model} | {
         str(index): bed.quantizer.write(item.assignment.precisions).model for index, item in enumerate(chosen)
     }
@@ -84,6 +94,7 @@ def hold_contest(
     )
     contestants = tuple(
         Contestant(
+            problem=item.problem,
             assignment=item.assignment,
             error=item.measured.error,
             time=ratio(rounds[str(index)], rounds[PREPARED]),
@@ -94,6 +105,10 @@ def hold_contest(
     preparation = ratio(rounds[PREPARED], rounds[ORIGINAL])
     winner, reason = _judge(contestants, len(candidates), _share(options, rounds), allowed)
     return Contest(contestants=contestants, preparation=preparation, winner=winner, reason=reason)
+
+
+def _allowed_error(options: QuantizationOptions) -> float | None:
+    return options.budgets.error or (None if options.budgets.limits_time else DEFAULT_ERROR)
 
 
 def _share(options: QuantizationOptions, rounds: Mapping[str, Sequence[Samples]]) -> float | None:
