@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import torch
 from torch import Tensor
 
 from qedeploy import __version__
@@ -31,6 +29,7 @@ from qedeploy.qdq.images import list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.one_thread import one_thread
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
 from qedeploy.runtimes.products import Products
@@ -123,7 +122,7 @@ def export_checkpoint(
         raise UserError(
             f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
         )
-    with replacing(target) as temporary, _one_thread():
+    with replacing(target) as temporary, one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
         network = lower(
@@ -153,7 +152,7 @@ def export_checkpoint(
 
 def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
     """Write and verify `result` once more with another lowering of its network, in place of the first."""
-    with replacing(result.model) as temporary, _one_thread():
+    with replacing(result.model) as temporary, one_thread():
         prepared = dataclasses.replace(result.prepared, network=network)
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 
@@ -185,20 +184,6 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch compute on one thread: its threads wait for each other in every small operation.
-
-    On two idle cores that costs a second; on two busy ones the threads took eight times as long as one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _dialect(profile: Profile, graph: Graph) -> Dialect:
