@@ -446,13 +446,14 @@ def quantize(
 ) -> FinishedQuantization:
     """Return any trained float ONNX network in the fastest form that keeps its outputs on `data`.
 
-    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes that
-    the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed` layers
-    with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and `deviation`
-    are those of images ("0.5,0.5,0.5"). `metric` ("top1" by class folders, or "module:function") may fall by `max_drop`
-    on the data, and decides where no error is limited. `duration` is how long each trial runs at least. `pareto` adds
-    the front of error against time. `folder` gets model.onnx, sensitivity.json and assignment.json; `keep` names one below runs/
-    where none is named. `progress` gets what is being done, how much of it is, and how much there is.
+    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes
+    that the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed`
+    layers with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and
+    `deviation` are those of images ("0.5,0.5,0.5"). `metric` ("top1" by class folders, or "module:function") may
+    fall by `max_drop` on the data, and decides where no error is limited. `duration` is how long each trial runs at
+    least. `pareto` adds the front of error against time. `folder` gets model.onnx, sensitivity.json and
+    assignment.json; `keep` names one below runs/ where none is named. `progress` gets what is being done, how much
+    of it is, and how much there is.
 
     Raises RequestError where the budgets cannot be met.
     """
