@@ -21,7 +21,7 @@ _SHOWN = 3
 
 def print_summary(result: ExportResult, console: Console) -> None:
     """Print what was written, how it was verified, and what the lowering changed."""
-    plan, verification = result.plan, result.verification
+    plan, comparison = result.plan, result.comparison
     carried = sum(layer.executed != layer.bits for layer in plan.layers)
     console.print(
         Text.assemble(
@@ -32,10 +32,10 @@ def print_summary(result: ExportResult, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"verified in {verification.runtime} against PyTorch, {verification.images} images: "
-        f"{verification.differing} of {verification.values:,} integers differ, by one step at most; "
-        f"logits by {verification.logit_difference:.2g} of {verification.logit_range:.3g}; "
-        f"top-1 the same on {verification.top1_agreement:.0%}",
+        f"verified in {comparison.runtime} against PyTorch, {comparison.images} images: "
+        f"{comparison.differing} of {comparison.values:,} integers differ, by one step at most; "
+        f"logits by {comparison.logit_difference:.2g} of {comparison.logit_range:.3g}; "
+        f"top-1 the same on {comparison.top1_agreement:.0%}",
         soft_wrap=True,
     )
     if result.products is not None:
@@ -47,7 +47,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
             soft_wrap=True,
         )
     worst = sorted(
-        (check for check in verification.checks if check.quantized and check.differing),
+        (check for check in comparison.checks if check.quantized and check.differing),
         key=lambda check: check.differing / check.values,
         reverse=True,
     )
@@ -69,12 +69,12 @@ def print_summary(result: ExportResult, console: Console) -> None:
 
 def print_export_verdict(result: ExportResult, console: Console) -> None:
     """Print the answer of an export: that the file computes what PyTorch does, and how much of it at its own widths."""
-    verification, plan = result.verification, result.plan
+    comparison, plan = result.comparison, result.plan
     carried = sum(layer.executed != layer.bits for layer in plan.layers)
     wider = f"; {carried} of {len(plan.layers)} layers run wider than their bits" if carried else ""
     print_verdict(
         console,
-        f"{result.model.name} computes what PyTorch does: {verification.differing} of {verification.values:,} integers "
+        f"{result.model.name} computes what PyTorch does: {comparison.differing} of {comparison.values:,} integers "
         f"differ, by one step at most{wider}",
         GOOD,
     )

@@ -37,6 +37,7 @@ ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Threads that 
 DurationOption = Annotated[str, typer.Option(help="Least time to measure each model for.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print details too.")]
+NoFlipOption = Annotated[bool, typer.Option("--no-flip", help="Mirror no pictures: digits and letters have a side.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ClusterOption = Annotated[
     str | None,

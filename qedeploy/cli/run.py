@@ -1,23 +1,28 @@
-"""`qedeploy run`: search, export and bench in one folder."""
+"""`qedeploy run`: search, export and bench in one folder; with pictures, training and accuracy as well."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.cli import bench, export
+from qedeploy.cli import bench, evaluate, export
 from qedeploy.cli.options import (
     BudgetOption,
     DurationOption,
     FolderOption,
     LatencyTableOption,
+    NoFlipOption,
     ProfileOption,
     QuietOption,
     RecipeOption,
     ThreadsOption,
     VerboseOption,
 )
+
+if TYPE_CHECKING:
+    from qedeploy.train.training import TrainResult
 
 
 def run(
@@ -26,6 +31,16 @@ def run(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     latency_table: LatencyTableOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Labelled pictures: train the network on them, and say what it gets right."),
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="Epochs with quantizers (--data).")] = None,
+    float_epochs: Annotated[
+        float | None, typer.Option(min=0, help="Epochs of the float network before it (--data).")
+    ] = None,
+    no_flip: NoFlipOption = False,
     calibrate: Annotated[
         str, typer.Option(metavar="DIR|random", help="Images to set activation steps by, or random data.")
     ] = "random",
@@ -37,12 +52,25 @@ def run(
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of text.")] = False,
 ) -> None:
-    """Search, export and bench in one folder: from a device to a measured network and its report."""
+    """Search, export and bench in one folder: from a device to a measured network and its report.
+
+    With --data the network gets the classes of the pictures and is trained on them before it is exported; what the
+    exported file gets right is counted, and stands in the report.
+    """
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
     from qedeploy.cli.search_tables import print_found, print_search_verdict
-    from qedeploy.screen import screen
+    from qedeploy.errors import UserError
+    from qedeploy.screen import line, screen
 
+    for option, given in (
+        ("--epochs", epochs is not None),
+        ("--float-epochs", float_epochs is not None),
+        ("--no-flip", no_flip),
+    ):
+        if given and data is None:
+            raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
+    classes = None if data is None else len(api.labelled_data(data).train.classes)
     silent = quiet or as_json
     _title("search", silent)
     with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
@@ -51,6 +79,8 @@ def run(
             profile,
             recipe,
             budgets=budget,
+            resolution=resolution,
+            classes=classes,
             latency_table=latency_table,
             seed=seed,
             folder=out,
@@ -63,12 +93,55 @@ def run(
         print_search_verdict(found)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
+    checkpoint, trained = found.model, None
+    if data is not None:
+        _title("train", silent)
+        changes = {"epochs": epochs, "float_epochs": float_epochs, "flip": 0.0 if no_flip else None}
+        trained = _trained(found.model, data, changes, seed, quiet=quiet, silent=silent)
+        checkpoint = trained.model
     _title("export", silent)
-    exported = export.export(context, found.model, calibrate=calibrate, seed=seed, quiet=silent)
+    exported = export.export(
+        context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed, quiet=silent
+    )
+    # Before the benchmark, whose report shows what the file gets right.
+    if data is not None and trained is not None:
+        _title("evaluate", silent)
+        if trained.test_top1 is None:
+            # What it was trained on says nothing of what it gets right.
+            screen(quiet=silent).print(
+                line(
+                    f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
+                ),
+                soft_wrap=True,
+            )
+        else:
+            evaluate.evaluate(exported, data, against=checkpoint, threads=threads, quiet=silent)
     _title("bench", silent)
     bench.bench(
         context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
     )
+
+
+def _trained(
+    model: Path, data: Path, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
+) -> TrainResult:
+    from qedeploy import api
+    from qedeploy.screen import line, screen
+    from qedeploy.train.execution import InterruptedTraining
+    from qedeploy.train.recipe import load_recipe, with_changes
+    from qedeploy.train.terminal import print_trained, training_shown
+
+    folder = model.parent / "trained"
+    try:
+        with training_shown(screen(stderr=True, quiet=quiet)) as watch:
+            recipe = with_changes(load_recipe("quick"), changes)
+            result = api.train(model, data, folder, recipe=recipe, seed=seed, progress=watch)
+    except InterruptedTraining:
+        text = f"interrupted and saved in {folder}: the same command goes on from there"
+        screen(stderr=True).print(line(text), soft_wrap=True)
+        raise
+    print_trained(screen(quiet=silent), result)
+    return result
 
 
 def _title(step: str, silent: bool) -> None:

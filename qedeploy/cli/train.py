@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy.cli import completion
-from qedeploy.cli.options import QuietOption
+from qedeploy.cli.options import NoFlipOption, QuietOption
 
 
 def train(
@@ -54,6 +54,7 @@ def train(
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 for none.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient; 0 for any.")] = None,
     crop: Annotated[str | None, typer.Option(metavar="resized|padded|none", help="How pictures are cut.")] = None,
+    no_flip: NoFlipOption = False,
     mixup: Annotated[float | None, typer.Option(help="Alpha of mixup; 0 for none.")] = None,
     randaugment: Annotated[int | None, typer.Option(help="Operations of RandAugment; 0 for none.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode (default: one per core).")] = None,
@@ -78,15 +79,15 @@ def train(
     from dataclasses import asdict
 
     from qedeploy.files import json_text, read_text
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import screen
     from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
     from qedeploy.train.log import DOCUMENT
     from qedeploy.train.recipe import Start, choose_recipe, with_changes
-    from qedeploy.train.terminal import print_plan, print_trained, training_shown
+    from qedeploy.train.terminal import print_next, print_plan, print_trained, training_shown
     from qedeploy.train.training import TrainOptions
     from qedeploy.train.training import train as train_model
+    from qedeploy.units import parse_seconds
 
     if threads is not None:
         import torch
@@ -109,6 +110,7 @@ def train(
             "ema": ema,
             "clip": clip,
             "crop": crop,
+            "flip": 0.0 if no_flip else None,
             "mixup": mixup,
             "randaugment": randaugment,
         },
@@ -147,7 +149,9 @@ def train(
         )
         raise
     if os.environ.get("RANK", "0") == "0":
-        print_trained(screen(quiet=quiet or as_json), result)
+        console = screen(quiet=quiet or as_json)
+        print_trained(console, result)
+        print_next(console, result)
         if as_json:
             typer.echo(read_text(result.model.parent / DOCUMENT), nl=False)
     return result.model

@@ -40,9 +40,7 @@ def describe(progress: Progress) -> str:
 
 
 def print_trained(console: Console, result: TrainResult) -> None:
-    """Print what a training reached, where it is, and what to do next."""
-    from rich.text import Text
-
+    """Print what a training reached, and where it is."""
     if result.float_top1 is not None:
         console.print(f"float network: top-1 {result.float_top1:.2%} of {result.held_out_images:,} held-out images")
     console.print(
@@ -56,6 +54,12 @@ def print_trained(console: Console, result: TrainResult) -> None:
         first = next(iter(result.skipped))
         console.print(f"warning: {len(result.skipped)} pictures were skipped: {first}", style="yellow", markup=False)
     console.print(f"written to {result.model.parent} after {result.seconds:,.0f} s of training", highlight=False)
+
+
+def print_next(console: Console, result: TrainResult) -> None:
+    """Print what to do with a trained network."""
+    from rich.text import Text
+
     console.print(Text.assemble("next: ", (one_line(f"qedeploy export {result.model}"), "bold")), soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer.main
@@ -24,7 +25,7 @@ from tests.cli.console import SCRIPT, qedeploy
 
 def commands() -> Iterator[tuple[str, set[str]]]:
     """Yield each command with its options, commands of a group with the group's name before theirs."""
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
         for inner, one in {"": command, **getattr(command, "commands", {})}.items():
             yield f"{name} {inner}".strip(), {option for item in one.params for option in item.opts}
