@@ -42,7 +42,8 @@ from qedeploy.runtimes.tensorrt.record import read_record
 from qedeploy.runtimes.tensorrt.report import read_figures
 from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
 from qedeploy.runtimes.tensorrt.settings import BatchRange
-from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
+from qedeploy.runtimes.timing import TimingProtocol
+from qedeploy.units import parse_seconds
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "named_structures.json"

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.errors import RequestError, UserError
-from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, parse_seconds, summarize
+from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, summarize
+from qedeploy.units import parse_seconds
 
 _METRICS = {
     "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "mean": "mean", "min": "minimum",

@@ -58,8 +58,8 @@ def bench(
     """
     from qedeploy import api
     from qedeploy.cli.progress import stages_shown
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import line, screen
+    from qedeploy.units import parse_seconds
     from qedeploy.words import listed
 
     settings = given_settings(context)

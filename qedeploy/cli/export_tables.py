@@ -22,7 +22,7 @@ _SHOWN = 3
 
 def print_summary(result: ExportResult, console: Console) -> None:
     """Print what was written, how it was verified, and what the lowering changed."""
-    plan, verification = result.plan, result.verification
+    plan, comparison = result.plan, result.comparison
     carried = sum(layer.executed != layer.bits for layer in plan.layers)
     console.print(
         Text.assemble(
@@ -33,10 +33,10 @@ def print_summary(result: ExportResult, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"verified in {verification.runtime} against PyTorch, {verification.images} images: "
-        f"{verification.differing} of {verification.values:,} integers differ, by one step at most; "
-        f"logits by {verification.logit_difference:.2g} of {verification.logit_range:.3g}; "
-        f"top-1 the same on {verification.top1_agreement:.0%} of {counted(verification.images, 'image')}",
+        f"verified in {comparison.runtime} against PyTorch, {comparison.images} images: "
+        f"{comparison.differing} of {comparison.values:,} integers differ, by one step at most; "
+        f"logits by {comparison.logit_difference:.2g} of {comparison.logit_range:.3g}; "
+        f"top-1 the same on {comparison.top1_agreement:.0%} of {counted(comparison.images, 'image')}",
         soft_wrap=True,
     )
     if result.products is not None:
@@ -48,7 +48,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
             soft_wrap=True,
         )
     worst = sorted(
-        (check for check in verification.checks if check.quantized and check.differing),
+        (check for check in comparison.checks if check.quantized and check.differing),
         key=lambda check: check.differing / check.values,
         reverse=True,
     )

@@ -74,8 +74,8 @@ def build(
 
 def _measure(profile: str, threads: int, duration: str, out: Path | None) -> PublishedBench:
     from qedeploy import api
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import screen, working
+    from qedeploy.units import parse_seconds
 
     seconds = parse_seconds(duration, "--duration")
     with working(screen(stderr=True)) as say:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -66,6 +67,10 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
     """Search for the network with the best QE-Score on a device under a budget."""
+    # Before NumPy is there: the products of a search are too small to share out, yet every thread of OpenBLAS waits for
+    # its share of them at full load.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.packages import require_package

@@ -67,7 +67,6 @@ def train(
     """
     import os
 
-    from qedeploy.runtimes.timing import parse_seconds
     from qedeploy.screen import screen
     from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
@@ -75,6 +74,7 @@ def train(
     from qedeploy.train.terminal import print_next, print_plan, print_trained, training_shown
     from qedeploy.train.training import TrainOptions
     from qedeploy.train.training import train as train_model
+    from qedeploy.units import parse_seconds
 
     if threads is not None:
         import torch

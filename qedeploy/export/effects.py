@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qedeploy.export.verification import agreement
+from qedeploy.export.comparison import top1_agreement
 from qedeploy.qdq import simulation
 from qedeploy.qdq.lowered import LoweredNetwork
 
@@ -60,6 +60,6 @@ def _effect(name: str, places: int, changed: Tensor, base: Tensor) -> Effect:
         name=name,
         places=places,
         logit_change=change / spread if spread else change,
-        top1_agreement=agreement(changed.to(torch.float64), base.to(torch.float64)),
+        top1_agreement=top1_agreement(changed.to(torch.float64), base.to(torch.float64)),
         images=len(base),
     )

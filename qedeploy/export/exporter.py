@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import torch
 from torch import Tensor
 
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.checkpoint_reader import read_network, training_logits
+from qedeploy.export.comparison import CHECKED_IMAGES, Comparison, DifferenceError, compare_with_pytorch, require_passed
 from qedeploy.export.effects import Effect, measure_effects
 from qedeploy.export.labelled import KeptAccuracy, accuracy_document, calibration_images, kept_accuracy
-from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify_model
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
@@ -32,6 +30,7 @@ from qedeploy.qdq.images import list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.one_thread import one_thread
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
 from qedeploy.runtimes.products import Products
@@ -85,23 +84,23 @@ class Prepared:
 class ExportResult:
     """The written files, the decisions, and the measurements. `report` is the JSON beside the model.
 
-    `exact` is the verification of the same graph in float32, where the dialect writes a narrower type. `products` says
+    `exact` is the comparison of the same graph in float32, where the dialect writes a narrower type. `products` says
     how exactly this machine multiplies the file's integers, None where it does not run the file. Where it is not exact,
-    `verification` is of exact kernels and `session` of those that a user's own session has here.
+    `comparison` is of exact kernels and `session` of those that a user's own session has here.
     `accuracy` is None without labelled pictures.
     """
 
     model: Path
     report: Path
     plan: LoweringPlan
-    verification: Verification
-    exact: Verification | None
+    comparison: Comparison
+    exact: Comparison | None
     effects: tuple[Effect, ...]
     warnings: tuple[str, ...]
     seconds: float
     prepared: Prepared
     products: Products | None = None
-    session: Verification | None = None
+    session: Comparison | None = None
     accuracy: KeptAccuracy | None = None
 
 
@@ -115,7 +114,7 @@ def export_checkpoint(
     """Export the checkpoint at `path` to ONNX, verified; by default to the same name with `.onnx`, beside it.
 
     `progress` is called with the step that is under way and the share that is done. Raises UserError for files
-    that cannot be read or written, RequestError where the profile cannot carry the model, VerificationError where the
+    that cannot be read or written, RequestError where the profile cannot carry the model, DifferenceError where the
     graph does not compute its plan. The model and its report `<name>.export.json` appear whole at
     the end, or not at all.
     """
@@ -129,7 +128,7 @@ def export_checkpoint(
         raise UserError(
             f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
         )
-    with replacing(target) as temporary, _one_thread():
+    with replacing(target) as temporary, one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
         network = lower(
@@ -159,7 +158,7 @@ def export_checkpoint(
 
 def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
     """Write and verify `result` once more with another lowering of its network, in place of the first."""
-    with replacing(result.model) as temporary, _one_thread():
+    with replacing(result.model) as temporary, one_thread():
         prepared = dataclasses.replace(result.prepared, network=network)
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 
@@ -176,7 +175,7 @@ def _publish(
     written = _write(prepared)
     content = written.model.SerializeToString()
     products = find_runtime(plan.runtime).products(content, plan.profile)
-    verification, exact, effects, session = _prove(prepared, written, products)
+    comparison, exact, effects, session = _prove(prepared, written, products)
     accuracy = None
     if settings.data is not None:
         accuracy = kept_accuracy(
@@ -193,7 +192,7 @@ def _publish(
         model=target,
         report=target.with_suffix(".export.json"),
         plan=plan,
-        verification=verification,
+        comparison=comparison,
         exact=exact,
         effects=effects,
         warnings=(
@@ -209,20 +208,6 @@ def _publish(
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch compute on one thread: its threads wait for each other in every small operation.
-
-    On two idle cores that costs a second; on two busy ones the threads took eight times as long as one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _dialect(profile: Profile, graph: Graph) -> Dialect:
@@ -269,28 +254,28 @@ def _write(prepared: Prepared) -> WrittenModel:
         onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
-        raise VerificationError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
+        raise DifferenceError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
     return written
 
 
 def _prove(
     prepared: Prepared, written: WrittenModel, products: Products | None
-) -> tuple[Verification, Verification | None, tuple[Effect, ...], Verification | None]:
+) -> tuple[Comparison, Comparison | None, tuple[Effect, ...], Comparison | None]:
     network, images = prepared.network, prepared.images
     expected = simulation.logits(network, images)
     exact_form, exact = prepared.dialect.exact_form(), None
     if exact_form is not None:
-        exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)
+        exact = _compared(network, write_model(network, exact_form), exact_form, images, expected)
         require_passed(exact)
     here = products is not None
     saturating = products is not None and bool(products.inexact)
-    verification = _verified(network, written, prepared.dialect, images, expected, exact=saturating or not here)
-    require_passed(verification)
-    session = _verified(network, written, prepared.dialect, images, expected, exact=False) if saturating else None
+    comparison = _compared(network, written, prepared.dialect, images, expected, exact=saturating or not here)
+    require_passed(comparison)
+    session = _compared(network, written, prepared.dialect, images, expected, exact=False) if saturating else None
     sample = images[:CHECKED_IMAGES]
     trained_logits = training_logits(prepared.trained, prepared.grids, sample)
     return (
-        verification,
+        comparison,
         exact,
         measure_effects(
             network,
@@ -303,7 +288,7 @@ def _prove(
     )
 
 
-def _verified(
+def _compared(
     network: LoweredNetwork,
     written: WrittenModel,
     dialect: Dialect,
@@ -311,8 +296,8 @@ def _verified(
     expected: Tensor,
     *,
     exact: bool = True,
-) -> Verification:
-    return verify_model(
+) -> Comparison:
+    return compare_with_pytorch(
         network,
         written,
         images,
@@ -323,7 +308,7 @@ def _verified(
     )
 
 
-def _products_warnings(products: Products | None, session: Verification | None) -> tuple[str, ...]:
+def _products_warnings(products: Products | None, session: Comparison | None) -> tuple[str, ...]:
     if products is None:
         return ()
     if session is None:
@@ -388,7 +373,7 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "model": {"file": result.model.name, "sha256": sha256(model)},
         "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)},
         "profile": result.plan.profile,
-        "verification": dataclasses.asdict(result.verification),
+        "verification": dataclasses.asdict(result.comparison),
         "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
         "products": None if result.products is None else dataclasses.asdict(result.products),
         "session": None if result.session is None else dataclasses.asdict(result.session),

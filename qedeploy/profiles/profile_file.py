@@ -34,7 +34,8 @@ Bytes = Annotated[float, _quantity(Quantity.BYTES)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built once, as parts of the whole profile, and not each on its own before.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _PrecisionTable(_Table):

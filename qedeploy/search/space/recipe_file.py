@@ -237,8 +237,8 @@ class _RecipeTable(_Table):
     resolution: Count = 224
     stem: _Stem
     stages: _Stages
-    head: _Head = _Head()
-    classifier: _Classifier = _Classifier()
+    head: _Head = Field(default_factory=_Head)
+    classifier: _Classifier = Field(default_factory=_Classifier)
     budgets: Annotated[dict[str, float], BeforeValidator(_limits)] = {}
     score: Annotated[Score, PlainValidator(_score)] = Field(default_factory=lambda: _score({}))
     start: list[_Start] = []
