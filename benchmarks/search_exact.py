@@ -132,7 +132,7 @@ def harder() -> None:
     held = {BITOPS: 7e9, SIZE: 1e6, PEAK_MEMORY: 256.0 * 1024}
     cases.append(("per block of 49 pairs, bitops + size + peak memory", every, held))
     cases.append(("per layer of 49 pairs, the same", replace(every, bits_per=BitsPer.LAYER), held))
-    for profile in ("cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"):
+    for profile in ("cpu-int8", "t4-int4", "stm32f746-cmix", "stm32h743-cmix", "any-bits"):
         request = make_request(profile)
         cases.append((f"{profile}, {request.recipe.name}", request.space, dict(request.budgets)))
     table = table_of("harder, and other devices", "case", "score", "gap", "status", "labels", "s")

@@ -108,7 +108,7 @@ BAD = {
     "a missing file": (("missing.onnx",), 2, "missing.onnx: cannot be read"),
     "a text file": (("text.onnx",), 2, "text.onnx: not an ONNX model"),
     "a folder": (("search",), 2, "search: is a folder, expected a model"),
-    "a checkpoint": (("model.pth",), 2, "model.pth: cannot be measured: expected one of: .onnx"),
+    "a checkpoint": (("model.pth",), 2, "model.pth: cannot be measured: expected one of: "),
     "an operator in the gate": (("plain.onnx", "--fail-if", "p50=4ms"), 2, "--fail-if 'p50=4ms'"),
     "a ratio of one model": (("plain.onnx", "--fail-if", "p50>1.05x"), 2, "--against"),
     "other inputs": (("plain.onnx", "--against", "other.onnx"), 2, "other.onnx: expected the measured model's inputs"),

@@ -17,7 +17,7 @@ from qedeploy.search.space.recipe_loader import recipe_names
 
 SHIPPED = {
     "cpu-int8", "cpu-int8-avx2", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
-    "stm32f746", "stm32h743", "any-bits",
+    "stm32f746", "stm32f746-cmix", "stm32h743", "stm32h743-cmix", "any-bits",
 }  # fmt: skip
 INT8 = sorted(name for name in SHIPPED if name.endswith("int8"))
 W8A8, W4A16 = Bits(weight=8, activation=8), Bits(weight=4, activation=16)
