@@ -583,6 +583,7 @@ def export(
     *,
     profile: str | None = None,
     calibration: Path | str | None = None,
+    data: Path | str | None = None,
     images: int | None = None,
     batch: int | None = None,
     normalisation: ImageSettings | None = None,
@@ -592,10 +593,11 @@ def export(
     """Write a checkpoint as a QDQ graph for a profile's runtime to the .onnx file `out`, verified against PyTorch.
 
     The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
-    (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
-    `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
-    Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
-    the profile cannot carry the network.
+    (random data without one), of which so many `images` are taken; of labelled pictures, `data`, those to train on do
+    the same, and those to test on count what is right before and after, `accuracy`. `normalisation` is by default the
+    training's; `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much
+    there is. Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError
+    where the profile cannot carry the network.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -609,6 +611,7 @@ def export(
     settings = ExportSettings(
         profile=profile,
         calibration=_path(calibration),
+        data=_path(data),
         images=images,
         batch=batch,
         seed=seed,
