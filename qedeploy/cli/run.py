@@ -55,7 +55,7 @@ def run(
     """Search, export and bench in one folder: from a device to a measured network and its report.
 
     With --data the network gets the classes of the pictures and is trained on them before it is exported; what the
-    exported file gets right is counted, and stands in the report.
+    exported file gets right stands in the report beside its time.
     """
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
@@ -103,20 +103,16 @@ def run(
     exported = export.export(
         context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed, quiet=silent
     )
-    # Before the benchmark, whose report shows what the file gets right.
     if data is not None and trained is not None:
         _title("evaluate", silent)
         if trained.test_top1 is None:
             # What it was trained on says nothing of what it gets right.
-            screen(quiet=silent).print(
-                line(
-                    f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
-                ),
-                soft_wrap=True,
-            )
+            told = f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
+            screen(quiet=silent).print(line(told), soft_wrap=True)
         else:
             evaluate.evaluate(exported, data, against=checkpoint, threads=threads, quiet=silent)
     _title("bench", silent)
+    # The report finds the accuracy that was counted, beside the file.
     bench.bench(
         context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
     )
