@@ -66,6 +66,7 @@ class Prepared:
     """
 
     checkpoint: Path
+    profile: Profile
     trained: QuantizedNetwork
     network: LoweredNetwork
     grids: Mapping[str, Grid]
@@ -135,6 +136,7 @@ def export_checkpoint(
         )
         prepared = Prepared(
             checkpoint=path,
+            profile=profile,
             trained=checkpoint.network,
             network=network,
             grids=network.plan.grids(),
