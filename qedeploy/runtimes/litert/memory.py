@@ -68,8 +68,8 @@ def shortages(memory: Memory, profile: Profile) -> tuple[str, ...]:
     """Return a sentence for each of flash and SRAM that the network alone overfills."""
     device = profile.memory
     return tuple(
-        f"{name}: the network alone takes {format_bytes(needed)}, and {profile.device} has {format_bytes(limit)}: search "
-        f"again with a smaller --budget {budget}"
+        f"{name}: the network alone takes {format_bytes(needed)}, and {profile.device} has {format_bytes(limit)}: "
+        f"search again with a smaller --budget {budget}"
         for name, needed, limit, budget in (
             ("flash", memory.flash, device.weight_bytes, "size"),
             ("SRAM", memory.sram, device.activation_bytes, "peak-memory"),

@@ -98,7 +98,7 @@ def test_what_a_profile_reserves_is_left_free_unless_a_limit_is_named():
 def test_a_reserve_that_leaves_no_flash_beside_the_classifier_is_refused():
     recipe, profile = load_recipe("k1dwk1-mcu"), load_profile("stm32f746")
     memory = replace(profile.memory, reserved_flash=profile.memory.weight_bytes - 300_000)
-    with pytest.raises(RequestError, match="has no flash left but the .* that it reserves"):
+    with pytest.raises(RequestError, match=r"has no flash left but the .* that it reserves"):
         resolve_budgets(recipe, replace(profile, memory=memory))
 
 
