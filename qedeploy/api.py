@@ -433,6 +433,8 @@ def quantize(
     samples: int = 16,
     fixed: Iterable[str] = (),
     kept: Iterable[str] = (),
+    metric: str | None = None,
+    max_drop: float = 0.0,
     pareto: bool = False,
     mean: str | None = None,
     deviation: str | None = None,
@@ -444,15 +446,18 @@ def quantize(
 ) -> FinishedQuantization:
     """Return any trained float ONNX network in the fastest form that keeps its outputs on `data`.
 
-    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes that
-    the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed` layers
-    with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and `deviation`
-    are those of images ("0.5,0.5,0.5"). `duration` is how long each trial runs at least. `pareto` adds the front of
-    error against time. `folder` gets model.onnx, sensitivity.json and assignment.json; `keep` names one below runs/
-    where none is named. `progress` gets what is being done, how much of it is, and how much there is.
+    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes
+    that the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed`
+    layers with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and
+    `deviation` are those of images ("0.5,0.5,0.5"). `metric` ("top1" by class folders, or "module:function") may
+    fall by `max_drop` on the data, and decides where no error is limited. `duration` is how long each trial runs at
+    least. `pareto` adds the front of error against time. `folder` gets model.onnx, sensitivity.json and
+    assignment.json; `keep` names one below runs/ where none is named. `progress` gets what is being done, how much
+    of it is, and how much there is.
 
     Raises RequestError where the budgets cannot be met.
     """
+    from qedeploy.campaign.quantization.metric import find_metric
     from qedeploy.campaign.quantization.request import QuantizationOptions, parse_budgets, parse_fixed
     from qedeploy.campaign.quantization.run import QuantizationRequest, run_quantization
     from qedeploy.export.onnx_networks.methods import Method
@@ -466,6 +471,8 @@ def quantize(
         method=Method(calibration),
         fixed=parse_fixed(list(fixed)),
         kept=tuple(kept),
+        metric=None if metric is None else find_metric(metric),
+        max_drop=max_drop,
         samples=samples,
         duration=parse_seconds(duration, "--duration"),
         threads=threads,
@@ -481,7 +488,8 @@ def quantize(
     )
     target = _path(folder)
     if target is None and keep:
-        target = run_folder(f"{Path(model).stem}-{profile}", {"options": repr(options), "data": str(data)}, None)
+        settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
+        target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
     return run_quantization(request, target, progress or _say_nothing)
 
 
@@ -575,6 +583,7 @@ def export(
     *,
     profile: str | None = None,
     calibration: Path | str | None = None,
+    data: Path | str | None = None,
     images: int | None = None,
     batch: int | None = None,
     normalisation: ImageSettings | None = None,
@@ -584,10 +593,11 @@ def export(
     """Write a checkpoint as a QDQ graph for a profile's runtime to the .onnx file `out`, verified against PyTorch.
 
     The profile is by default the checkpoint's own. `calibration` is a folder of images for steps that were not trained
-    (random data without one), of which so many `images` are taken; `normalisation` is by default the training's.
-    `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much there is.
-    Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError where
-    the profile cannot carry the network.
+    (random data without one), of which so many `images` are taken; of labelled pictures, `data`, those to train on do
+    the same, and those to test on count what is right before and after, `accuracy`. `normalisation` is by default the
+    training's; `batch` fixes the batch size. `progress` gets what is being done, how much of it is done, and how much
+    there is. Raises DifferenceError, and writes nothing, where the runtime's integers are not PyTorch's; RequestError
+    where the profile cannot carry the network.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -601,6 +611,7 @@ def export(
     settings = ExportSettings(
         profile=profile,
         calibration=_path(calibration),
+        data=_path(data),
         images=images,
         batch=batch,
         seed=seed,

@@ -20,6 +20,13 @@ def export(
     calibrate: Annotated[
         str, typer.Option(metavar="DIR|random", help="Images for steps that were not trained, or random data.")
     ] = "random",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled pictures: calibrate on those to train on, say what the lowering costs on those to test on.",
+        ),
+    ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="How many images to calibrate on (default: 16 of a folder, 4 random).")
     ] = None,
@@ -53,14 +60,16 @@ def export(
     checkpoint = checkpoint_file(checkpoint)
     normalisation, settings = parse_normalisation(mean, deviation), given_settings(context)
     require_build_settings(settings, batch)
+    stages = ("calibrating", "verifying") if data is None else ("calibrating", "verifying", "counting")
     console = screen(stderr=True)
     with bars(console) as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
+        tasks = {what: bar.add_task(what, total=None) for what in stages}
         exported = api.export(
             checkpoint,
             out or checkpoint.with_suffix(".onnx"),
             profile=profile,
             calibration=None if calibrate == "random" else calibrate,
+            data=data,
             images=images,
             batch=batch,
             normalisation=normalisation,

@@ -10,10 +10,12 @@ from rich.text import Text
 
 from qedeploy.printable import one_line
 from qedeploy.screen import line, warning_line
+from qedeploy.words import counted
 
 if TYPE_CHECKING:
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
+    from qedeploy.export.labelled import KeptAccuracy
 
 _SHOWN = 3
 
@@ -34,7 +36,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
         f"verified in {comparison.runtime} against PyTorch, {comparison.images} images: "
         f"{comparison.differing} of {comparison.values:,} integers differ, by one step at most; "
         f"logits by {comparison.logit_difference:.2g} of {comparison.logit_range:.3g}; "
-        f"top-1 the same on {comparison.top1_agreement:.0%}",
+        f"top-1 the same on {comparison.top1_agreement:.0%} of {counted(comparison.images, 'image')}",
         soft_wrap=True,
     )
     if result.products is not None:
@@ -57,13 +59,27 @@ def print_summary(result: ExportResult, console: Console) -> None:
                 check.name, f"{check.values:,}", str(check.differing), f"{check.differing / check.values:.4%}"
             )
         console.print(table)
-    table = Table("what the lowering changes", "places", "change of logits (RMS)", "same top-1", title_justify="left")
+    # All effects are of the same images.
+    shown = f"same top-1\nof {counted(result.effects[0].images, 'image')}"
+    table = Table("what the lowering changes", "places", "change of logits (RMS)", shown, title_justify="left")
     for effect in result.effects:
         table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", f"{effect.top1_agreement:.0%}")
     console.print(table)
+    if result.accuracy is not None:
+        for sentence in _accuracy(result.accuracy, result.prepared.checkpoint.name, result.model.name):
+            console.print(line(sentence), soft_wrap=True)
     for warning in result.warnings:
         console.print(warning_line(warning), soft_wrap=True)
     console.print(f"{result.seconds:.1f} s")
+
+
+def _accuracy(kept: KeptAccuracy, checkpoint: str, model: str) -> tuple[str, ...]:
+    which = "test pictures" if kept.apart else "pictures (it sets none apart to test on)"
+    return (
+        f"before lowering: top-1 {kept.before}; {checkpoint} by PyTorch",
+        f"after lowering: top-1 {kept.after}; {model} by {kept.runtime}",
+        f"after against before: {kept.difference} (95 % interval of paired answers), on the {which} of {kept.data}",
+    )
 
 
 def print_artefact(outcome: BuildOutcome, console: Console) -> None:

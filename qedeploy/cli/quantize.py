@@ -31,6 +31,15 @@ def quantize(
     keep: Annotated[
         list[str] | None, typer.Option(metavar="REGEX", help="Layers that stay in float32; repeat for more.")
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="top1|MODULE:FUNCTION", help="What counts as right on the data: by class folders, or yours."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="What the metric may lose, in its unit (top1: per cent).")
+    ] = 0.0,
     pareto: Annotated[bool, typer.Option("--pareto", help="Also the whole front of error against time.")] = False,
     mean: Annotated[
         str | None, typer.Option(metavar="R,G,B", help="Mean of pixels from 0 to 1 (default: ImageNet's).")
@@ -55,8 +64,8 @@ def quantize(
         result = api.quantize(
             model, data,
             profile=profile, shapes=shape or (), budgets=budget or (), calibration=calibration.value, samples=samples,
-            fixed=fix or (), kept=keep or (), pareto=pareto, mean=mean, deviation=deviation, duration=duration,
-            threads=threads, folder=out, keep=True, progress=shown,
+            fixed=fix or (), kept=keep or (), metric=metric, max_drop=max_drop, pareto=pareto, mean=mean,
+            deviation=deviation, duration=duration, threads=threads, folder=out, keep=True, progress=shown,
         )  # fmt: skip
     print_quantization(result, Console())
     if result.written is None:

@@ -47,6 +47,8 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
             f"error {winner.error:.2g} on {found.layers[0].samples} samples (predicted "
             f"{winner.assignment.costs.error:.2g}); chosen for {contest.reason}"
         )
+        if winner.drop is not None:
+            line(f"the metric falls by {winner.drop:.3g} on these samples")
         line(f"gap {found.assignment.gap:.1e}" + (f"; {found.proof.words}" if found.proof is not None else ""))
         if found.check is not None:
             line(

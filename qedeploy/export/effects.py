@@ -17,13 +17,14 @@ class Effect:
     """One kind of change in `places` places, against the training forward.
 
     `logit_change` is the root mean square of the change over that of the logits around their mean of each image;
-    `top1_agreement` is a share of the images.
+    `top1_agreement` is a share of the `images`.
     """
 
     name: str
     places: int
     logit_change: float
     top1_agreement: float
+    images: int
 
 
 def measure_effects(
@@ -60,4 +61,5 @@ def _effect(name: str, places: int, changed: Tensor, base: Tensor) -> Effect:
         places=places,
         logit_change=change / spread if spread else change,
         top1_agreement=top1_agreement(changed.to(torch.float64), base.to(torch.float64)),
+        images=len(base),
     )

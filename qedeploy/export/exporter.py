@@ -16,6 +16,7 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.export.checkpoint_reader import read_network, training_logits
 from qedeploy.export.comparison import CHECKED_IMAGES, Comparison, DifferenceError, compare_with_pytorch, require_passed
 from qedeploy.export.effects import Effect, measure_effects
+from qedeploy.export.labelled import KeptAccuracy, accuracy_document, calibration_images, kept_accuracy
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
@@ -47,11 +48,14 @@ _FLAT = 1e-3
 class ExportSettings:
     """What the user can choose. None: the checkpoint's own profile and normalisation, an open batch, random data.
 
-    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more.
+    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more. `data` are
+    labelled pictures: those to train on calibrate where `calibration` names no folder, those to test on say what the
+    lowering costs.
     """
 
     profile: str | None = None
     calibration: Path | None = None
+    data: Path | None = None
     images: int | None = None
     batch: int | None = None
     seed: int = 0
@@ -84,6 +88,7 @@ class ExportResult:
     `exact` is the comparison of the same graph in float32, where the dialect writes a narrower type. `products` says
     how exactly this machine multiplies the file's integers, None where it does not run the file. Where it is not exact,
     `comparison` is of exact kernels and `session` of those that a user's own session has here.
+    `accuracy` is None without labelled pictures.
     """
 
     model: Path
@@ -97,6 +102,7 @@ class ExportResult:
     prepared: Prepared
     products: Products | None = None
     session: Comparison | None = None
+    accuracy: KeptAccuracy | None = None
 
 
 def export_checkpoint(
@@ -147,7 +153,7 @@ def export_checkpoint(
             settings=settings,
         )
         progress("verifying", 0, 1)
-        result = _publish(prepared, target, temporary, started)
+        result = _publish(prepared, target, temporary, started, progress)
         progress("verifying", 1, 1)
     return result
 
@@ -159,13 +165,30 @@ def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 
 
-def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) -> ExportResult:
+def _publish(
+    prepared: Prepared,
+    target: Path,
+    temporary: Path,
+    started: float,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+) -> ExportResult:
     """Write the graph to `temporary` and its report beside `target`, once it is proven."""
     plan, settings = prepared.network.plan, prepared.settings
     written = _write(prepared)
     content = written.model.SerializeToString()
     products = find_runtime(plan.runtime).products(content, plan.profile)
     comparison, exact, effects, session = _prove(prepared, written, products)
+    accuracy = None
+    if settings.data is not None:
+        accuracy = kept_accuracy(
+            prepared.checkpoint,
+            prepared.trained,
+            prepared.grids,
+            content,
+            settings.data,
+            settings.normalisation or prepared.prepared_as or ImageSettings(),
+            lambda done, total: progress("counting", done, total),
+        )
     temporary.write_bytes(content)
     result = ExportResult(
         model=target,
@@ -175,7 +198,7 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         exact=exact,
         effects=effects,
         warnings=(
-            *_image_warnings(prepared.images, settings),
+            *_image_warnings(prepared),
             *_warnings(plan, settings, prepared.source),
             *_products_warnings(products, session),
         ),
@@ -183,6 +206,7 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         prepared=prepared,
         products=products,
         session=session,
+        accuracy=accuracy,
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
@@ -212,9 +236,11 @@ def _alternatives(graph: Graph) -> str:
 
 
 def _images(checkpoint: Checkpoint, graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
-    if isinstance(settings.calibration, Path):
-        count = settings.images or _FOLDER_IMAGES
-        wanted = settings.normalisation or checkpoint.images or ImageSettings()
+    count = settings.images or _FOLDER_IMAGES
+    wanted = settings.normalisation or checkpoint.images or ImageSettings()
+    if settings.calibration is None and settings.data is not None:
+        return calibration_images(checkpoint.structure, settings.data, count, wanted), StepSource.IMAGES
+    if settings.calibration is not None:
         return load_images(settings.calibration, graph.input, count, wanted), StepSource.IMAGES
     return random_images(graph.input, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
 
@@ -298,16 +324,23 @@ def _products_warnings(products: Products | None, session: Comparison | None) ->
     return (told.strip(),)
 
 
-def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
-    """Return warnings about a folder of images that is poor for calibration."""
-    if settings.calibration is None:
+def _image_warnings(prepared: Prepared) -> list[str]:
+    """Return warnings about a folder of images that is poor for calibration, or seen otherwise than in training."""
+    images, settings = prepared.images, prepared.settings
+    folder = settings.calibration or settings.data
+    if folder is None:
         return []
-    skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
-    warnings = [f"{settings.calibration}: {skipped}"] if skipped else []
+    skipped, count = list_images(folder).skipped() if settings.calibration else "", images.shape[0]
+    warnings = [f"{folder}: {skipped}"] if skipped else []
     if settings.images is not None and count < settings.images:
-        warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
+        warnings.append(f"{folder} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:
         warnings.append(f"{count} calibration images are few: the steps depend on what happens to be on them")
+    if settings.data is not None and prepared.prepared_as is None and settings.normalisation is None:
+        warnings.append(
+            f"{prepared.checkpoint.name} does not say how pictures were prepared in training: ImageNet's mean, "
+            "deviation and crop are assumed; give others with --mean and --deviation"
+        )
     flat = int((images.flatten(2).std(dim=2).amax(dim=1) < _FLAT).sum())
     if flat:
         warnings.append(f"{flat} of {count} calibration images have a single colour: they say nothing about steps")
@@ -346,6 +379,7 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
         "products": None if result.products is None else dataclasses.asdict(result.products),
         "session": None if result.session is None else dataclasses.asdict(result.session),
+        "accuracy": None if result.accuracy is None else accuracy_document(result.accuracy),
         "effects": [dataclasses.asdict(effect) for effect in result.effects],
         "warnings": list(result.warnings),
         "seconds": round(result.seconds, 3),

@@ -15,7 +15,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
-from qedeploy.model.network import quantizers
+from qedeploy.model.network import QuantizedNetwork, quantizers
 from qedeploy.runtimes.registry import runtime_of
 from qedeploy.runtimes.runner import InputTensor, Runner, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -61,13 +61,18 @@ def _checkpoint(path: Path) -> Artefact:
             f"{path}: steps that were never set, {listed(unset)}: train it first (qedeploy train {path} --data DIR), "
             "with --epochs 0 to only calibrate"
         )
+    return network_artefact(path, checkpoint.network, checkpoint.images)
+
+
+def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSettings | None) -> Artefact:
+    """Return the artefact of a network in evaluation mode that came from the checkpoint at `path`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = checkpoint.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    structure = checkpoint.structure
+    computing = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    structure = network.structure
 
     @torch.no_grad()
-    def answer(images: Tensor) -> Tensor:
-        logits: Tensor = network(images.to(device))
+    def answer(pictures: Tensor) -> Tensor:
+        logits: Tensor = computing(pictures.to(device))
         return logits.cpu()
 
     return Artefact(
@@ -78,7 +83,7 @@ def _checkpoint(path: Path) -> Artefact:
         size=structure.resolution,
         outputs=structure.classifier.classes,
         batch=100,
-        images=checkpoint.images,
+        images=images,
         answer=answer,
     )
 

@@ -89,12 +89,12 @@ def evaluate(
     subset = _chosen(source, options.images)
     with opened(model, threads=options.threads) as artefact:
         settings = options.settings or artefact.images
-        found = _answers(artefact, subset, settings, options, progress)
+        found = answers(artefact, subset, settings, options, progress)
         judged, names = _judged(artefact, found), _names(artefact, settings, source)
     other = fallen = None
     if against is not None:
         with opened(against, threads=options.threads) as second:
-            theirs = _answers(second, subset, options.settings or second.images or settings, options, progress)
+            theirs = answers(second, subset, options.settings or second.images or settings, options, progress)
             other = _judged(second, theirs)
         if not np.array_equal(found.labels, theirs.labels):
             raise UserError(f"{against}: its classes are other ones than those of {model}: nothing can be compared")
@@ -157,9 +157,10 @@ def _chosen(source: ImageSource, images: int | None) -> Subset:
     return Subset(source=source, places=np.linspace(0, count - 1, images).round().astype(np.int64))
 
 
-def _answers(
+def answers(
     artefact: Artefact, subset: Subset, settings: ImageSettings | None, options: EvaluateOptions, progress: Progress
 ) -> Predictions:
+    """Return what an artefact says of pictures that are prepared by `settings`; raises as `evaluate`."""
     settings = settings or ImageSettings()
     preparation = Preparation(
         channels=artefact.channels,

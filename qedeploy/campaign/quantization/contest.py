@@ -9,7 +9,7 @@ import numpy as np
 
 from qedeploy.bench.measure.interleave import ROUNDS, Ratio, interleave, ratio
 from qedeploy.campaign.quantization.measurement import Bed, SetMeasurement
-from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions
+from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.runtimes.timing import Samples, TimingProtocol
@@ -36,14 +36,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """An assignment as it was measured: `error` on the data, `time` as a ratio to the prepared float network's.
+    """An assignment as it was measured on the data: its `error` and, with a metric, how far that dropped.
 
-    `over_original` is the ratio to the file as it was given.
+    `time` is a ratio to the prepared float network's, `over_original` one to the file as it was given.
     """
 
     problem: Problem
     assignment: Assignment
     error: float
+    drop: float | None
     time: Ratio
     over_original: Ratio
 
@@ -63,7 +64,9 @@ class Contest:
 
 def within(candidate: Candidate, options: QuantizationOptions) -> bool:
     """Return whether the measured error of `candidate` is one that is allowed."""
-    allowed = _allowed_error(options)
+    allowed = allowed_error(options)
+    if candidate.measured.drop is not None and candidate.measured.drop > options.max_drop:
+        return False
     return allowed is None or candidate.measured.error <= allowed
 
 
@@ -78,7 +81,7 @@ def hold_contest(
 
     Raises RequestError where a time was asked for and none of them keeps it.
     """
-    allowed = _allowed_error(options)
+    allowed = allowed_error(options)
     chosen = sorted((item for item in candidates if within(item, options)), key=lambda item: item.measured.seconds)[
         :CONTESTANTS
     ]
@@ -97,6 +100,7 @@ def hold_contest(
             problem=item.problem,
             assignment=item.assignment,
             error=item.measured.error,
+            drop=item.measured.drop,
             time=ratio(rounds[str(index)], rounds[PREPARED]),
             over_original=ratio(rounds[str(index)], rounds[ORIGINAL]),
         )
@@ -105,10 +109,6 @@ def hold_contest(
     preparation = ratio(rounds[PREPARED], rounds[ORIGINAL])
     winner, reason = _judge(contestants, len(candidates), _share(options, rounds), allowed)
     return Contest(contestants=contestants, preparation=preparation, winner=winner, reason=reason)
-
-
-def _allowed_error(options: QuantizationOptions) -> float | None:
-    return options.budgets.error or (None if options.budgets.limits_time else DEFAULT_ERROR)
 
 
 def _share(options: QuantizationOptions, rounds: Mapping[str, Sequence[Samples]]) -> float | None:
@@ -139,7 +139,8 @@ def _judge(
     if not tried:
         return None, "no layer is faster in integers within the error that is allowed"
     if not contestants:
-        return None, f"every assignment measured has an error over {allowed:g} once its layers are together"
+        limit = "drops the metric too far" if allowed is None else f"has an error over {allowed:g}"
+        return None, f"every assignment measured {limit} once its layers are together"
     best = min(contestants, key=lambda item: item.time.value)
     if best.time.value > WORTH or best.time.high >= 1:
         return None, f"the best in integers takes {best.time} of the float network's time: not worth its error"

@@ -89,6 +89,7 @@ def assignment_document(
         "file": {"name": MODEL_FILE, "sha256": hashlib.sha256(found.model).hexdigest()},
         "budgets": {name: limit for name, limit in asdict(options.budgets).items() if limit is not None},
         "precisions": precisions,
+        "metric": None if options.metric is None else {"name": options.metric.name, "max_drop": options.max_drop},
         "reason": contest.reason,
         "preparation": _ratio(contest.preparation),
         "measured": [
@@ -99,6 +100,7 @@ def assignment_document(
                 "time_over_original": _ratio(item.over_original),
                 "predicted_error": item.assignment.costs.error,
                 "measured_error": item.error,
+                "metric_drop": item.drop,
             }
             for item in contest.contestants
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions
+from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.problem import Limits, Problem
 from qedeploy.search.assign.solver import Assignment, Objective, assign
@@ -18,7 +18,10 @@ def front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
     Raises RequestError where nothing is within the budgets.
     """
     budgets = options.budgets
-    error = budgets.error if budgets.error is not None or budgets.limits_time else DEFAULT_ERROR
+    error = allowed_error(options)
+    if error is None and not budgets.limits_time:
+        # A metric decides: what all layers in integers would err is where to begin.
+        error = sum(max(choice.error for choice in layer.choices) for layer in problem.layers)
     found: list[Assignment] = []
     if budgets.limits_time:
         seconds = budgets.seconds if budgets.seconds is not None else (budgets.share or 1.0) * problem.float_seconds

@@ -23,6 +23,9 @@ from qedeploy.search.assign.problem import FLOAT, Pair
 _FARTHEST = 8
 """Operators between two layers beyond which nothing is shared."""
 
+_DEAREST = 6.0
+"""How many times as much as all kinds together one kind may save for each number."""
+
 
 class Kind(StrEnum):
     """How two layers are neighbours."""
@@ -88,11 +91,11 @@ def fit_savings(
     sets: Sequence[SetMeasurement],
     whole: float,
 ) -> Savings:
-    """Return what neighbours save, by least squares without negative savings.
+    """Return what neighbours save, by least squares: nothing negative, nor far more than all kinds save together.
 
     `alone` is the measured time of each (layer, precision) by itself, `whole` the float network's time (seconds).
     """
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
     kinds = list(Kind)
     rows, missing = [], []
@@ -105,11 +108,17 @@ def fit_savings(
         rows.append([numbers[kind] for kind in kinds])
         missing.append(sum(alone[name, item.precisions[name]] for name in quantized) - item.seconds)
     matrix = np.asarray(rows, np.float64).reshape(len(rows), len(kinds))
-    scale = matrix.max(initial=1.0)
-    solution, _ = nnls(matrix / scale, np.asarray(missing)) if rows else (np.zeros(len(kinds)), 0.0)
-    left = np.abs(matrix / scale @ solution - missing).max(initial=0.0)
+    totals = matrix.sum(axis=1)
+    # Neighbours of few numbers would else be made to explain what the others leave, at any price for each.
+    together = max((saved / total for saved, total in zip(missing, totals, strict=True) if total > 0), default=0.0)
+    solution = np.zeros(len(kinds))
+    if together > 0:
+        scale = matrix.max()
+        fitted = lsq_linear(matrix / scale, np.asarray(missing), bounds=(0.0, _DEAREST * together * scale))
+        solution = np.asarray(fitted.x) / scale
+    left = np.abs(matrix @ solution - missing).max(initial=0.0)
     return Savings(
-        per_number=dict(zip(kinds, map(float, solution / scale), strict=True)),
+        per_number=dict(zip(kinds, map(float, solution), strict=True)),
         worst=float(left / whole),
         sets=len(sets),
     )

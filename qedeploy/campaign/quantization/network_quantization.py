@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 _ROUNDS = 5
-"""Times that assignments are made and measured at most: what one finds corrects the next, until one is allowed."""
+"""Times that assignments are made and measured at most: what one finds corrects the next, until none is faster."""
 
 _CHECKED_SAMPLES = 2
 
@@ -76,7 +76,7 @@ def quantize_network(
     )
     precisions = execution.precisions()
     allowed = _allowed(quantizer, options, precisions)
-    bed = make_bed(quantizer, execution, feeds, duration=options.duration, threads=options.threads)
+    bed = make_bed(quantizer, execution, samples, options)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
@@ -87,6 +87,7 @@ def quantize_network(
         bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
     )
     candidates: dict[tuple[str, ...], Candidate] = {}
+    best: float | None = None
     for round_number in range(_ROUNDS):
         savings = fit_savings(neighbours, alone, sets, float_seconds)
         errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
@@ -101,8 +102,10 @@ def quantize_network(
         for assignment, found in zip(assignments, measured, strict=True):
             candidates[assignment.quantized] = Candidate(problem=problem, assignment=assignment, measured=found)
         progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
-        if not assignments or (round_number > 0 and any(within(item, options) for item in candidates.values())):
+        fastest = min((item.measured.seconds for item in candidates.values() if within(item, options)), default=None)
+        if not assignments or (round_number > 0 and fastest is not None and fastest == best):
             break
+        best = fastest
     contest = hold_contest(
         bed,
         prepared,

@@ -78,3 +78,19 @@ def test_savings_that_made_the_times_are_found_again():
 def test_without_sets_nothing_is_saved():
     savings = fit_savings([], {}, [], 1.0)
     assert set(savings.per_number.values()) == {0.0}
+
+
+def test_a_few_numbers_are_not_made_to_explain_what_is_left():
+    names = ["a", "b", "c", "d"]
+    alone = {(name, "W8A8"): 0.0 for name in names}
+    neighbours = [
+        Neighbours(first="a", second="b", kind=Kind.CARRIED, numbers=100_000),
+        Neighbours(first="c", second="d", kind=Kind.DIRECT, numbers=10),
+    ]
+    sets = [
+        SetMeasurement(precisions=dict.fromkeys(chosen, "W8A8"), seconds=-saved, error=0.0)
+        for chosen, saved in ((("a", "b"), 2e-4), (("c", "d"), 5e-5), (names, 3e-4))
+    ]
+    savings = fit_savings(neighbours, alone, sets[::2], 1e-2)
+    assert savings.per_number[Kind.DIRECT] * 10 < 1e-6
+    assert savings.per_number[Kind.CARRIED] == pytest.approx(2.5e-9, rel=0.05)
