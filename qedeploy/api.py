@@ -651,6 +651,7 @@ def bench(
     iterations: int = 10,
     twins: bool = True,
     against: Path | str | None = None,
+    data: Path | str | None = None,
     gates: Iterable[str] = (),
     shapes: Iterable[str] = (),
     variation_limit: float = 0.025,
@@ -675,6 +676,7 @@ def bench(
         iterations: least number of queries to measure.
         twins: time the same network in float32 and in W8A8 beside it.
         against: another model to compare with, in alternation.
+        data: labelled pictures, to count first what the model gets right of those to test on; accuracy.json has it all.
         shapes: shapes of inputs that the model leaves open, such as `image=1x3x224x224`.
         gates: conditions under which the model fails, such as `p50>1.05x`; `enforce` raises RequestError then.
         variation_limit: share of variation over which a run is unstable and its verdict withheld.
@@ -701,7 +703,7 @@ def bench(
     from qedeploy.bench.gates import parse_gate
     from qedeploy.bench.prediction.expected import TableOptions
     from qedeploy.bench.report.output import Bench, write_results
-    from qedeploy.bench.source import ModelOrRecording
+    from qedeploy.bench.source import ModelOrRecording, with_accuracy
     from qedeploy.runtimes.inputs import parse_shapes
     from qedeploy.runtimes.runner import RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol
@@ -719,7 +721,10 @@ def bench(
     )
     source = ModelOrRecording(model=_path(model), recorded=recorded or {})
     target = source.folder(_path(folder)) if keep or folder is not None else None
+    judged = None if data is None else source.accuracy(Path(data), options, progress or _say_nothing)
     result = source.result(options, progress or _say_nothing)
+    if judged is not None:
+        result = with_accuracy(result, judged, target)
     return Bench(result=result, written=None if target is None else write_results(result, target))
 
 

@@ -28,6 +28,10 @@ def bench(
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
     twins: Annotated[bool, typer.Option(help="Time the same network in float32 and in W8A8 beside it.")] = True,
     against: Annotated[Path | None, typer.Option(help="Another model to compare with, in alternation.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Labelled pictures: count what the model gets right of those to test on."),
+    ] = None,
     fail_if: Annotated[
         list[str] | None, typer.Option(help="Exit with 3 if so: p50>1.05x (of --against), p99>4ms, throughput<200/s.")
     ] = None,
@@ -75,6 +79,7 @@ def bench(
             iterations=iterations,
             twins=twins,
             against=against,
+            data=data,
             gates=fail_if or (),
             shapes=shape or (),
             variation_limit=max_variation / 100,

@@ -14,6 +14,7 @@ from qedeploy.bench.report.findings import correlation_sentences
 from qedeploy.bench.report.headline import Tone, headline
 from qedeploy.cli.verdicts import BAD, GOOD, PLAIN, UNSURE, print_verdict
 from qedeploy.runtimes.sections import Section
+from qedeploy.screen import line
 from qedeploy.words import counted
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def print_result(result: BenchResult, console: Console, *, verbose: bool = False
             block.padding, block.show_edge = 0, False
         console.print(block)
         console.print()
+    accuracy = result.surroundings.accuracy
+    if accuracy is not None:
+        console.print(
+            line(f"top-1 {accuracy} of {accuracy.data}; this very file, by {accuracy.runtime}"), soft_wrap=True
+        )
     for finding in result.findings:
         console.print(Text(f"- {finding}"))
     for sentence in correlation_sentences(result.correlations) if verbose else ():

@@ -50,7 +50,7 @@ def run(
     """Search, export and bench in one folder: from a device to a measured network and its report.
 
     With --data the network gets the classes of the pictures and is trained on them before it is exported; what the
-    exported file gets right is counted at last.
+    exported file gets right stands in the report beside its time.
     """
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
@@ -93,19 +93,17 @@ def run(
         checkpoint = trained.model
     _title("export")
     exported = export.export(context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed)
+    if trained is not None and data is not None:
+        _title("evaluate")
+        if trained.test_top1 is None:
+            # What it was trained on says nothing of what it gets right.
+            told = f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
+            screen().print(line(told), soft_wrap=True)
+        else:
+            evaluate.evaluate(exported, data, against=checkpoint, threads=threads)
     _title("bench")
+    # The report finds the accuracy that was counted, beside the file.
     bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
-    if data is None or trained is None:
-        return
-    _title("evaluate")
-    if trained.test_top1 is None:
-        # What it was trained on says nothing of what it gets right.
-        screen().print(
-            line(f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"),
-            soft_wrap=True,
-        )
-    else:
-        evaluate.evaluate(exported, data, against=checkpoint, threads=threads)
 
 
 def _trained(model: Path, data: Path, changes: dict[str, float | None], seed: int) -> TrainResult:

@@ -8,10 +8,12 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qedeploy.bench.report.document import read_result
 from qedeploy.cli import main
+from qedeploy.train.evaluate import evaluate
 from tests.bench.graphs import convolution, exported, relu
 from tests.cli.console import qedeploy
 
@@ -56,6 +58,30 @@ def test_the_console_script_writes_both_files_beside_the_model(folder):
     assert " a query" in verdict
     assert read_result(folder / "bench.json").model.name == "model.onnx"
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_pictures_put_accuracy_beside_time(folder, run, tmp_path):
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (30, 16, 16, 3), np.uint8), np.arange(30) % 10
+    np.savez(tmp_path / "noise.npz", images=images, labels=labels)
+    out = tmp_path / "out"
+    code, text, _ = run(folder / "model.onnx", "--no-twins", *BRIEF, "--data", tmp_path / "noise.npz", "--out", out)
+    assert code == 0
+    found = read_result(out / "bench.json").surroundings.accuracy
+    expected = evaluate(folder / "model.onnx", tmp_path / "noise.npz").judged
+    assert (found.top1, found.images, found.runtime) == (expected.top1.value, 30, expected.runtime)
+    assert f"top-1 {expected.top1} of noise.npz; this very file, by ONNX Runtime" in " ".join(text.split())
+    assert "ImageNet's mean" in text
+    assert f"top-1 {expected.top1}" in (out / "report.html").read_text()
+    assert json.loads((out / "accuracy.json").read_text())["model"]["top1"]["right"] == expected.top1.right
+
+
+def test_pictures_that_do_not_fit_are_refused_before_anything_is_timed(folder, run, tmp_path):
+    np.savez(tmp_path / "two.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1]))
+    code, _, error = run(folder / "model.onnx", "--data", tmp_path / "two.npz", "--out", tmp_path / "out")
+    assert code == 2
+    assert "2 classes (0, 1), and the network has 10" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_details_are_for_who_asks_and_silence_too(folder, run, tmp_path):

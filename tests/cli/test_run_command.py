@@ -91,6 +91,8 @@ def test_run_with_pictures_trains_a_network_of_their_classes_and_judges_the_file
     assert accuracy["model"]["sha256"] == json.loads((out / "bench.json").read_text())["model"]["sha256"]
     assert accuracy["model"]["top1"]["count"] == accuracy["data"]["images"] == 100
     assert accuracy["against"]["file"] == "model.pth"
+    beside = json.loads((out / "bench.json").read_text())["surroundings"]["accuracy"]
+    assert (beside["top1"], beside["images"]) == (accuracy["model"]["top1"]["value"], 100)
     assert accuracy["model"]["top1"]["value"] > 2 / 7, "twice as often as by chance"
 
 

@@ -136,14 +136,20 @@ def _accuracy(file: Path, sha256: str) -> AccuracyRecord | None:
         model = document["model"]
         if model["sha256"] != sha256:
             return None
-        top1, top5 = model["top1"], model["top5"]
-        return AccuracyRecord(
-            top1=float(top1["value"]),
-            interval=(float(top1["low"]), float(top1["high"])),
-            images=int(top1["count"]),
-            data=Path(str(document["data"]["path"])).name,
-            runtime=str(model["runtime"]),
-            top5=None if top5 is None else float(top5["value"]),
-        )
+        return accuracy_record(document)
     except _BROKEN:
         return None
+
+
+def accuracy_record(document: Mapping[str, Any]) -> AccuracyRecord:
+    """Return what the content of an accuracy.json says."""
+    model = document["model"]
+    top1, top5 = model["top1"], model["top5"]
+    return AccuracyRecord(
+        top1=float(top1["value"]),
+        interval=(float(top1["low"]), float(top1["high"])),
+        images=int(top1["count"]),
+        data=Path(str(document["data"]["path"])).name,
+        runtime=str(model["runtime"]),
+        top5=None if top5 is None else float(top5["value"]),
+    )
