@@ -54,20 +54,19 @@ def quantize(
     Writes model.onnx, sensitivity.json and assignment.json. Where float32 is as fast, model.onnx is the prepared float
     network. Exit code 1 where the file does not run as planned, 3 where the budgets cannot be met.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import counting_shown
     from qedeploy.cli.quantize_tables import print_quantization
+    from qedeploy.screen import screen
 
-    with counting_shown(Console(stderr=True), quiet=False) as shown:
+    with counting_shown(screen(stderr=True), quiet=False) as shown:
         result = api.quantize(
             model, data,
             profile=profile, shapes=shape or (), budgets=budget or (), calibration=calibration.value, samples=samples,
             fixed=fix or (), kept=keep or (), metric=metric, max_drop=max_drop, pareto=pareto, mean=mean,
             deviation=deviation, duration=duration, threads=threads, folder=out, keep=True, progress=shown,
         )  # fmt: skip
-    print_quantization(result, Console())
+    print_quantization(result, screen())
     if result.written is None:
         raise RuntimeError("a kept quantization has files")
     return result.written.model
