@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,17 +76,14 @@ def search(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from qedeploy import api
-    from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.packages import require_package
-    from qedeploy.screen import screen
 
     # Before the search, which may take long.
     if model:
         require_package("torch", otherwise="--no-model leaves model.pth out")
     if pareto is not None:
         require_package("matplotlib", otherwise="a search without --pareto does not need it")
-    shown = bounds_shown if method is Method.EXACT else evolution_shown
-    with shown(screen(stderr=True), quiet=quiet) as progress:
+    with _shown(method, quiet=quiet) as progress:
         found = api.search(
             profile,
             recipe,
@@ -129,3 +128,15 @@ def search(
         print_search_verdict(found)
     if found.interrupted:
         raise typer.Exit(130)
+
+
+def _shown(method: Method, *, quiet: bool) -> AbstractContextManager[Callable[[Any], None] | None]:
+    """Return what shows on standard error where a search is; without Rich, which takes its time, where nothing is."""
+    if quiet:
+        return nullcontext()
+    from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.screen import screen
+
+    if method is Method.EXACT:
+        return bounds_shown(screen(stderr=True), quiet=False)
+    return evolution_shown(screen(stderr=True), quiet=False)

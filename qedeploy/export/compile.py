@@ -91,7 +91,13 @@ def _built(result: ExportResult, target: Path, runtime: Runtime, settings: Setti
             plan=network.plan,
             images=current.prepared.prepared_as,
         )
-        return BuildSource(model=current.model, network=network, metadata=metadata, rewrite=rewrite)
+        return BuildSource(
+            model=current.model,
+            network=network,
+            metadata=metadata,
+            profile=current.prepared.profile,
+            rewrite=rewrite,
+        )
 
     artefact = runtime.build(source(), target, settings, result.prepared.settings.batch, on_event)
     return BuildOutcome(export=current, target=target, artefact=artefact)

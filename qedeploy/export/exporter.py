@@ -70,6 +70,7 @@ class Prepared:
     """
 
     checkpoint: Path
+    profile: Profile
     trained: QuantizedNetwork
     network: LoweredNetwork
     grids: Mapping[str, Grid]
@@ -141,6 +142,7 @@ def export_checkpoint(
         )
         prepared = Prepared(
             checkpoint=path,
+            profile=profile,
             trained=checkpoint.network,
             network=network,
             grids=network.plan.grids(),

@@ -98,6 +98,17 @@ def test_microcontrollers_have_the_memory_of_their_reference_manuals():
     assert (large.weight_bytes, large.activation_bytes) == (2 << 20, 512 << 10)
 
 
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ('weights = "1MiB"\nreserved_flash = "1MiB"', "memory.reserved_flash: expected less than memory.weights"),
+        ('weights = "1MiB"\nreserved_sram = "1KiB"', "memory.reserved_sram: expected less than memory.activations"),
+    ],
+)
+def test_a_reserve_is_part_of_a_memory(memory, expected):
+    assert expected in faults(f"{USER}\n[memory]\n{memory}\nsource = 's'\n")
+
+
 def test_any_bits_executes_what_it_is_asked():
     profile = load_profile("any-bits")
     for kind in REQUIRED_CATEGORIES:

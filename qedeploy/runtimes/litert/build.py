@@ -9,16 +9,17 @@ from pathlib import Path
 from qedeploy.errors import RequestError
 from qedeploy.files import sha256, write_bytes
 from qedeploy.runtimes.base import Artefact, BuildSource
+from qedeploy.runtimes.litert.c_array import write_c_array
 from qedeploy.runtimes.litert.flatbuffer import to_flatbuffer
-from qedeploy.runtimes.litert.memory import measure
+from qedeploy.runtimes.litert.memory import measure, shortages
 from qedeploy.runtimes.litert.record import LiteRTRecord, write_record
 from qedeploy.runtimes.litert.translation import translate
 from qedeploy.runtimes.litert.verification import verify
 from qedeploy.units import format_bytes
 
 
-def build(source: BuildSource, target: Path, batch: int) -> Artefact:
-    """Write `source` as `target` and its record beside it.
+def build(source: BuildSource, target: Path, batch: int, *, c_array: bool = False) -> Artefact:
+    """Write `source` as `target` and its record beside it, with `c_array` also as C source.
 
     Raises RequestError for an ONNX file that is not ours or a layer that LiteRT does not compute, WrongIntegersError
     where the file does not compute its plan; nothing is written then.
@@ -48,6 +49,8 @@ def build(source: BuildSource, target: Path, batch: int) -> Artefact:
         images=metadata.images,
     )
     write_record(record, target)
+    if c_array:
+        write_c_array(content, target)
     return Artefact(
         path=target,
         size_bytes=len(content),
@@ -56,4 +59,5 @@ def build(source: BuildSource, target: Path, batch: int) -> Artefact:
             f"full-integer int8, batch {batch}; {verification}; SRAM arena {format_bytes(memory.arena)}, "
             f"flash {format_bytes(memory.flash)}"
         ),
+        warnings=() if source.profile is None else shortages(memory, source.profile),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.litert.arena import buffers, plan
 from qedeploy.runtimes.litert.program import Operator, Program
+from qedeploy.units import format_bytes
 
 _MULTIPLIER_BYTES = 8
 """A 32-bit multiplier and a 32-bit shift."""
@@ -59,4 +61,18 @@ def measure(program: Program, flash: int) -> Memory:
         fullest=program.calls[arena.fullest].output,
         tensors_only=plan([buffer for buffer in wanted if not buffer.kernel]).size,
         multipliers=biases // _BIAS_BYTES * _MULTIPLIER_BYTES,
+    )
+
+
+def shortages(memory: Memory, profile: Profile) -> tuple[str, ...]:
+    """Return a sentence for each of flash and SRAM that the network alone overfills."""
+    device = profile.memory
+    return tuple(
+        f"{name}: the network alone takes {format_bytes(needed)}, and {profile.device} has {format_bytes(limit)}: "
+        f"search again with a smaller --budget {budget}"
+        for name, needed, limit, budget in (
+            ("flash", memory.flash, device.weight_bytes, "size"),
+            ("SRAM", memory.sram, device.activation_bytes, "peak-memory"),
+        )
+        if limit is not None and needed > limit
     )

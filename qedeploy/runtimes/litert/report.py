@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from qedeploy.network.costs import structure_costs
 from qedeploy.runtimes.litert.memory import Memory
 from qedeploy.runtimes.litert.record import LiteRTRecord
 from qedeploy.runtimes.sections import Column, RuntimeReport, Section
@@ -13,7 +14,7 @@ from qedeploy.units import format_bytes
 def runtime_report(record: LiteRTRecord) -> RuntimeReport:
     """Return the report of a file's record."""
     return RuntimeReport(
-        sections=(memory_section(record.memory),),
+        sections=(memory_section(record.memory, _estimate(record)),),
         findings=(f"{record.verification}.",),
         warnings=(
             f"The time is that of this CPU, not of the board: profile {record.profile} says where the file is to run.",
@@ -25,8 +26,12 @@ def runtime_report(record: LiteRTRecord) -> RuntimeReport:
     )
 
 
-def memory_section(memory: Memory) -> Section:
-    """Return flash and SRAM as a table."""
+def _estimate(record: LiteRTRecord) -> float | None:
+    return None if record.structure is None else structure_costs(record.structure).peak_memory_bytes
+
+
+def memory_section(memory: Memory, estimate: float | None) -> Section:
+    """Return flash and SRAM as a table; `estimate` is the peak memory that the search counted, in bytes."""
     rows = (
         ("flash", memory.flash, "the whole file"),
         ("", memory.weights, "weights"),
@@ -37,6 +42,7 @@ def memory_section(memory: Memory) -> Section:
         ("", memory.arena, f"tensors and kernels' buffers as planned; most live at {memory.fullest}"),
         ("", memory.tensors_only, "of these the tensors, planned alone"),
         ("", memory.multipliers, "multipliers that kernels keep for each channel"),
+        *(() if estimate is None else (("search", estimate, "its peak memory, with depthwise layers done in place"),)),
     )
     return Section(
         title="memory on a microcontroller",

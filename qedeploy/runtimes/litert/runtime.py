@@ -10,7 +10,7 @@ from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, ignore
 from qedeploy.runtimes.findings import Finding, package_finding
-from qedeploy.runtimes.options import Settings
+from qedeploy.runtimes.options import Option, Settings, chosen
 
 if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _PACKAGE = "ai-edge-litert"
 _EXTRA = "'qedeploy[litert]'"
+_C_ARRAY = Option(
+    name="c_array",
+    default=False,
+    kind=bool,
+    help="Also write model.tflite as a C array, for firmware that links it (LiteRT).",
+)
 
 
 class LiteRT(Runtime):
@@ -33,6 +39,7 @@ class LiteRT(Runtime):
     packages = (_PACKAGE,)
     on_cpu = True
     artefact = "model.tflite"
+    build_options = (_C_ARRAY,)
 
     def dialect(self, name: str) -> Dialect:
         """Return the one dialect."""
@@ -56,12 +63,15 @@ class LiteRT(Runtime):
     def build(
         self, source: BuildSource, target: Path, settings: Settings, batch: int | None, on_event: OnEvent = ignore
     ) -> Artefact:
-        """Write model.tflite, verified integer by integer in the reference kernels, with its record beside it."""
+        """Write model.tflite, verified integer by integer in the reference kernels, with its record beside it.
+
+        With the option, the same bytes as a C array too.
+        """
         from qedeploy.runtimes.litert.build import build
 
-        del settings, on_event
+        del on_event
         self.require()
-        return build(source, target, batch or 1)
+        return build(source, target, batch or 1, c_array=chosen(self.build_options, settings)[_C_ARRAY.name])
 
     def metadata(self, path: Path) -> ModelMetadata | None:
         """Return what the record beside a file says, None where there is none."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
 from qedeploy import api
 from qedeploy.errors import MissingRuntimeError, UserError
+from qedeploy.profiles.loader import load_profile
+from qedeploy.runtimes.litert.memory import shortages
+from qedeploy.runtimes.litert.record import read_record
 from qedeploy.runtimes.litert.runner import LiteRTRunner
 from qedeploy.runtimes.litert.runtime import LiteRT
 from qedeploy.runtimes.registry import find_runtime
@@ -50,6 +55,25 @@ def test_bench_says_whose_time_it_is_and_what_memory_it_takes(folder):
     assert document["engine"]["memory"]["flash"] == (folder / "model.tflite").stat().st_size
     assert "memory on a microcontroller" in [section.title for section in measured.result.sections]
     assert measured.result.summary.median > 0
+
+
+def test_the_c_array_is_the_file(folder, tmp_path):
+    exported = api.export(folder / "model.pth", tmp_path / "1 net.onnx")
+    path = api.build_artefact(exported, settings={"c_array": True}).path
+    text = (tmp_path / f"{path.name}.h").read_text()
+    assert re.search(r"static const unsigned char _1_net_tflite\[\] __attribute__\(\(aligned\(16\)\)\) = \{", text)
+    assert bytes(int(byte, 16) for byte in re.findall(r"0x([0-9a-f]{2}),", text)) == path.read_bytes()
+    assert f"_1_net_tflite_len = {path.stat().st_size};" in text
+
+
+def test_a_network_that_overfills_the_device_is_warned_of(folder):
+    memory = read_record(folder / "model.tflite").memory
+    profile = load_profile("stm32f746")
+    assert shortages(memory, profile) == ()
+    small = dataclasses.replace(profile.memory, weight_bytes=memory.flash - 1, activation_bytes=memory.sram - 1)
+    flash, sram = shortages(memory, dataclasses.replace(profile, memory=small))
+    assert flash.startswith("flash: the network alone takes ")
+    assert sram.endswith("search again with a smaller --budget peak-memory")
 
 
 def test_what_is_timed_stays_the_same_after_a_query(folder):
