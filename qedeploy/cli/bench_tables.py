@@ -158,7 +158,8 @@ def _longest(result: BenchResult) -> _Block:
     for row in rows:
         widths = formats.widths(row.nominal, row.executed)
         table.add_row(row.name, widths, formats.microseconds(row.seconds), formats.percent(row.share))
-    return f"Longest of {counted(len(profiled.layers), what)} (all with --verbose, and in report.html)", table
+    title = f"Longest of {counted(len(profiled.layers), what)}, {profiled.statistic} (all: --verbose, report.html)"
+    return title, table
 
 
 def _layers(result: BenchResult) -> _Block:
