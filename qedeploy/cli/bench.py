@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import DurationOption, LatencyTableOption, QuietOption, ThreadsOption
+from qedeploy.cli.options import DurationOption, LatencyTableOption, QuietOption, ThreadsOption, VerboseOption
 from qedeploy.cli.runtime_options import FROM, given_settings
 
 
@@ -49,9 +49,7 @@ def bench(
     profile: Annotated[
         str | None, typer.Option(help="TOML file of the model's profile, for the table, unless it ships with qedeploy.")
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print every layer, rank correlations and the time model too.")
-    ] = False,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:

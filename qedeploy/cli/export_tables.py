@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qedeploy.cli.verdicts import GOOD, print_verdict
 from qedeploy.printable import one_line
 from qedeploy.screen import line, warning_line
 from qedeploy.words import counted
@@ -71,6 +72,19 @@ def print_summary(result: ExportResult, console: Console) -> None:
     for warning in result.warnings:
         console.print(warning_line(warning), soft_wrap=True)
     console.print(f"{result.seconds:.1f} s")
+
+
+def print_export_verdict(result: ExportResult, console: Console) -> None:
+    """Print the answer of an export: that the file computes what PyTorch does, and how much of it at its own widths."""
+    comparison, plan = result.comparison, result.plan
+    carried = sum(layer.executed != layer.bits for layer in plan.layers)
+    wider = f"; {carried} of {len(plan.layers)} layers run wider than their bits" if carried else ""
+    print_verdict(
+        console,
+        f"{result.model.name} computes what PyTorch does: {comparison.differing} of {comparison.values:,} integers "
+        f"differ, by one step at most{wider}",
+        GOOD,
+    )
 
 
 def _accuracy(kept: KeptAccuracy, checkpoint: str, model: str) -> tuple[str, ...]:

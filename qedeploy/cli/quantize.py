@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import FolderOption, ProfileOption, ThreadsOption
+from qedeploy.cli.options import FolderOption, ProfileOption, QuietOption, ThreadsOption
 from qedeploy.export.onnx_networks.methods import Method
 
 
@@ -48,26 +48,30 @@ def quantize(
     duration: Annotated[str, typer.Option(help="Time to run each trial for at least.")] = "300ms",
     threads: ThreadsOption = 1,
     out: FolderOption = None,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print assignment.json instead of text.")] = False,
 ) -> Path:
     """Find the precision of each layer from measured error and time, and write the fastest file within the error.
 
     Writes model.onnx, sensitivity.json and assignment.json. Where float32 is as fast, model.onnx is the prepared float
     network. Exit code 1 where the file does not run as planned, 3 where the budgets cannot be met.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import counting_shown
     from qedeploy.cli.quantize_tables import print_quantization
+    from qedeploy.files import read_text
+    from qedeploy.screen import screen
 
-    with counting_shown(Console(stderr=True), quiet=False) as shown:
+    with counting_shown(screen(stderr=True), quiet=quiet) as shown:
         result = api.quantize(
             model, data,
             profile=profile, shapes=shape or (), budgets=budget or (), calibration=calibration.value, samples=samples,
             fixed=fix or (), kept=keep or (), metric=metric, max_drop=max_drop, pareto=pareto, mean=mean,
             deviation=deviation, duration=duration, threads=threads, folder=out, keep=True, progress=shown,
         )  # fmt: skip
-    print_quantization(result, Console())
     if result.written is None:
         raise RuntimeError("a kept quantization has files")
+    print_quantization(result, screen(quiet=quiet or as_json))
+    if as_json:
+        typer.echo(read_text(result.written.assignment), nl=False)
     return result.written.model

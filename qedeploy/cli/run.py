@@ -15,8 +15,10 @@ from qedeploy.cli.options import (
     LatencyTableOption,
     NoFlipOption,
     ProfileOption,
+    QuietOption,
     RecipeOption,
     ThreadsOption,
+    VerboseOption,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ def run(
     duration: DurationOption = "3s",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and random data.")] = 0,
     out: FolderOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of text.")] = False,
 ) -> None:
     """Search, export and bench in one folder: from a device to a measured network and its report.
 
@@ -54,7 +59,7 @@ def run(
     """
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
-    from qedeploy.cli.search_tables import print_found
+    from qedeploy.cli.search_tables import print_found, print_search_verdict
     from qedeploy.errors import UserError
     from qedeploy.screen import line, screen
 
@@ -66,8 +71,9 @@ def run(
         if given and data is None:
             raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
     classes = None if data is None else len(api.labelled_data(data).train.classes)
-    _title("search")
-    with bounds_shown(screen(stderr=True), quiet=False) as progress:
+    silent = quiet or as_json
+    _title("search", silent)
+    with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
         # A profile that nothing executes is better refused now than after the search.
         found = api.search(
             profile,
@@ -82,31 +88,39 @@ def run(
             runnable=True,
             progress=progress,
         )
-    print_found(found)
+    if not silent:
+        print_found(found, verbose=verbose)
+        print_search_verdict(found)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
     checkpoint, trained = found.model, None
     if data is not None:
-        _title("train")
+        _title("train", silent)
         changes = {"epochs": epochs, "float_epochs": float_epochs, "flip": 0.0 if no_flip else None}
-        trained = _trained(found.model, data, changes, seed)
+        trained = _trained(found.model, data, changes, seed, quiet=quiet, silent=silent)
         checkpoint = trained.model
-    _title("export")
-    exported = export.export(context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed)
-    if trained is not None and data is not None:
-        _title("evaluate")
+    _title("export", silent)
+    exported = export.export(
+        context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed, quiet=silent
+    )
+    if data is not None and trained is not None:
+        _title("evaluate", silent)
         if trained.test_top1 is None:
             # What it was trained on says nothing of what it gets right.
             told = f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
-            screen().print(line(told), soft_wrap=True)
+            screen(quiet=silent).print(line(told), soft_wrap=True)
         else:
-            evaluate.evaluate(exported, data, against=checkpoint, threads=threads)
-    _title("bench")
+            evaluate.evaluate(exported, data, against=checkpoint, threads=threads, quiet=silent)
+    _title("bench", silent)
     # The report finds the accuracy that was counted, beside the file.
-    bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
+    bench.bench(
+        context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
+    )
 
 
-def _trained(model: Path, data: Path, changes: dict[str, float | None], seed: int) -> TrainResult:
+def _trained(
+    model: Path, data: Path, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
+) -> TrainResult:
     from qedeploy import api
     from qedeploy.screen import line, screen
     from qedeploy.train.execution import InterruptedTraining
@@ -115,18 +129,18 @@ def _trained(model: Path, data: Path, changes: dict[str, float | None], seed: in
 
     folder = model.parent / "trained"
     try:
-        with training_shown(screen(stderr=True)) as watch:
+        with training_shown(screen(stderr=True, quiet=quiet)) as watch:
             recipe = with_changes(load_recipe("quick"), changes)
             result = api.train(model, data, folder, recipe=recipe, seed=seed, progress=watch)
     except InterruptedTraining:
         text = f"interrupted and saved in {folder}: the same command goes on from there"
         screen(stderr=True).print(line(text), soft_wrap=True)
         raise
-    print_trained(screen(), result)
+    print_trained(screen(quiet=silent), result)
     return result
 
 
-def _title(step: str) -> None:
+def _title(step: str, silent: bool) -> None:
     from qedeploy.screen import screen
 
-    screen().rule(step, align="left")
+    screen(quiet=silent).rule(step, align="left")

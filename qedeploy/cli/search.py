@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +19,7 @@ from qedeploy.cli.options import (
     ProfileOption,
     QuietOption,
     RecipeOption,
+    VerboseOption,
 )
 from qedeploy.printable import one_line
 
@@ -63,6 +66,7 @@ def search(
     ] = Format.JSON,
     out: FolderOption = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
@@ -72,17 +76,14 @@ def search(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from qedeploy import api
-    from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.packages import require_package
-    from qedeploy.screen import screen
 
     # Before the search, which may take long.
     if model:
         require_package("torch", otherwise="--no-model leaves model.pth out")
     if pareto is not None:
         require_package("matplotlib", otherwise="a search without --pareto does not need it")
-    shown = bounds_shown if method is Method.EXACT else evolution_shown
-    with shown(screen(stderr=True), quiet=quiet) as progress:
+    with _shown(method, quiet=quiet) as progress:
         found = api.search(
             profile,
             recipe,
@@ -111,10 +112,8 @@ def search(
     elif not quiet:
         from qedeploy.cli.search_tables import print_found
 
-        print_found(found, alternatives=top > 1)
-    if found.interrupted:
-        raise typer.Exit(130)
-    if pareto is not None:
+        print_found(found, alternatives=top > 1, verbose=verbose)
+    if pareto is not None and not found.interrupted:
         front = api.front(found, pareto, workers=workers or 1, cluster=cluster, folder=found.folder)
         if not (quiet or as_json):
             from qedeploy.cli.proof_tables import print_front
@@ -123,3 +122,21 @@ def search(
         if front.interrupted:
             print(one_line(f"interrupted: {found.folder} keeps the points that were found"), file=sys.stderr)
             raise typer.Exit(130)
+    if not (quiet or as_json):
+        from qedeploy.cli.search_tables import print_search_verdict
+
+        print_search_verdict(found)
+    if found.interrupted:
+        raise typer.Exit(130)
+
+
+def _shown(method: Method, *, quiet: bool) -> AbstractContextManager[Callable[[Any], None] | None]:
+    """Return what shows on standard error where a search is; without Rich, which takes its time, where nothing is."""
+    if quiet:
+        return nullcontext()
+    from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.screen import screen
+
+    if method is Method.EXACT:
+        return bounds_shown(screen(stderr=True), quiet=False)
+    return evolution_shown(screen(stderr=True), quiet=False)

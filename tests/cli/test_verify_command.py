@@ -48,11 +48,12 @@ def verified(path: Path) -> tuple[int, str]:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exact")
     arguments = ("--profile", "any-bits", "--recipe", str(small_recipe(folder)), "--no-model", "--top", "3")
-    done = run("search", *arguments, "--pareto", "flops", "--out", "out", cwd=folder)
+    done = run("search", *arguments, "--verbose", "--pareto", "flops", "--out", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "optimal, proven" in done.stdout
     assert "shadow price of flops" in done.stdout
     assert "best shapes" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(": proven the best of its space")
     return folder / "out"
 
 

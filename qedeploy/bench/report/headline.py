@@ -49,7 +49,7 @@ _LATENCY = "latency"
 def headline(result: BenchResult) -> Headline:
     """Return the one line that a person who reads nothing else should have read."""
     target, why = _target(result)
-    clauses = [*_clauses(result), *why]
+    clauses = [*_clauses(result), *_accuracy(result), *why]
     if not _steady(result):
         clauses.append("this run was unstable, do not quote it")
     return Headline(text="; ".join(clauses), target=target, tone=_tone(result, target))
@@ -100,6 +100,11 @@ def _clauses(result: BenchResult) -> Iterator[str]:
         yield _time(twin)
     elif twin is None and carried:
         yield f"{counted(carried, 'layer')} run in wider widths than their own"
+
+
+def _accuracy(result: BenchResult) -> tuple[str, ...]:
+    known = result.surroundings.accuracy
+    return () if known is None else (f"top-1 {known.top1:.2%} of {known.images:,} images",)
 
 
 def _time(other: ComparedModel) -> str:

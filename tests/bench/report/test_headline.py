@@ -10,7 +10,7 @@ from qedeploy.bench.gates import Ruling, Verdict
 from qedeploy.bench.report.comparisons import FLOAT_TWIN, W8A8_TWIN
 from qedeploy.bench.report.document import BenchResult, ModelFile
 from qedeploy.bench.report.headline import Target, Tone, headline, title
-from qedeploy.bench.report.surroundings import BudgetUse, SearchRecord, Surroundings
+from qedeploy.bench.report.surroundings import AccuracyRecord, BudgetUse, SearchRecord, Surroundings
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.timing import MAX_VARIATION, TimingProtocol
 from tests.bench.report.test_findings import MACHINE, RUNNER, STEADY, compared, profiled, row
@@ -122,6 +122,11 @@ def test_a_file_for_another_runtime_says_so_first_and_is_no_success():
     assert said.text.startswith("exported for TensorRT, timed on this CPU")
     assert said.tone is Tone.UNSURE
     assert said.target is Target.OPEN
+
+
+def test_what_is_known_of_its_accuracy_is_said_with_the_number_of_images():
+    known = AccuracyRecord(top1=0.97222, interval=(0.95, 0.99), images=1360, data="digits", runtime="a runtime")
+    assert "; top-1 97.22% of 1,360 images" in headline(result(surroundings=Surroundings(accuracy=known))).text
 
 
 def test_a_title_names_network_profile_device_and_day():
