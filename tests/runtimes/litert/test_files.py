@@ -206,7 +206,7 @@ def test_the_fast_kernels_of_this_cpu_round_once_as_pytorch_does():
         once = np.clip(exact, output.zero_point if call.relu else -128, 127)
         found = run(to_flatbuffer(alone), fed) + output.zero_point
         assert np.abs(found - once).max() <= 1
-        differing += np.count_nonzero(found != once)
+        differing += int(np.count_nonzero(found != once))
         compared += found.size
     assert compared > 5000
     assert differing / compared < 0.001
