@@ -80,7 +80,7 @@ class LiteRTRunner:
             inputs=tuple(port.tensor for port in self._inputs),
             batch=self._inputs[0].shape[0] if self._inputs[0].shape else 1,
             threads=self._options.threads,
-            settings={"kernels": "the interpreter's own choice (XNNPACK)"},
+            settings={"kernels": "the interpreter's own choice (XNNPACK where it can)"},
         )
 
     def measure(self, protocol: TimingProtocol) -> Samples:

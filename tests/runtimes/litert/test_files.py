@@ -19,7 +19,7 @@ from qedeploy.network.window import Window
 from qedeploy.qdq import simulation
 from qedeploy.qdq.images import random_images
 from qedeploy.runtimes.litert.flatbuffer import to_flatbuffer
-from qedeploy.runtimes.litert.program import Operator
+from qedeploy.runtimes.litert.program import Operator, Program
 from qedeploy.runtimes.litert.translation import translate
 from qedeploy.runtimes.litert.verification import WrongIntegersError, verify
 from tests.export.any_graph import any_graph, float_nodes_graph
@@ -172,6 +172,44 @@ def test_a_window_that_litert_cannot_move_is_refused_by_its_layer():
     network = lowered_graph(dataclasses.replace(graph, operations=steps, structure=None))
     with pytest.raises(RequestError, match=f"{name}: LiteRT does not compute it: it pads"):
         translate(network)
+
+
+def test_the_fast_kernels_of_this_cpu_round_once_as_pytorch_does():
+    network = lowered()
+    program = translate(network)
+    compared = differing = 0
+    for call in program.calls:
+        if call.operator not in (Operator.CONVOLUTION, Operator.DEPTHWISE) or call.placement.same:
+            continue
+        value, weight, bias = (program.tensors[name] for name in call.inputs)
+        output = program.tensors[call.output]
+        alone = Program(
+            tensors={tensor.name: tensor for tensor in (value, weight, bias, output)},
+            calls=[call],
+            source=value.name,
+            result=output.name,
+            values={},
+        )
+        fed = np.random.default_rng(1).integers(-128, 128, value.shape).astype(np.int8)
+        kernel = weight.data.astype(np.float64).transpose(3, 0, 1, 2)
+        if call.operator is Operator.CONVOLUTION:
+            kernel = weight.data.astype(np.float64).transpose(0, 3, 1, 2)
+        sums = torch.nn.functional.conv2d(
+            torch.from_numpy(fed.astype(np.float64).transpose(0, 3, 1, 2) - value.zero_point),
+            torch.from_numpy(kernel.copy()),
+            torch.from_numpy(bias.data.astype(np.float64)),
+            stride=call.placement.stride,
+            groups=value.shape[3] if call.operator is Operator.DEPTHWISE else 1,
+        )
+        scale = value.step * weight.scale.astype(np.float64) / output.step
+        exact = np.rint(sums.numpy().transpose(0, 2, 3, 1) * scale) + output.zero_point
+        once = np.clip(exact, output.zero_point if call.relu else -128, 127)
+        found = run(to_flatbuffer(alone), fed) + output.zero_point
+        assert np.abs(found - once).max() <= 1
+        differing += int(np.count_nonzero(found != once))
+        compared += found.size
+    assert compared > 5000
+    assert differing / compared < 0.001
 
 
 def run(content: bytes, fed: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 
 from qedeploy import api
 from qedeploy.errors import MissingRuntimeError, UserError
+from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.profiles.loader import load_profile
 from qedeploy.runtimes.litert.memory import shortages
 from qedeploy.runtimes.litert.record import read_record
@@ -20,6 +21,7 @@ from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.runners import open_runner
 from qedeploy.runtimes.timing import TimingProtocol
+from qedeploy.train.quantization import round_as_device
 
 SHORT = TimingProtocol(warm_up=0, duration=0.02, iterations=3)
 
@@ -139,3 +141,13 @@ def test_without_the_package_an_export_says_what_to_install(folder, monkeypatch)
     assert outcome.reason == "LiteRT is not installed: pip install 'qedeploy[litert]'"
     with pytest.raises(MissingRuntimeError):
         api.build_artefact(exported, "required")
+
+
+def test_training_rounds_where_the_file_does_but_for_the_logits(folder):
+    network = load_checkpoint(folder / "model.pth").network
+    round_as_device(network, load_profile("stm32f746"))
+    points = {point.value for point in network.device_points}
+    record = read_record(folder / "model.tflite")
+    assert points == {value.name for value in record.lowering.points} - {"classifier"}
+    assert "stage1.block2.add" not in points
+    assert any(value.endswith(".project") for value in points)
