@@ -179,7 +179,7 @@ class _Writer:
         return model
 
     def _live(self, outputs: Collection[str]) -> list[NodeProto]:
-        """Return the nodes that something reads: ONNX Runtime runs the others too."""
+        """Return the nodes that something reads: a runtime may run the others too."""
         needed, kept = set(outputs), []
         for node in reversed(self._nodes):
             if needed.intersection(node.output):
