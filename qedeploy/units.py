@@ -39,7 +39,7 @@ _UNITS: dict[Quantity, dict[str, float]] = {
     Quantity.BANDWIDTH: {f"{unit}/s": factor for unit, factor in _BYTES.items()},
     # Nor is one allowed here: 4 seconds and 4 milliseconds are both plausible latencies.
     Quantity.DURATION: DURATION_UNITS,
-    # How long to go on, as in trtexec: seconds where nothing is said.
+    # How long to go on, in seconds where nothing is said.
     Quantity.SPAN: {"": 1.0} | DURATION_UNITS,
 }
 _MAY_BE_ZERO = {Quantity.SPAN}

@@ -74,7 +74,7 @@ def title(result: BenchResult) -> str:
 
 
 def elsewhere(result: BenchResult) -> str:
-    """Return `exported for TensorRT, timed on this CPU`, "" for a file that ran where it was meant to."""
+    """Return for which other runtime a file was exported, "" where it ran where it was meant to."""
     meant = result.surroundings.elsewhere
     if meant is None:
         return ""

@@ -1,4 +1,4 @@
-"""A prepared network with some of its layers in integers, in the QDQ form that ONNX Runtime fuses.
+"""A prepared network with some of its layers in integers, in the QDQ form that the runtime fuses.
 
 A layer in integers reads `DequantizeLinear(QuantizeLinear(value))` and dequantized weights, and a convolution's result
 is quantized again: that is what becomes QLinearConv, QGemm or QLinearMatMul. Between such layers, operators that ONNX
