@@ -85,7 +85,7 @@ def limits_of(budgets: Mapping[str, float | str] | Iterable[str]) -> dict[Budget
     if not isinstance(budgets, Mapping):
         return parse_overrides(budgets)
     return _each_once(
-        parse_budget(f"{name}={_text_of(name, limit)}", bare=not isinstance(limit, str))
+        parse_budget(f"{name}={_text_of(name, limit)}", counted=not isinstance(limit, str))
         for name, limit in budgets.items()
     )
 

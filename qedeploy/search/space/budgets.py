@@ -28,11 +28,11 @@ _UNIT_HINTS = {
 """The unit that a bare number below the limit beside it is likely to lack."""
 
 
-def parse_budget(text: str, *, bare: bool = False) -> tuple[Budget, float]:
+def parse_budget(text: str, *, counted: bool = False) -> tuple[Budget, float]:
     """Return budget and limit of `KIND=LIMIT`, such as `bitops=7.0G`, `peak-memory=320KiB` or `latency=4ms`.
 
-    `bare` numbers count what the budget counts, however few; without it one that is too small to be meant asks for its
-    unit. Raises UserError for an unknown kind, a limit that is not positive, or a unit of another quantity.
+    A `counted` number is in what the budget counts, however small; else one too small to be meant asks for its unit.
+    Raises UserError for an unknown kind, a limit that is not positive, or a unit of another quantity.
     """
     key, equals, limit = text.partition("=")
     key = key.strip()
@@ -47,7 +47,7 @@ def parse_budget(text: str, *, bare: bool = False) -> tuple[Budget, float]:
         raise UserError(
             f"budget {text!r}{hint}: expected KIND=LIMIT such as bitops=7.0G, with KIND one of {', '.join(names)}"
         )
-    if not bare:
+    if not counted:
         _require_unit(budget, limit.strip())
     try:
         return budget, parse_quantity(limit, budget.quantity)
