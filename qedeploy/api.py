@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qedeploy.bench.measure.stage import Stage
     from qedeploy.bench.published import PublishedBench
     from qedeploy.bench.report.output import Bench
+    from qedeploy.campaign.accuracy.question import AccuracyCorrelation
     from qedeploy.campaign.correlation_study import Correlation
     from qedeploy.campaign.measure_table import MeasuredTable
     from qedeploy.campaign.planner import Standing
@@ -420,6 +421,63 @@ def correlate(
     question = Question.of(profile, recipe, networks=networks, table=table, threads=threads, seed=seed, cluster=cluster)
     target = question.folder(_path(folder)) if keep or folder is not None else None
     return study(question, target, cluster=cluster, watch=progress or _say_nothing)
+
+
+def correlate_accuracy(
+    profile: str,
+    data: Path | str,
+    recipe: str | None = None,
+    *,
+    budgets: Mapping[str, float | str] | Iterable[str] | None = None,
+    arms: Iterable[str] = (),
+    networks: int = 24,
+    epochs: float = 10.0,
+    float_epochs: float | None = None,
+    seeds: int = 2,
+    training: Recipe | str | None = None,
+    flip: bool = True,
+    resolution: int | None = None,
+    latency_table: Path | str | None = None,
+    threads: int = 1,
+    workers: int = 1,
+    seed: int = 0,
+    cluster: str | None = None,
+    folder: Path | str | None = None,
+    keep: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> AccuracyCorrelation:
+    """Draw networks of one budget, train them alike on the labelled pictures `data`, and say what orders accuracy.
+
+    The first of `budgets` is what all networks use up; without one it is the recipe's of operations. `arms` are
+    `widths-fixed`, `shapes-fixed` and `free`, the first two by default where widths differ; each has so many
+    `networks`, spread evenly over the score. Each is trained with so many `seeds`: `float_epochs` (as many as `epochs`)
+    in float and then `epochs` with quantizers, otherwise by the `training` recipe; without `flip` no picture is
+    mirrored. So many `workers` train at a time, each on so many `threads`, or the devices of `cluster` do, which find
+    `data` under the same name.
+
+    `folder` gets correlation.json, .svg and .csv and all that was trained; `keep` names one below runs/ where none is
+    named. The same call goes on where one was killed or stopped (Interrupted on Ctrl-C), and what is done is not done
+    again. A program that trains with `workers` starts below a guard, as one that measures; 0 train in this process.
+    """
+    from qedeploy.campaign.accuracy.question import AccuracyQuestion, training_recipe
+    from qedeploy.campaign.accuracy.study import study
+
+    question = AccuracyQuestion.of(
+        profile,
+        recipe,
+        Path(data),
+        budgets=budgets or {},
+        arms=arms,
+        networks=networks,
+        seeds=seeds,
+        training=training_recipe(training, epochs, epochs if float_epochs is None else float_epochs, flip=flip),
+        resolution=resolution,
+        latency_table=_path(latency_table),
+        threads=threads,
+        seed=seed,
+    )
+    target = question.folder(_path(folder)) if keep or folder is not None else None
+    return study(question, target, workers=workers, cluster=cluster, watch=progress or _say_nothing)
 
 
 def quantize(
