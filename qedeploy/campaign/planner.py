@@ -53,7 +53,7 @@ Execute = Callable[[Iterable[Job]], Iterator[tuple[Job, JobResult | None]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CampaignStanding:
     """How far a measurement is: distinct shapes, whole networks, lost jobs, and the table's error on networks."""
 
     points: int
@@ -82,7 +82,7 @@ class Campaign:
         journal: Journal,
         seed: int = 0,
         time_left: Callable[[], bool],
-        watch: Callable[[Standing], None] = lambda _: None,
+        watch: Callable[[CampaignStanding], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.results = Results()
@@ -140,10 +140,10 @@ class Campaign:
         )
         return fit_calibration(table, profile)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> CampaignStanding:
         fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())
         networks = len(self.results.subjects) - fragments
-        return Standing(points=fragments, networks=networks, lost=self.lost, error=self._error)
+        return CampaignStanding(points=fragments, networks=networks, lost=self.lost, error=self._error)
 
     def _jobs(self) -> Iterator[Job]:
         # Without the opening a table lacks whole parts, so it comes whatever the time.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qedeploy.cli.options import FolderOption, ProfileOption, QuietOption, ThreadsOption
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 
 
 def quantize(
@@ -23,7 +23,7 @@ def quantize(
         list[str] | None,
         typer.Option(metavar="KIND=LIMIT", help="latency=0.8x (of float), latency=4ms, error=0.02, size=2.2MB."),
     ] = None,
-    calibration: Annotated[Method, typer.Option(help="How ranges are chosen.")] = Method.MSE,
+    calibration: Annotated[CalibrationMethod, typer.Option(help="How ranges are chosen.")] = CalibrationMethod.MSE,
     samples: Annotated[int, typer.Option(min=1, help="How much of the data to use at most.")] = 16,
     fix: Annotated[
         list[str] | None, typer.Option(metavar="LAYER=PRECISION", help="Precision of a layer, such as conv1=float32.")

@@ -22,7 +22,7 @@ from qedeploy.search.result import run_folder
 from qedeploy.search.space.space_builder import build_space
 
 if TYPE_CHECKING:
-    from qedeploy.train.recipe import Recipe
+    from qedeploy.train.recipe import TrainingRecipe
 
 JOURNAL_FILE = "correlation.trainings.jsonl"
 FORMAT = "qedeploy-trainings/1"
@@ -41,7 +41,7 @@ class AccuracyQuestion:
     arms: tuple[Arm, ...]
     networks: int
     seeds: int
-    recipe: Recipe
+    recipe: TrainingRecipe
     threads: int
     seed: int
 
@@ -56,7 +56,7 @@ class AccuracyQuestion:
         arms: Iterable[str],
         networks: int,
         seeds: int,
-        training: Recipe,
+        training: TrainingRecipe,
         resolution: int | None,
         latency_table: Path | None,
         threads: int,
@@ -145,7 +145,9 @@ class AccuracyCorrelation:
     written: tuple[Path, ...] = ()
 
 
-def training_recipe(recipe: Recipe | str | None, epochs: float, float_epochs: float, *, flip: bool = True) -> Recipe:
+def training_recipe(
+    recipe: TrainingRecipe | str | None, epochs: float, float_epochs: float, *, flip: bool = True
+) -> TrainingRecipe:
     """Return how all networks are trained: a recipe, by default `quick` with clipped gradients, for so many epochs.
 
     Without clipping the loss of the deepest networks of a space, trained on few pictures, may be no number any more.

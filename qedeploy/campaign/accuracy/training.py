@@ -16,7 +16,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import to_document
 
 if TYPE_CHECKING:
-    from qedeploy.train.recipe import Recipe
+    from qedeploy.train.recipe import TrainingRecipe
 
 SAVED_EVERY = 60.0
 """Seconds after which a training saves itself: what a killed study loses at most."""
@@ -33,7 +33,7 @@ class Training:
     seed: int
     profile: str
     data: Path
-    recipe: Recipe
+    recipe: TrainingRecipe
     threads: int
     folder: Path | None
 

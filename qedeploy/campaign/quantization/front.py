@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.errors import RequestError
-from qedeploy.search.assign.problem import Limits, Problem
+from qedeploy.search.assign.problem import AssignmentProblem, Limits
 from qedeploy.search.assign.solver import Assignment, Objective, assign
 
 _ERROR_SHARES = (1.5, 1.0, 0.5, 0.2)
@@ -12,7 +12,7 @@ _TIME_SHARES = (1.0, 0.96, 0.92)
 """The same problem with these shares of what is allowed: the figures are estimates, and a measurement decides."""
 
 
-def front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
+def front(problem: AssignmentProblem, options: QuantizationOptions) -> list[Assignment]:
     """Return different assignments with layers in integers, the least strict first; none where float32 is best.
 
     Raises RequestError where nothing is within the budgets.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from qedeploy.campaign.quantization.metric import Metric
 from qedeploy.errors import UserError
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 from qedeploy.search.assign.problem import FLOAT
 from qedeploy.units import Quantity, parse_quantity
 
@@ -42,7 +42,7 @@ class QuantizationOptions:
     """
 
     budgets: QuantizationBudgets = QuantizationBudgets()
-    method: Method = Method.MSE
+    method: CalibrationMethod = CalibrationMethod.MSE
     fixed: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     metric: Metric | None = None
