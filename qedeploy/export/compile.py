@@ -86,7 +86,9 @@ def _built(result: ExportResult, target: Path, runtime: Runtime, settings: Setti
     def source() -> BuildSource:
         network = current.prepared.network
         metadata = ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
-        return BuildSource(model=current.model, network=network, metadata=metadata, rewrite=rewrite)
+        return BuildSource(
+            model=current.model, network=network, metadata=metadata, rewrite=rewrite, target=current.prepared.target
+        )
 
     artefact = runtime.build(source(), target, settings, result.prepared.settings.batch, on_event)
     return BuildOutcome(export=current, target=target, artefact=artefact)

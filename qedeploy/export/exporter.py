@@ -63,7 +63,7 @@ class ExportSettings:
 class Prepared:
     """A checkpoint lowered for a profile, with the images it was calibrated on and is verified on.
 
-    `grids` are those of the first lowering, every one that training has a quantizer for.
+    `grids` are those of the first lowering, every one that training has a quantizer for. `target` is the profile's.
     """
 
     checkpoint: Path
@@ -75,6 +75,7 @@ class Prepared:
     prepared_as: ImageSettings | None
     source: StepSource
     settings: ExportSettings
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,7 @@ def export_checkpoint(
             prepared_as=checkpoint.images,
             source=source,
             settings=settings,
+            target=profile.target,
         )
         progress("verifying", 0, 1)
         result = _publish(prepared, target, temporary, started)

@@ -48,7 +48,8 @@ class BuildSource:
     `model` is the ONNX file in the runtime's dialect, which has been verified where it is an export. `network` is what
     that file says, lowered and arranged: a runtime that does not read ONNX writes its own form from it, and `blocks`
     are the ones that the file has of it (None: all). Both are None for a file that is not ours. `rewrite` writes and
-    verifies the file again for another lowering of its network, and returns that as the source.
+    verifies the file again for another lowering of its network, and returns that as the source. `target` is the
+    profile's, None where it names none.
     """
 
     model: Path
@@ -56,6 +57,7 @@ class BuildSource:
     metadata: ModelMetadata | None = None
     blocks: tuple[str, ...] | None = None
     rewrite: Callable[[LoweredNetwork], BuildSource] | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
