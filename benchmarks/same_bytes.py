@@ -21,7 +21,7 @@ SEARCHES = (
     ("cpu", ("--profile", "cpu-int8")),
     ("t4", ("--profile", "t4-int8", "--budget", "bitops=7.0G", "--budget", "size=2.2MB")),
     ("t4-int4", ("--profile", "t4-int4", "--budget", "bitops=7.0G", "--budget", "size=300KB")),
-    ("stm32", ("--profile", "stm32f746")),
+    ("stm32", ("--profile", "stm32f746-cmix")),
     ("mixed", ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--top", "5")),
     ("memory", ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--budget", "peak-memory=600KiB")),
     ("evolution", ("--profile", "cpu-int8", "--method", "evolution", "--evaluations", "20000")),

@@ -22,7 +22,7 @@ from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.evolution import solver
 from qedeploy.search.evolution.evolution import EvolutionSettings
-from qedeploy.search.exact.completion import Grid, complete
+from qedeploy.search.exact.completion import ChannelGrid, complete
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.solver import Solution, solve
 from qedeploy.search.request import make_request
@@ -132,7 +132,7 @@ def harder() -> None:
     held = {BITOPS: 7e9, SIZE: 1e6, PEAK_MEMORY: 256.0 * 1024}
     cases.append(("per block of 49 pairs, bitops + size + peak memory", every, held))
     cases.append(("per layer of 49 pairs, the same", replace(every, bits_per=BitsPer.LAYER), held))
-    for profile in ("cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"):
+    for profile in ("cpu-int8", "t4-int4", "stm32f746-cmix", "stm32h743-cmix", "any-bits"):
         request = make_request(profile)
         cases.append((f"{profile}, {request.recipe.name}", request.space, dict(request.budgets)))
     table = table_of("harder, and other devices", "case", "score", "gap", "status", "labels", "s")
@@ -168,7 +168,7 @@ def growth() -> None:
 def row(table: Table, space: SearchSpace, budgets: Mapping[Budget, float]) -> None:
     solution, seconds = timed(space, budgets)
     problem = Problem.of(space, budgets)
-    grid = Grid.of(problem)
+    grid = ChannelGrid.of(problem)
     prices = Prices(multipliers=np.array(list(solution.certificate.multipliers.values())))
     bounds = []
     for _ in range(REPEATS + 1):

@@ -42,7 +42,8 @@ from qedeploy.runtimes.nvidia.report import read_figures
 from qedeploy.runtimes.nvidia.runner import TensorRTRunner
 from qedeploy.runtimes.nvidia.settings import BatchRange
 from qedeploy.runtimes.runner import RunnerOptions
-from qedeploy.runtimes.timing import TimingProtocol, parse_seconds
+from qedeploy.runtimes.timing import TimingProtocol
+from qedeploy.units import parse_seconds
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "named_structures.json"

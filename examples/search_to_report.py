@@ -56,7 +56,7 @@ for structure, name in [(found.structure, "found"), (api.models()[-1].structure,
 
 # %%
 exported = api.export(found.model, folder / "model.onnx")
-checked = exported.verification
+checked = exported.comparison
 print(f"{checked.differing} of {checked.values:,} integers differ from PyTorch's, in {checked.runtime}")
 
 # %% [markdown]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class PluginGroup:
     """A kind of thing that can be added.
 
     `name` is the entry-point group, and the package whose sub-packages are the built-in ones; these call their object
@@ -79,5 +79,5 @@ def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
-RUNTIMES = Group(name="qedeploy.runtimes", attribute="RUNTIME")
+RUNTIMES = PluginGroup(name="qedeploy.runtimes", attribute="RUNTIME")
 """What executes an exported network: see runtimes/base.py."""

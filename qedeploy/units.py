@@ -21,6 +21,7 @@ class Quantity(StrEnum):
     RATE = "operations per second"
     BANDWIDTH = "bytes per second"
     DURATION = "seconds"
+    SPAN = "seconds to spend"
 
 
 _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -38,7 +39,10 @@ _UNITS: dict[Quantity, dict[str, float]] = {
     Quantity.BANDWIDTH: {f"{unit}/s": factor for unit, factor in _BYTES.items()},
     # Nor is one allowed here: 4 seconds and 4 milliseconds are both plausible latencies.
     Quantity.DURATION: DURATION_UNITS,
+    # How long to go on, in seconds where nothing is said.
+    Quantity.SPAN: {"": 1.0} | DURATION_UNITS,
 }
+_MAY_BE_ZERO = {Quantity.SPAN}
 _SPELLED = {
     "sec": "s", "second": "s", "seconds": "s", "msec": "ms", "millisecond": "ms", "milliseconds": "ms", "m": "ms",
     "usec": "us", "microsecond": "us", "microseconds": "us", "nsec": "ns", "minute": "min", "minutes": "min",
@@ -51,6 +55,7 @@ _EXPECTED = {
     Quantity.RATE: "a positive rate such as '130 TOPS' or '65 TFLOPS'",
     Quantity.BANDWIDTH: "a positive bandwidth such as '320 GB/s'",
     Quantity.DURATION: "a positive time with its unit (ns, us, ms, s or min), such as 4ms or 812.5us",
+    Quantity.SPAN: "a time such as 200ms, 3s or 1min",
 }
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*([A-Za-z\u00b5\u03bc/]*)", re.ASCII)
 
@@ -59,7 +64,8 @@ def parse_quantity(value: object, quantity: Quantity) -> float:
     """Return `value` (a number, or text with a unit) in base units: operations, bytes, these per second, or seconds.
 
     K, M, G, T, P are powers of 1000, Ki, Mi, Gi, Ti of 1024; capitals matter, as elsewhere (m is milli, b a bit).
-    Raises QuantityError where the number is not positive and finite or the unit is not one of the quantity.
+    Raises QuantityError where the number is not positive and finite (a span may be 0) or the unit is not one of the
+    quantity.
     """
     units = _UNITS[quantity]
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -73,9 +79,17 @@ def parse_quantity(value: object, quantity: Quantity) -> float:
         raise QuantityError(f"expected {_EXPECTED[quantity]}, found {value!r}{_hint(unit, units)}")
     # A small unit divides: 3 ms is then the number nearest to 0.003.
     result = number * units[unit] if units[unit] >= 1 else number / round(1 / units[unit])
-    if not (math.isfinite(result) and result > 0):
+    if not (math.isfinite(result) and (result > 0 or (result == 0 and quantity in _MAY_BE_ZERO))):
         raise QuantityError(f"expected {_EXPECTED[quantity]}, found {value!r}")
     return result
+
+
+def parse_seconds(text: str, field: str) -> float:
+    """Return the seconds of `200ms`, `3s`, `3` or `1min`; raises UserError naming `field` for anything else."""
+    try:
+        return parse_quantity(text, Quantity.SPAN)
+    except QuantityError as error:
+        raise UserError(f"{field}: {error}") from error
 
 
 def format_count(number: float, digits: int = 4) -> str:

@@ -31,7 +31,9 @@ def test_the_names_that_may_be_meant(name, expected):
     assert found == expected or (len(expected) == 2 and found and set(found) <= set(expected))
 
 
-@pytest.mark.parametrize(("name", "hint"), [("t4", "t4-int4 or t4-int8"), ("T4-INT4", "t4-int4"), ("CPU", "cpu-int8")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("t4", "t4-int4 or t4-int8"), ("T4-INT4", "t4-int4"), ("CPU", "cpu-int8 or cpu-int8-avx2")]
+)
 def test_a_profile_that_is_nearly_right(name, hint):
     with pytest.raises(UserError, match=rf"no profile is named '{name}' \(did you mean {hint}\?\)"):
         load_profile(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qedeploy.errors import MissingRuntimeError
-from qedeploy.plugins import RUNTIMES, Group
+from qedeploy.plugins import RUNTIMES, PluginGroup
 from tests.runtimes.toy.package import BUILT_IN, install
 
 
@@ -21,7 +21,7 @@ def test_a_rooms_folders_are_found_by_name():
 
 
 def test_a_room_that_is_none_has_nothing():
-    assert Group(name="qedeploy_no_such_room", attribute="THING").names() == ()
+    assert PluginGroup(name="qedeploy_no_such_room", attribute="THING").names() == ()
 
 
 def test_no_package_takes_the_name_of_a_built_in_one(tmp_path, monkeypatch):

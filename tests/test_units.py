@@ -12,6 +12,7 @@ from qedeploy.units import (
     format_duration,
     format_rate,
     parse_quantity,
+    parse_seconds,
 )
 
 GOOD = [
@@ -119,3 +120,31 @@ def test_a_figure_takes_the_prefix_of_what_is_printed():
     ]  # fmt: skip
     assert format_rate(130e12) == "130 TOPS"
     assert format_rate(65e12, floating=True) == "65 TFLOPS"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("200ms", 0.2),
+        ("3", 3.0),
+        ("3s", 3.0),
+        (" 1.5 s ", 1.5),
+        ("50us", 5e-5),
+        ("1min", 60.0),
+        ("0ms", 0.0),
+        ("1e3", 1e3),
+    ],
+)
+def test_a_time_to_spend_may_go_without_its_unit_and_may_be_nothing(text, seconds):
+    assert parse_seconds(text, "--duration") == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "ms", "-3s", "3 hours", "nan", "3ss", "1e999"])
+def test_what_is_no_time_is_named(text):
+    with pytest.raises(UserError, match="--duration: expected a time such as 200ms"):
+        parse_seconds(text, "--duration")
+
+
+def test_a_misspelt_unit_of_time_is_hinted_at():
+    with pytest.raises(UserError, match="found '3 sec'; did you mean s"):
+        parse_seconds("3 sec", "--duration")

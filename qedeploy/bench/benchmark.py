@@ -13,26 +13,20 @@ from typing import TYPE_CHECKING
 from qedeploy.bench.attribution.attribution import Attribution, attribute
 from qedeploy.bench.attribution.estimates import LayerEstimate, estimate
 from qedeploy.bench.attribution.file_layers import file_estimates, file_findings, with_owners
-from qedeploy.bench.gates import Gate, Verdict, judge_absolute, judge_relative
+from qedeploy.bench.gates import Gate, TimingVerdict, judge_absolute, judge_relative
 from qedeploy.bench.measure.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
+from qedeploy.bench.measure.stage import BenchStage
 from qedeploy.bench.prediction.expected import Expectation, TableOptions, expect
 from qedeploy.bench.prediction.machine_speed import measure_at_pace
 from qedeploy.bench.prediction.prediction import Prediction, compare, prediction_findings, prediction_warnings
 from qedeploy.bench.prediction.table_update import Lesson, require_updatable, update_table
+from qedeploy.bench.report.comparisons import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN, compared_findings, withheld_reason
 from qedeploy.bench.report.document import BenchResult, ComparedModel, ModelFile, ProfiledPass, Totals
-from qedeploy.bench.report.findings import (
-    FLOAT_TWIN,
-    THIS_MODEL,
-    W8A8_TWIN,
-    Circumstances,
-    compared_findings,
-    planned_for,
-    products_findings,
-    profile_findings,
-    warnings,
-)
+from qedeploy.bench.report.doubts import Circumstances, products_findings, warnings
+from qedeploy.bench.report.findings import profile_findings
 from qedeploy.bench.report.layer_rows import explain, layer_rows
+from qedeploy.bench.report.origin import planned_for, surroundings_of
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.runtimes.options import require_known
@@ -47,7 +41,7 @@ if TYPE_CHECKING:
     from qedeploy.export.onnx_networks.layer_table import FileLayers
     from qedeploy.qdq.metadata import ModelMetadata
 
-Progress = Callable[[str], None]
+Progress = Callable[[BenchStage], None]
 
 _PROFILED_SHARE = 1 / 2
 """Length of the profiled pass as a share of the headline run's."""
@@ -121,7 +115,7 @@ def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: 
 def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measurement:
     machine = describe_machine()
     with ExitStack() as stack:
-        progress(f"loading {path.name}")
+        progress(BenchStage(text=f"loading {path.name}"))
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
         files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
@@ -131,15 +125,18 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             require_updatable(expectation)
         twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
-            progress("writing the float32 and W8A8 twins")
+            progress(BenchStage(text="writing the float32 and W8A8 twins"))
             written = _write_twins(stack, metadata, options.runner)
             others |= {name: stack.enter_context(open_runner(file, options.runner)) for name, file in written.items()}
             files |= written
-        progress(f"timing {path.name}")
+        profiling = options.protocol.duration * _PROFILED_SHARE
+        rounds_left = options.protocol.duration * (1 + len(others)) if others else 0.0
+        left = options.protocol.warm_up + options.protocol.duration + rounds_left + profiling
+        progress(BenchStage(text=f"timing {path.name}", seconds_left=left))
         samples, pace = measure_at_pace(runner, options.protocol, expectation, options.runner)
         rounds = _alternate(runner, others, options.protocol, progress)
-        progress("profiling node by node")
-        profile = runner.profile(replace(options.protocol, duration=options.protocol.duration * _PROFILED_SHARE))
+        progress(BenchStage(text="profiling node by node", seconds_left=profiling))
+        profile = runner.profile(replace(options.protocol, duration=profiling))
         return Measurement(
             machine=machine,
             description=runner.description,
@@ -172,7 +169,8 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         statistic=measured.profile.statistic,
         beside=measured.profile.beside,
     )
-    compared = _compared(measured, options)
+    compared = _compared(measured, options, summary)
+    model = _model_file(path, metadata)
     prediction = _predicted(measured, summary)
     circumstances = Circumstances(
         summary=summary,
@@ -187,7 +185,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         products=measured.products.get(THIS_MODEL),
     )
     return BenchResult(
-        model=_model_file(path, metadata),
+        model=model,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=measured.machine,
         runner=measured.description,
@@ -203,7 +201,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         findings=(
             *compared_findings(compared, profiled.layers, options.variation_limit),
             *prediction_findings(prediction),
-            *profile_findings(profiled, correlations),
+            *profile_findings(profiled),
             *file_findings,
             *products_findings(circumstances),
             *measured.report.findings,
@@ -216,6 +214,7 @@ def result_of(path: Path, options: BenchOptions, measured: Measurement) -> Bench
         verdicts=tuple(_judge(gate, measured, summary, options) for gate in options.gates),
         engine=measured.report.figures,
         sections=measured.report.sections,
+        surroundings=surroundings_of(path, model.sha256, metadata, measured.description),
         prediction=prediction,
     )
 
@@ -304,7 +303,12 @@ def _alternate(
     return interleave(
         {THIS_MODEL: runner, **others},
         protocol,
-        progress=lambda done: progress(f"alternating with {names} (round {done} of {ROUNDS})"),
+        progress=lambda done: progress(
+            BenchStage(
+                text=f"alternating with {names} (round {done} of {ROUNDS})",
+                seconds_left=protocol.duration * ((1 + len(others)) * (1 - done / ROUNDS) + _PROFILED_SHARE),
+            )
+        ),
     )
 
 
@@ -327,7 +331,7 @@ def _totals(estimates: Sequence[LayerEstimate]) -> Totals | None:
     )
 
 
-def _compared(measured: Measurement, options: BenchOptions) -> tuple[ComparedModel, ...]:
+def _compared(measured: Measurement, options: BenchOptions, alone: Summary) -> tuple[ComparedModel, ...]:
     if not measured.rounds:
         return ()
     batch = measured.description.batch
@@ -337,19 +341,27 @@ def _compared(measured: Measurement, options: BenchOptions) -> tuple[ComparedMod
     if options.against is not None:
         totals[options.against.name] = _totals(_estimates(measured.against, batch))
     own = measured.rounds[THIS_MODEL]
+    summaries = {name: summarize(Samples.joined(rounds)) for name, rounds in measured.rounds.items()}
     return tuple(
-        ComparedModel(
+        ComparedModel(name=name, summary=summaries[name], totals=totals.get(name), doubt=_doubt(measured, name))
+        if name == THIS_MODEL
+        else ComparedModel(
             name=name,
-            summary=summarize(Samples.joined(rounds)),
+            summary=summaries[name],
             totals=totals.get(name),
-            ratio=None if name == THIS_MODEL else ratio(own, rounds),
-            doubt=measured.products[name].doubt if name in measured.products else "",
+            ratio=ratio(own, rounds),
+            withheld=withheld_reason(alone, summaries[THIS_MODEL], summaries[name], options.variation_limit),
+            doubt=_doubt(measured, name),
         )
         for name, rounds in measured.rounds.items()
     )
 
 
-def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> Verdict:
+def _doubt(measured: Measurement, name: str) -> str:
+    return measured.products[name].doubt if name in measured.products else ""
+
+
+def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> TimingVerdict:
     if not gate.relative or options.against is None:
         return judge_absolute(gate, summary, options.variation_limit)
     own, other = measured.rounds[THIS_MODEL], measured.rounds[options.against.name]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qedeploy.bench.benchmark import BenchOptions, benchmark
+from qedeploy.bench.benchmark import BenchOptions, Progress, benchmark
+from qedeploy.bench.measure.stage import BenchStage
 from qedeploy.bench.report.document import BenchResult
+from qedeploy.bench.report.origin import accuracy_record
 from qedeploy.bench.report.output import output_folder
 from qedeploy.errors import UserError
 from qedeploy.runtimes.recorded import Recordings
 from qedeploy.runtimes.registry import recordings, runtimes
+
+if TYPE_CHECKING:
+    from qedeploy.train.evaluate import Evaluation
 
 _SHOWN = 4
 
@@ -42,7 +49,7 @@ class ModelOrRecording:
         # Results of a recorded run go into its folder.
         return output_folder(folder / "recording", out)
 
-    def result(self, options: BenchOptions, progress: Callable[[str], None]) -> BenchResult:
+    def result(self, options: BenchOptions, progress: Progress) -> BenchResult:
         """Return the result of a measurement here, or that of the recording."""
         if self.model is not None:
             _require_no_folder(self.model)
@@ -51,6 +58,16 @@ class ModelOrRecording:
 
         return report_recording(*self._recording(), options)
 
+    def accuracy(self, data: Path, options: BenchOptions, progress: Progress) -> Evaluation:
+        """Return what the model gets right of the test pictures of `data`; raises UserError for a recording."""
+        if self.model is None:
+            raise UserError("--data: a recorded run has no model here that could be judged: expected a model")
+        from qedeploy.train.evaluate import EvaluateOptions, evaluate
+
+        _require_no_folder(self.model)
+        progress(BenchStage(text=f"counting what {self.model.name} gets right"))
+        return evaluate(self.model, data, EvaluateOptions(threads=options.runner.threads))
+
     def _recording(self) -> tuple[Recordings, Path]:
         known = recordings()
         for tool, folder in self.recorded.items():
@@ -58,6 +75,17 @@ class ModelOrRecording:
                 raise UserError(f"no recordings of {tool} can be read, expected one of {', '.join(known) or 'none'}")
             return known[tool], folder
         raise ValueError("there is no recording")
+
+
+def with_accuracy(result: BenchResult, judged: Evaluation, folder: Path | None) -> BenchResult:
+    """Return `result` with what its model gets right; accuracy.json and accuracy.html are written into a `folder`."""
+    from qedeploy.train.accuracy_report import warnings, write_evaluation
+    from qedeploy.train.evaluate import to_document
+
+    if folder is not None:
+        write_evaluation(judged, folder)
+    around = dataclasses.replace(result.surroundings, accuracy=accuracy_record(to_document(judged)))
+    return dataclasses.replace(result, surroundings=around, warnings=(*result.warnings, *warnings(judged)))
 
 
 def _require_no_folder(path: Path) -> None:

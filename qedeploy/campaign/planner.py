@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, count, islice, takewhile
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ Execute = Callable[[Iterable[Job]], Iterator[tuple[Job, JobResult | None]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CampaignStanding:
     """How far a measurement is: distinct shapes, whole networks, lost jobs, and the table's error on networks."""
 
     points: int
@@ -70,7 +70,8 @@ class Standing:
 class Campaign:
     """One measurement of a profile's table for a recipe.
 
-    `time_left` says, before each job behind the first few that any table needs, whether there is time.
+    `time_left` says, before each job behind the first few that any table needs, whether there is time; a run whose
+    journal holds those does one job in any case.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Campaign:
         journal: Journal,
         seed: int = 0,
         time_left: Callable[[], bool],
-        watch: Callable[[Standing], None] = lambda _: None,
+        watch: Callable[[CampaignStanding], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.results = Results()
@@ -139,17 +140,28 @@ class Campaign:
         )
         return fit_calibration(table, profile)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> CampaignStanding:
         fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())
         networks = len(self.results.subjects) - fragments
-        return Standing(points=fragments, networks=networks, lost=self.lost, error=self._error)
+        return CampaignStanding(points=fragments, networks=networks, lost=self.lost, error=self._error)
 
     def _jobs(self) -> Iterator[Job]:
         # Without the opening a table lacks whole parts, so it comes whatever the time.
-        for subjects in chain(self._opening(), takewhile(lambda _: self._time_left(), self._cycles())):
-            whole = subjects[0].blocks is None
-            settings = dataclasses.replace(self._settings, window=NETWORK_WINDOW) if whole else self._settings
-            yield Job(subjects=tuple(subjects), profile=self.request.profile, settings=settings)
+        given = False
+        for subjects in self._opening():
+            given = True
+            yield self._job(subjects)
+        for subjects in self._cycles():
+            # A run that found the opening in its journal still adds something, however long this machine plans.
+            if not self._time_left() and given:
+                return
+            given = True
+            yield self._job(subjects)
+
+    def _job(self, subjects: Sequence[Subject]) -> Job:
+        whole = subjects[0].blocks is None
+        settings = dataclasses.replace(self._settings, window=NETWORK_WINDOW) if whole else self._settings
+        return Job(subjects=tuple(subjects), profile=self.request.profile, settings=settings)
 
     def _opening(self) -> Iterator[Sequence[Subject]]:
         request, around = self.request, self._around

@@ -11,7 +11,7 @@ import numpy as np
 from qedeploy.campaign.jobs import JobResult, MeasuredSubject
 from qedeploy.export.benchmark_cases import Subject
 from qedeploy.latency.shapes import shapes_of
-from qedeploy.latency.table import NetworkPoint, Point, Source, spread
+from qedeploy.latency.table import NetworkPoint, Source, TablePoint, spread
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure_file import to_document
 
@@ -68,7 +68,7 @@ class Results:
         found = [self.network(subject, self.reference_seconds) for subject in whole]
         return tuple(point for point in found if point is not None)
 
-    def points(self, bottleneck_multiple: int) -> tuple[Point, ...]:
+    def points(self, bottleneck_multiple: int) -> tuple[TablePoint, ...]:
         """Return the points of all fragments; a shape that several fragments contain has the median of them."""
         found: dict[Any, list[tuple[float, float, int]]] = {}
         for key, items in self.measured.items():
@@ -84,7 +84,7 @@ class Results:
                 if seconds > 0:
                     found.setdefault(shape, []).append((seconds, spread(ratios), len(ratios)))
         return tuple(
-            Point(
+            TablePoint(
                 shape=shape,
                 seconds=float(np.median([row[0] for row in rows])),
                 spread=float(np.median([row[1] for row in rows])),

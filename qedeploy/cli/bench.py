@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import DurationOption, LatencyTableOption, ThreadsOption
+from qedeploy.cli.options import DurationOption, LatencyTableOption, QuietOption, ThreadsOption, VerboseOption
 from qedeploy.cli.runtime_options import FROM, given_settings
 
 
@@ -28,6 +28,10 @@ def bench(
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
     twins: Annotated[bool, typer.Option(help="Time the same network in float32 and in W8A8 beside it.")] = True,
     against: Annotated[Path | None, typer.Option(help="Another model to compare with, in alternation.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Labelled pictures: count what the model gets right of those to test on."),
+    ] = None,
     fail_if: Annotated[
         list[str] | None, typer.Option(help="Exit with 3 if so: p50>1.05x (of --against), p99>4ms, throughput<200/s.")
     ] = None,
@@ -45,6 +49,8 @@ def bench(
     profile: Annotated[
         str | None, typer.Option(help="TOML file of the model's profile, for the table, unless it ships with qedeploy.")
     ] = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of tables.")] = False,
 ) -> None:
     """Measure a model: latency, where it goes layer by layer, and what the bits gained.
@@ -53,12 +59,14 @@ def bench(
     unstable or its interval contains the limit; also if --update-table cannot use the run.
     """
     from qedeploy import api
-    from qedeploy.runtimes.timing import parse_seconds
-    from qedeploy.screen import line, screen, working
+    from qedeploy.cli.progress import stages_shown
+    from qedeploy.screen import line, screen
+    from qedeploy.units import parse_seconds
+    from qedeploy.words import listed
 
     settings = given_settings(context)
     recorded = {name.removeprefix(FROM): settings.pop(name) for name in list(settings) if name.startswith(FROM)}
-    with working(screen(stderr=True)) as say:
+    with stages_shown(screen(stderr=True), quiet=quiet) as say:
         measured = api.bench(
             model,
             recorded=recorded,
@@ -69,6 +77,7 @@ def bench(
             iterations=iterations,
             twins=twins,
             against=against,
+            data=data,
             gates=fail_if or (),
             shapes=shape or (),
             variation_limit=max_variation / 100,
@@ -85,10 +94,14 @@ def bench(
         from qedeploy.bench.report.document import to_text
 
         typer.echo(to_text(measured.result), nl=False)
-    else:
-        from qedeploy.cli.bench_tables import print_result, stdout_console
+    elif not quiet:
+        from qedeploy.cli.bench_tables import print_headline, print_result, stdout_console
 
-        print_result(measured.result, stdout_console())
+        console = stdout_console()
+        print_result(measured.result, console, verbose=verbose)
         if measured.written is not None:
-            screen().print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
+            if measured.written.kept:
+                console.print(line(f"kept earlier results as {listed(measured.written.kept)}"), soft_wrap=True)
+            console.print(line(f"wrote {measured.written.document} and {measured.written.report}"), soft_wrap=True)
+        print_headline(measured.result, console)
     measured.enforce()

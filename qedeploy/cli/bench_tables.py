@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.gates import Ruling
 from qedeploy.bench.prediction.prediction import PredictedLayer, Prediction
 from qedeploy.bench.report import formats
-from qedeploy.bench.report.document import BenchResult
+from qedeploy.bench.report.document import BenchResult, longest_layers
+from qedeploy.bench.report.findings import correlation_sentences
+from qedeploy.bench.report.headline import Tone, headline
+from qedeploy.cli.verdicts import BAD, GOOD, PLAIN, UNSURE, print_verdict
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.sections import Section
+from qedeploy.screen import line
 from qedeploy.words import counted
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     _Block = tuple[str, RenderableType]
 
 _COLOURS = {Ruling.PASSED: "green", Ruling.FAILED: "red", Ruling.WITHHELD: "yellow"}
+_STYLES = {Tone.GOOD: GOOD, Tone.BAD: BAD, Tone.UNSURE: UNSURE, Tone.PLAIN: PLAIN}
 _WIDTH_OF_FILES = 140
 
 
@@ -34,12 +39,12 @@ def stdout_console() -> Console:
     return console if said else screen(width=_WIDTH_OF_FILES)
 
 
-def print_result(result: BenchResult, console: Console) -> None:
-    """Print everything that was measured, the most important first."""
+def print_result(result: BenchResult, console: Console, *, verbose: bool = False) -> None:
+    """Print what was measured, the most important last: all of it if `verbose`, else what most people need."""
     from rich.table import Table
     from rich.text import Text
 
-    for title, block in _blocks(result):
+    for title, block in _blocks(result, verbose=verbose):
         if title:
             console.print(Text(title, style="bold"))
         if isinstance(block, Table) and _natural_width(block, console) > console.width:
@@ -47,12 +52,25 @@ def print_result(result: BenchResult, console: Console) -> None:
             block.padding, block.show_edge = 0, False
         console.print(block)
         console.print()
+    accuracy = result.surroundings.accuracy
+    if accuracy is not None:
+        console.print(
+            line(f"top-1 {accuracy} of {accuracy.data}; this very file, by {accuracy.runtime}"), soft_wrap=True
+        )
     for finding in result.findings:
         console.print(Text(f"- {finding}"))
+    for sentence in correlation_sentences(result.correlations) if verbose else ():
+        console.print(Text(f"- {sentence}"))
     for warning in result.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     for judged in result.judged:
         console.print(Text(judged.sentence, style=_COLOURS[judged.outcome]))
+
+
+def print_headline(result: BenchResult, console: Console) -> None:
+    """Print the one line that a person who reads nothing else should have read."""
+    said = headline(result)
+    print_verdict(console, said.text, _STYLES[said.tone])
 
 
 def _natural_width(table: Table, console: Console) -> int:
@@ -61,20 +79,23 @@ def _natural_width(table: Table, console: Console) -> int:
     return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
-def _blocks(result: BenchResult) -> Iterator[_Block]:
+def _blocks(result: BenchResult, *, verbose: bool) -> Iterator[_Block]:
     yield "", _headline(result)
     if result.compared:
         yield _comparison(result)
     for section in result.sections:
         if section.on_terminal:
             yield section.title, _section(section)
-    yield _layers(result) if result.totals else _nodes(result)
+    if verbose:
+        yield _layers(result) if result.totals else _nodes(result)
+    elif result.profiled.layers:
+        yield _longest(result)
     yield _parts(result)
     if result.prediction:
         yield _predicted(result.prediction)
-    if result.correlations:
+    if verbose and result.correlations:
         yield _correlations(result)
-    if result.time_model:
+    if verbose and result.time_model:
         yield _time_model(result.time_model)
 
 
@@ -119,12 +140,25 @@ def _comparison(result: BenchResult) -> _Block:
         table.add_row(
             item.name,
             f"{item.summary.median * 1e3:.3f}",
-            formats.ratio(item.ratio),
+            formats.compared_ratio(item),
             formats.giga(totals.nominal_bitops if totals else None),
             formats.giga(totals.executed_bitops if totals else None),
             formats.percent(item.summary.variation),
         )
     title = f"In alternation, {rounds} rounds: this model's time over each other's, with the median's 95 % interval"
+    return title, table
+
+
+def _longest(result: BenchResult) -> _Block:
+    """Return the layers that take longest; the rest is for who asks."""
+    profiled = result.profiled
+    rows = longest_layers(profiled.layers)
+    what = "layer" if result.totals else "node"
+    table = _table((what, "widths", "us", "share"))
+    for row in rows:
+        widths = formats.widths(row.nominal, row.executed)
+        table.add_row(row.name, widths, formats.microseconds(row.seconds), formats.percent(row.share))
+    title = f"Longest of {counted(len(profiled.layers), what)}, {profiled.statistic} (all: --verbose, report.html)"
     return title, table
 
 

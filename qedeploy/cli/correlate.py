@@ -27,6 +27,7 @@ def correlate(
     cluster: ClusterOption = None,
     out: FolderOption = None,
     quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print correlation.json instead of text.")] = False,
 ) -> None:
     """Draw networks from a recipe's space, measure them all, and say which estimate predicted them.
 
@@ -50,7 +51,11 @@ def correlate(
             keep=True,
             progress=progress,
         )
-    if not quiet:
+    if as_json:
+        from qedeploy.files import read_text
+
+        typer.echo(read_text(next(path for path in correlation.written if path.suffix == ".json")), nl=False)
+    elif not quiet:
         from qedeploy.cli.correlate_tables import print_correlation
 
         print_correlation(correlation)

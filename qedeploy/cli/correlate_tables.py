@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from qedeploy.campaign.correlation_analysis import CorrelationResult
 from qedeploy.campaign.correlation_report import agreement_cells, notes
-from qedeploy.campaign.correlation_study import Correlation
+from qedeploy.campaign.correlation_study import CorrelationStudy
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def print_correlation(correlation: Correlation) -> None:
+def print_correlation(correlation: CorrelationStudy) -> None:
     """Print the figures of each estimate, what they do not say by themselves, and the files."""
     from qedeploy.screen import screen
 

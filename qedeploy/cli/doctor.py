@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from qedeploy.cli.options import QuietOption
+
 
 def doctor(
+    quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show which runtimes and devices this machine has, and what to install for the rest."""
@@ -33,7 +36,7 @@ def doctor(
         table.add_column(heading, overflow="fold")
     for item in findings:
         table.add_row(item.name, Text(item.status, colours[item.status]), Text(item.detail), Text(item.remedy))
-    console = screen()
+    console = screen(quiet=quiet)
     console.print(table)
     console.print(
         Text.assemble(f"qedeploy {__version__}; profiles for this machine and others: ", ("qedeploy profiles", "bold"))

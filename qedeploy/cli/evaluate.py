@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import ThreadsOption
+from qedeploy.cli.options import QuietOption, ThreadsOption
 
 
 def evaluate(
@@ -31,6 +31,7 @@ def evaluate(
     threads: ThreadsOption = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode pictures.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a picture that cannot be read.")] = False,
+    quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print accuracy.json instead of text.")] = False,
 ) -> Path:
     """Count what MODEL gets right: top-1 and top-5 with intervals, by class, and against another model.
@@ -39,17 +40,18 @@ def evaluate(
     """
     from qedeploy.files import json_text
     from qedeploy.qdq.images import parse_normalisation
+    from qedeploy.rulings import enforce
     from qedeploy.screen import bars, line, screen
     from qedeploy.train.accuracy_report import print_evaluation, write_evaluation
     from qedeploy.train.evaluate import EvaluateOptions, to_document
     from qedeploy.train.evaluate import evaluate as evaluate_model
-    from qedeploy.train.gates import enforce, parse_gate
+    from qedeploy.train.gates import parse_gate
 
     options = EvaluateOptions(
         images=images, threads=threads, workers=workers, settings=parse_normalisation(mean, deviation), strict=strict
     )
     gates = tuple(map(parse_gate, fail_if or ()))
-    console = screen(stderr=True)
+    console = screen(stderr=True, quiet=quiet)
     with bars(console) as bar:
         tasks = {path.name: bar.add_task(path.name, total=None) for path in (model, against) if path is not None}
         found = evaluate_model(
@@ -64,7 +66,7 @@ def evaluate(
     if json:
         typer.echo(json_text(to_document(found)), nl=False)
     else:
-        print_evaluation(screen(), found)
-        screen().print(line(f"wrote {written.document} and {written.report}"), soft_wrap=True)
+        print_evaluation(screen(quiet=quiet), found)
+        screen(quiet=quiet).print(line(f"wrote {written.document} and {written.report}"), soft_wrap=True)
     enforce(found.verdicts)
     return written.document

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from qedeploy.cli import completion
+from qedeploy.cli.options import JsonOption, QuietOption
 from qedeploy.cli.runtime_options import given_settings
 
 
@@ -15,11 +17,21 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="model.pth of a search or your own training, or its folder.")],
     out: Annotated[Path | None, typer.Option(help="ONNX file to write (default: beside the checkpoint).")] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Profile name or TOML path (default: the checkpoint's own).")
+        str | None,
+        typer.Option(
+            help="Profile name or TOML path (default: the checkpoint's own).", autocompletion=completion.profiles
+        ),
     ] = None,
     calibrate: Annotated[
         str, typer.Option(metavar="DIR|random", help="Images for steps that were not trained, or random data.")
     ] = "random",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled pictures: calibrate on those to train on, say what the lowering costs on those to test on.",
+        ),
+    ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="How many images to calibrate on (default: 16 of a folder, 4 random).")
     ] = None,
@@ -36,6 +48,8 @@ def export(
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the random data.")] = 0,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> Path:
     """Write MODEL.onnx with QDQ nodes for the profile's runtime, verified against PyTorch, and its engine.
 
@@ -44,7 +58,8 @@ def export(
     """
     from qedeploy import api
     from qedeploy.cli.build_progress import BuildProgress
-    from qedeploy.cli.export_tables import print_artefact, print_summary
+    from qedeploy.cli.export_tables import print_artefact, print_export_verdict, print_summary
+    from qedeploy.files import read_text
     from qedeploy.model.checkpoint import checkpoint_file
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.runtimes.registry import find_runtime, require_build_settings
@@ -53,22 +68,28 @@ def export(
     checkpoint = checkpoint_file(checkpoint)
     normalisation, settings = parse_normalisation(mean, deviation), given_settings(context)
     require_build_settings(settings, batch)
-    console = screen(stderr=True)
+    stages = ("calibrating", "verifying") if data is None else ("calibrating", "verifying", "counting")
+    console, out_console = screen(stderr=True, quiet=quiet), screen(quiet=quiet or as_json)
     with bars(console) as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("calibrating", "verifying")}
+        tasks = {what: bar.add_task(what, total=None) for what in stages}
         exported = api.export(
             checkpoint,
             out or checkpoint.with_suffix(".onnx"),
             profile=profile,
             calibration=None if calibrate == "random" else calibrate,
+            data=data,
             images=images,
             batch=batch,
             normalisation=normalisation,
             seed=seed,
             progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
         )
-        print_summary(exported, screen())
+    print_summary(exported, out_console)
+    with bars(console) as bar:
         shown = BuildProgress(bar, find_runtime(exported.plan.runtime).label)
         outcome = api.build_artefact(exported, engine, settings=settings, progress=shown.show)
-    print_artefact(outcome, screen())
+    print_artefact(outcome, out_console)
+    print_export_verdict(exported, out_console)
+    if as_json:
+        typer.echo(read_text(exported.report), nl=False)
     return outcome.path

@@ -8,19 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qedeploy.cli.verdicts import GOOD, print_verdict
 from qedeploy.printable import one_line
 from qedeploy.screen import line, warning_line
+from qedeploy.words import counted
 
 if TYPE_CHECKING:
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
+    from qedeploy.export.labelled import KeptAccuracy
 
 _SHOWN = 3
 
 
 def print_summary(result: ExportResult, console: Console) -> None:
     """Print what was written, how it was verified, and what the lowering changed."""
-    plan, verification = result.plan, result.verification
+    plan, comparison = result.plan, result.comparison
     carried = sum(layer.executed != layer.bits for layer in plan.layers)
     console.print(
         Text.assemble(
@@ -31,10 +34,10 @@ def print_summary(result: ExportResult, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"verified in {verification.runtime} against PyTorch, {verification.images} images: "
-        f"{verification.differing} of {verification.values:,} integers differ, by one step at most; "
-        f"logits by {verification.logit_difference:.2g} of {verification.logit_range:.3g}; "
-        f"top-1 the same on {verification.top1_agreement:.0%}",
+        f"verified in {comparison.runtime} against PyTorch, {comparison.images} images: "
+        f"{comparison.differing} of {comparison.values:,} integers differ, by one step at most; "
+        f"logits by {comparison.logit_difference:.2g} of {comparison.logit_range:.3g}; "
+        f"top-1 the same on {comparison.top1_agreement:.0%} of {counted(comparison.images, 'image')}",
         soft_wrap=True,
     )
     if result.products is not None:
@@ -46,7 +49,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
             soft_wrap=True,
         )
     worst = sorted(
-        (check for check in verification.checks if check.quantized and check.differing),
+        (check for check in comparison.checks if check.quantized and check.differing),
         key=lambda check: check.differing / check.values,
         reverse=True,
     )
@@ -57,13 +60,40 @@ def print_summary(result: ExportResult, console: Console) -> None:
                 check.name, f"{check.values:,}", str(check.differing), f"{check.differing / check.values:.4%}"
             )
         console.print(table)
-    table = Table("what the lowering changes", "places", "change of logits (RMS)", "same top-1", title_justify="left")
+    # All effects are of the same images.
+    shown = f"same top-1\nof {counted(result.effects[0].images, 'image')}"
+    table = Table("what the lowering changes", "places", "change of logits (RMS)", shown, title_justify="left")
     for effect in result.effects:
         table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", f"{effect.top1_agreement:.0%}")
     console.print(table)
+    if result.accuracy is not None:
+        for sentence in _accuracy(result.accuracy, result.prepared.checkpoint.name, result.model.name):
+            console.print(line(sentence), soft_wrap=True)
     for warning in result.warnings:
         console.print(warning_line(warning), soft_wrap=True)
     console.print(f"{result.seconds:.1f} s")
+
+
+def print_export_verdict(result: ExportResult, console: Console) -> None:
+    """Print the answer of an export: that the file computes what PyTorch does, and how much of it at its own widths."""
+    comparison, plan = result.comparison, result.plan
+    carried = sum(layer.executed != layer.bits for layer in plan.layers)
+    wider = f"; {carried} of {len(plan.layers)} layers run wider than their bits" if carried else ""
+    print_verdict(
+        console,
+        f"{result.model.name} computes what PyTorch does: {comparison.differing} of {comparison.values:,} integers "
+        f"differ, by one step at most{wider}",
+        GOOD,
+    )
+
+
+def _accuracy(kept: KeptAccuracy, checkpoint: str, model: str) -> tuple[str, ...]:
+    which = "test pictures" if kept.apart else "pictures (it sets none apart to test on)"
+    return (
+        f"before lowering: top-1 {kept.before}; {checkpoint} by PyTorch",
+        f"after lowering: top-1 {kept.after}; {model} by {kept.runtime}",
+        f"after against before: {kept.difference} (95 % interval of paired answers), on the {which} of {kept.data}",
+    )
 
 
 def print_artefact(outcome: BuildOutcome, console: Console) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 from qedeploy import __version__
 from qedeploy.cli import (
@@ -36,8 +38,58 @@ from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
 from qedeploy.printable import one_line
 
 
+def _alone(function: Callable[..., Any], cls: type[typer.core.TyperCommand] | None = None) -> typer.Typer:
+    """Return an application of one command."""
+    made = typer.Typer(add_completion=False)
+    made.command(cls=cls)(function)
+    return made
+
+
+APPLICATIONS: Mapping[str, typer.Typer] = {
+    "bench": _alone(bench.bench, BenchCommand),
+    "correlate": _alone(correlate.correlate),
+    "doctor": _alone(doctor.doctor),
+    "evaluate": _alone(evaluate.evaluate),
+    "export": _alone(export.export, ExportCommand),
+    "import": _alone(import_.import_),
+    "measure": _alone(measure.measure),
+    "models": models.app,
+    "profiles": profiles.app,
+    "quantize": _alone(quantize.quantize),
+    "run": _alone(run.run),
+    "score": _alone(score.score),
+    "search": _alone(search.search),
+    "train": _alone(train.train),
+    "verify": _alone(verify.verify),
+}
+"""What each command is made from, in the order of `--help`."""
+
+
+class _MadeWhenNamed(Mapping[str, Any]):
+    """The commands by name. Each is made when it is asked for: all of them take longer than many a command runs."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _made(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(APPLICATIONS)
+
+    def __len__(self) -> int:
+        return len(APPLICATIONS)
+
+
+@cache
+def _made(name: str) -> Any:
+    command = typer.main.get_command(APPLICATIONS[name])
+    command.name = name
+    return command
+
+
 class Commands(typer.core.TyperGroup):
     """The commands; an interruption is said in a word, and a reader that has seen enough is no error."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "commands": _MadeWhenNamed()})
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Read the arguments; `--help` and `--version` are answered here."""
@@ -95,29 +147,14 @@ def qedeploy(
     """Search, export and benchmark quantized networks for a named device."""
 
 
-app.command("bench", cls=BenchCommand)(bench.bench)
-app.command("correlate")(correlate.correlate)
-app.command("doctor")(doctor.doctor)
-app.command("evaluate")(evaluate.evaluate)
-app.command("export", cls=ExportCommand)(export.export)
-app.command("import")(import_.import_)
-app.command("measure")(measure.measure)
-app.add_typer(models.app, name="models")
-app.add_typer(profiles.app, name="profiles")
-app.command("quantize")(quantize.quantize)
-app.command("run")(run.run)
-app.command("score")(score.score)
-app.command("search")(search.search)
-app.command("train")(train.train)
-app.command("verify")(verify.verify)
-
-
 def main() -> None:
     """Run the command line; exit codes are those of `qedeploy.errors`, 70 for a fault of its own, 130 for Ctrl-C."""
     # A path need not be UTF-8, and a terminal need not be able to show it.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Whatever plugins of pydantic are installed, our files have no use for them: looking for them takes time.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:

@@ -25,6 +25,7 @@ def measure(
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of what is measured first.")] = 0,
     cluster: ClusterOption = None,
     quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table's file instead of text.")] = False,
 ) -> None:
     """Time the parts of a recipe's networks on this machine and fit a latency table.
 
@@ -34,6 +35,7 @@ def measure(
     from qedeploy import api
     from qedeploy.cli.measure_tables import print_measured
     from qedeploy.cli.progress import measuring_shown
+    from qedeploy.files import read_text
     from qedeploy.screen import screen
 
     with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
@@ -49,7 +51,9 @@ def measure(
             cluster=cluster,
             progress=progress,
         )
-    if not quiet:
+    if as_json and measured.path is not None:
+        typer.echo(read_text(measured.path), nl=False)
+    elif not quiet:
         print_measured(screen(), measured)
     if measured.interrupted:
         print("interrupted: the table holds what was measured; the same command adds to it", file=sys.stderr)

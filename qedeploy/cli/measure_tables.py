@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qedeploy.campaign.measure_table import MeasuredTable
+from qedeploy.cli.verdicts import BAD, GOOD, UNSURE, print_verdict
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import LatencyTable
 from qedeploy.printable import one_line
 from qedeploy.profiles.profile import Profile
+from qedeploy.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+_MOST_UNSTABLE = 0.25
+"""Share of unstable points over which a table is not to be relied on."""
 
 
 def print_measured(console: Console, measured: MeasuredTable) -> None:
@@ -39,6 +44,22 @@ def print_measured(console: Console, measured: MeasuredTable) -> None:
         ),
         soft_wrap=True,
     )
+    print_verdict(console, *_verdict(measured.table))
+
+
+def _verdict(table: LatencyTable) -> tuple[str, str]:
+    """Return whether to rely on a table, and the style of how that is meant."""
+    unstable = sum(point.unstable for point in table.points)
+    stable = f"{len(table.points) - unstable} of {counted(len(table.points), 'point')} are stable"
+    error = table.calibration.error
+    if unstable > _MOST_UNSTABLE * len(table.points):
+        return (
+            f"{stable}: other programs ran, do not rely on this table; measure again with --fresh on a quiet machine",
+            BAD,
+        )
+    if error is None:
+        return f"{stable}; no whole network was measured yet, so nobody knows how true the table is", UNSURE
+    return f"whole networks are predicted to {error:.1%} in the mean, each from the others; {stable}", GOOD
 
 
 def print_table(console: Console, table: LatencyTable, profile: Profile) -> None:

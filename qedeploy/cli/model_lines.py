@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
@@ -11,6 +12,22 @@ from qedeploy.network.costs import structure_costs
 from qedeploy.network.layers import expand_layers
 from qedeploy.profiles.profile import Profile
 from qedeploy.units import format_bytes, format_count
+
+
+def model_document(network: QuantizedNetwork, path: Path, profile: Profile) -> dict[str, Any]:
+    """Return the same as JSON-ready data; counts of operations and bytes are without the classifier."""
+    structure = network.structure
+    costs = structure_costs(structure)
+    return {
+        "model": str(path),
+        "profile": profile.name,
+        "layers": len(expand_layers(structure)),
+        "classes": structure.classifier.classes,
+        "resolution": structure.resolution,
+        "bitops": costs.bitops,
+        "size_bytes": costs.size_bytes,
+        "peak_memory_bytes": costs.peak_memory_bytes,
+    }
 
 
 def model_lines(network: QuantizedNetwork, weights: str, path: Path, profile: Profile) -> tuple[Text, ...]:

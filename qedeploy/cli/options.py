@@ -7,8 +7,18 @@ from typing import Annotated
 
 import typer
 
-ProfileOption = Annotated[str, typer.Option(help="Device: a name that `qedeploy profiles` lists, or a TOML file.")]
-RecipeOption = Annotated[str | None, typer.Option(help="Space and budgets: a name or a TOML file.")]
+from qedeploy.cli import completion
+
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        help="Device: a name that `qedeploy profiles` lists, or a TOML file.", autocompletion=completion.profiles
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help="Space and budgets: a name or a TOML file.", autocompletion=completion.recipes),
+]
 BudgetOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KIND=LIMIT", help="Limit such as bitops=7.0G or latency=4ms; repeat for more."),
@@ -25,6 +35,9 @@ LatencyTableOption = Annotated[
 FolderOption = Annotated[Path | None, typer.Option(help="Folder to write to; by default one below runs/.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Threads that compute one query.")]
 DurationOption = Annotated[str, typer.Option(help="Least time to measure each model for.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print details too.")]
+NoFlipOption = Annotated[bool, typer.Option("--no-flip", help="Mirror no pictures: digits and letters have a side.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ClusterOption = Annotated[
     str | None,

@@ -14,6 +14,7 @@ from qedeploy.profiles.describe import (
     kind_names,
     memory_summary,
     precision_summary,
+    reserves_summary,
     same_precisions,
 )
 from qedeploy.profiles.profile import Lowering, Profile
@@ -54,6 +55,8 @@ def facts_table(profile: Profile) -> Table:
         ("unsigned", f"activations after a ReLU up to {profile.unsigned_activation_bits} bits, signed above"),
         ("memory", "; ".join(memory_summary(profile)) or "no limit stated"),
     ]
+    if reserves_summary(profile):
+        rows.append(("reserved", f"{' and '.join(reserves_summary(profile))}, which a search leaves free"))
     if memory.bandwidth_bytes_per_second is not None:
         rows.append(("bandwidth", format_bandwidth(memory.bandwidth_bytes_per_second)))
     if memory.source:

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from qedeploy.cli import completion
+from qedeploy.cli.options import QuietOption
+
 app = typer.Typer(
     help="List the device profiles, or show one.",
     invoke_without_command=True,
@@ -16,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 
 @app.callback()
-def profiles(context: typer.Context, as_json: AsJson = False) -> None:
+def profiles(context: typer.Context, as_json: AsJson = False, quiet: QuietOption = False) -> None:
     """List the device profiles: runtime, precisions per layer kind, memory limits."""
     if context.invoked_subcommand is not None:
         return
@@ -33,15 +36,18 @@ def profiles(context: typer.Context, as_json: AsJson = False) -> None:
     from qedeploy.cli.profile_tables import profiles_table
     from qedeploy.screen import screen
 
-    console = screen()
+    console = screen(quiet=quiet)
     console.print(profiles_table(found))
     console.print("\nOne of them in full: qedeploy profiles show NAME. A TOML file of your own goes by its path.")
 
 
 @app.command("show")
 def show(
-    profile: Annotated[str, typer.Argument(help="Name of a profile, or the path of a TOML file.")],
+    profile: Annotated[
+        str, typer.Argument(help="Name of a profile, or the path of a TOML file.", autocompletion=completion.profiles)
+    ],
     as_json: AsJson = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Show one profile: every figure with its source, and what each bit pair is lowered to."""
     from qedeploy import api
@@ -58,7 +64,7 @@ def show(
     from qedeploy.cli.profile_tables import facts_table, lowering_table
     from qedeploy.screen import screen
 
-    console = screen()
+    console = screen(quiet=quiet)
     console.print(found.name, style="bold", highlight=False)
     console.print(facts_table(found))
     console.print()

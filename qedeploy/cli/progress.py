@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from qedeploy.printable import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from qedeploy.campaign.planner import Standing
-    from qedeploy.search.evolution.solver import Progress
+    from qedeploy.bench.measure.stage import BenchStage
+    from qedeploy.campaign.planner import CampaignStanding
+    from qedeploy.search.evolution.solver import EvolutionProgress
     from qedeploy.search.exact.search import Bounds
 
 T = TypeVar("T")
@@ -33,7 +36,7 @@ def bounds_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Bounds]
 
 
 @contextmanager
-def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[EvolutionProgress], None] | None]:
     """Yield what evolution reports to: a progress bar on a terminal, a line now and then elsewhere, None if `quiet`."""
     if quiet:
         yield None
@@ -46,7 +49,9 @@ def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Prog
 
 
 @contextmanager
-def measuring_shown(console: Console, seconds: float, *, quiet: bool) -> Iterator[Callable[[Standing], None] | None]:
+def measuring_shown(
+    console: Console, seconds: float, *, quiet: bool
+) -> Iterator[Callable[[CampaignStanding], None] | None]:
     """Yield what a campaign of `seconds` reports to: as `evolution_shown`."""
     began = time.monotonic()
     if quiet:
@@ -73,7 +78,46 @@ def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, 
         yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
 
 
-def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
+@contextmanager
+def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[BenchStage], None]]:
+    """Yield what a benchmark reports to: the time that is left on a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        yield from _countdown(console)
+    else:
+        yield _now_and_then(console, lambda stage: f"{stage}{_left(stage.seconds_left)}")
+
+
+def _countdown(console: Console) -> Iterator[Callable[[BenchStage], None]]:
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        """The time that is left by plan, counted down between reports."""
+
+        def render(self, task: Task) -> Text:
+            end = task.fields.get("end")
+            return Text("" if end is None else _left(max(0.0, end - time.monotonic())))
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), Left())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, end=None)
+
+        def show(stage: BenchStage) -> None:
+            left = stage.seconds_left
+            progress.update(
+                task, description=one_line(stage.text), end=None if left is None else time.monotonic() + left
+            )
+
+        yield show
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {seconds:.0f} s left"
+
+
+def _evolution_bar(console: Console) -> Iterator[Callable[[EvolutionProgress], None]]:
     from rich.console import Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -87,7 +131,7 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
     found = Text("searching")
     first: dict[str, tuple[float, int]] = {}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: EvolutionProgress) -> None:
         now = time.monotonic()
         # Counted from the first report: what a checkpoint brought along was not evaluated here.
         began, before = first.setdefault("report", (now, progress.evaluations))
@@ -99,7 +143,7 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
         yield watch
 
 
-def _seconds_bar(console: Console, seconds: float) -> Iterator[Callable[[Standing], None]]:
+def _seconds_bar(console: Console, seconds: float) -> Iterator[Callable[[CampaignStanding], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

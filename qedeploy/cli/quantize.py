@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qedeploy.cli.options import FolderOption, ProfileOption, ThreadsOption
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.cli.options import FolderOption, ProfileOption, QuietOption, ThreadsOption
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 
 
 def quantize(
@@ -23,7 +23,7 @@ def quantize(
         list[str] | None,
         typer.Option(metavar="KIND=LIMIT", help="latency=0.8x (of float), latency=4ms, error=0.02, size=2.2MB."),
     ] = None,
-    calibration: Annotated[Method, typer.Option(help="How ranges are chosen.")] = Method.MSE,
+    calibration: Annotated[CalibrationMethod, typer.Option(help="How ranges are chosen.")] = CalibrationMethod.MSE,
     samples: Annotated[int, typer.Option(min=1, help="How much of the data to use at most.")] = 16,
     fix: Annotated[
         list[str] | None, typer.Option(metavar="LAYER=PRECISION", help="Precision of a layer, such as conv1=float32.")
@@ -31,6 +31,15 @@ def quantize(
     keep: Annotated[
         list[str] | None, typer.Option(metavar="REGEX", help="Layers that stay in float32; repeat for more.")
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="top1|MODULE:FUNCTION", help="What counts as right on the data: by class folders, or yours."
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="What the metric may lose, in its unit (top1: per cent).")
+    ] = 0.0,
     pareto: Annotated[bool, typer.Option("--pareto", help="Also the whole front of error against time.")] = False,
     mean: Annotated[
         str | None, typer.Option(metavar="R,G,B", help="Mean of pixels from 0 to 1 (default: ImageNet's).")
@@ -39,26 +48,30 @@ def quantize(
     duration: Annotated[str, typer.Option(help="Time to run each trial for at least.")] = "300ms",
     threads: ThreadsOption = 1,
     out: FolderOption = None,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print assignment.json instead of text.")] = False,
 ) -> Path:
     """Find the precision of each layer from measured error and time, and write the fastest file within the error.
 
     Writes model.onnx, sensitivity.json and assignment.json. Where float32 is as fast, model.onnx is the prepared float
     network. Exit code 1 where the file does not run as planned, 3 where the budgets cannot be met.
     """
-    from rich.console import Console
-
     from qedeploy import api
     from qedeploy.cli.progress import counting_shown
     from qedeploy.cli.quantize_tables import print_quantization
+    from qedeploy.files import read_text
+    from qedeploy.screen import screen
 
-    with counting_shown(Console(stderr=True), quiet=False) as shown:
+    with counting_shown(screen(stderr=True), quiet=quiet) as shown:
         result = api.quantize(
             model, data,
             profile=profile, shapes=shape or (), budgets=budget or (), calibration=calibration.value, samples=samples,
-            fixed=fix or (), kept=keep or (), pareto=pareto, mean=mean, deviation=deviation, duration=duration,
-            threads=threads, folder=out, keep=True, progress=shown,
+            fixed=fix or (), kept=keep or (), metric=metric, max_drop=max_drop, pareto=pareto, mean=mean,
+            deviation=deviation, duration=duration, threads=threads, folder=out, keep=True, progress=shown,
         )  # fmt: skip
-    print_quantization(result, Console())
     if result.written is None:
         raise RuntimeError("a kept quantization has files")
+    print_quantization(result, screen(quiet=quiet or as_json))
+    if as_json:
+        typer.echo(read_text(result.written.assignment), nl=False)
     return result.written.model

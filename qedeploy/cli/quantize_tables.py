@@ -44,9 +44,11 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
             f"{winner.over_original} of the original's"
         )
         line(
-            f"error {winner.error:.2g} on {found.layers[0].samples} samples (sum of the layers' own: "
+            f"error {winner.error:.2g} on {found.layers[0].samples} samples (predicted "
             f"{winner.assignment.costs.error:.2g}); chosen for {contest.reason}"
         )
+        if winner.drop is not None:
+            line(f"the metric falls by {winner.drop:.3g} on these samples")
         line(f"gap {found.assignment.gap:.1e}" + (f"; {found.proof.words}" if found.proof is not None else ""))
         if found.check is not None:
             line(

@@ -1,21 +1,28 @@
-"""`qedeploy run`: search, export and bench in one folder."""
+"""`qedeploy run`: search, export and bench in one folder; with pictures, training and accuracy as well."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qedeploy.cli import bench, export
+from qedeploy.cli import bench, evaluate, export
 from qedeploy.cli.options import (
     BudgetOption,
     DurationOption,
     FolderOption,
     LatencyTableOption,
+    NoFlipOption,
     ProfileOption,
+    QuietOption,
     RecipeOption,
     ThreadsOption,
+    VerboseOption,
 )
+
+if TYPE_CHECKING:
+    from qedeploy.train.training import TrainResult
 
 
 def run(
@@ -24,6 +31,16 @@ def run(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     latency_table: LatencyTableOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Labelled pictures: train the network on them, and say what it gets right."),
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="Epochs with quantizers (--data).")] = None,
+    float_epochs: Annotated[
+        float | None, typer.Option(min=0, help="Epochs of the float network before it (--data).")
+    ] = None,
+    no_flip: NoFlipOption = False,
     calibrate: Annotated[
         str, typer.Option(metavar="DIR|random", help="Images to set activation steps by, or random data.")
     ] = "random",
@@ -31,20 +48,39 @@ def run(
     duration: DurationOption = "3s",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and random data.")] = 0,
     out: FolderOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print bench.json instead of text.")] = False,
 ) -> None:
-    """Search, export and bench in one folder: from a device to a measured network and its report."""
+    """Search, export and bench in one folder: from a device to a measured network and its report.
+
+    With --data the network gets the classes of the pictures and is trained on them before it is exported; what the
+    exported file gets right stands in the report beside its time.
+    """
     from qedeploy import api
     from qedeploy.cli.progress import bounds_shown
-    from qedeploy.cli.search_tables import print_found
-    from qedeploy.screen import screen
+    from qedeploy.cli.search_tables import print_found, print_search_verdict
+    from qedeploy.errors import UserError
+    from qedeploy.screen import line, screen
 
-    _title("search")
-    with bounds_shown(screen(stderr=True), quiet=False) as progress:
+    for option, given in (
+        ("--epochs", epochs is not None),
+        ("--float-epochs", float_epochs is not None),
+        ("--no-flip", no_flip),
+    ):
+        if given and data is None:
+            raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
+    classes = None if data is None else len(api.labelled_data(data).train.classes)
+    silent = quiet or as_json
+    _title("search", silent)
+    with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
         # A profile that nothing executes is better refused now than after the search.
         found = api.search(
             profile,
             recipe,
             budgets=budget,
+            resolution=resolution,
+            classes=classes,
             latency_table=latency_table,
             seed=seed,
             folder=out,
@@ -52,16 +88,59 @@ def run(
             runnable=True,
             progress=progress,
         )
-    print_found(found)
+    if not silent:
+        print_found(found, verbose=verbose)
+        print_search_verdict(found)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
-    _title("export")
-    exported = export.export(context, found.model, calibrate=calibrate, seed=seed)
-    _title("bench")
-    bench.bench(context, exported, threads=threads, duration=duration, seed=seed)
+    checkpoint, trained = found.model, None
+    if data is not None:
+        _title("train", silent)
+        changes = {"epochs": epochs, "float_epochs": float_epochs, "flip": 0.0 if no_flip else None}
+        trained = _trained(found.model, data, changes, seed, quiet=quiet, silent=silent)
+        checkpoint = trained.model
+    _title("export", silent)
+    exported = export.export(
+        context, checkpoint, out=found.model.with_suffix(".onnx"), calibrate=calibrate, seed=seed, quiet=silent
+    )
+    if data is not None and trained is not None:
+        _title("evaluate", silent)
+        if trained.test_top1 is None:
+            # What it was trained on says nothing of what it gets right.
+            told = f"{data} sets no test pictures apart: to know the exported file's accuracy, give it a folder val/"
+            screen(quiet=silent).print(line(told), soft_wrap=True)
+        else:
+            evaluate.evaluate(exported, data, against=checkpoint, threads=threads, quiet=silent)
+    _title("bench", silent)
+    # The report finds the accuracy that was counted, beside the file.
+    bench.bench(
+        context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
+    )
 
 
-def _title(step: str) -> None:
+def _trained(
+    model: Path, data: Path, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
+) -> TrainResult:
+    from qedeploy import api
+    from qedeploy.screen import line, screen
+    from qedeploy.train.execution import InterruptedTraining
+    from qedeploy.train.recipe import load_recipe, with_changes
+    from qedeploy.train.terminal import print_trained, training_shown
+
+    folder = model.parent / "trained"
+    try:
+        with training_shown(screen(stderr=True, quiet=quiet)) as watch:
+            recipe = with_changes(load_recipe("quick"), changes)
+            result = api.train(model, data, folder, recipe=recipe, seed=seed, progress=watch)
+    except InterruptedTraining:
+        text = f"interrupted and saved in {folder}: the same command goes on from there"
+        screen(stderr=True).print(line(text), soft_wrap=True)
+        raise
+    print_trained(screen(quiet=silent), result)
+    return result
+
+
+def _title(step: str, silent: bool) -> None:
     from qedeploy.screen import screen
 
-    screen().rule(step, align="left")
+    screen(quiet=silent).rule(step, align="left")

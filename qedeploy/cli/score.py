@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from qedeploy.cli import completion
+from qedeploy.cli.options import QuietOption
+
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
 
@@ -21,9 +24,12 @@ def score(
     kind: Annotated[Literal["madnas", "deepmad"], typer.Option(help="QE-Score, or the score of DeepMAD.")] = "madnas",
     alpha1: Annotated[float, typer.Option(help="Weight of channels in DeepMAD's entropy.")] = 1.0,
     alpha2: Annotated[float, typer.Option(help="Weight of kernels in DeepMAD's entropy.")] = 1.0,
-    profile: Annotated[str | None, typer.Option(help="Add the BitOps that this device executes.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Add the BitOps that this device executes.", autocompletion=completion.profiles)
+    ] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Layers too, in JSON or for many structures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    quiet: QuietOption = False,
     lightnas: Annotated[
         bool, typer.Option("--lightnas", help="Print the structures as LightNAS text, and nothing else.")
     ] = False,
@@ -63,7 +69,9 @@ def score(
         return
     from qedeploy.cli.score_tables import print_scores
 
-    print_scores(tuple(reports), per_layer=per_layer)
+    shown = tuple(reports)
+    if not quiet:
+        print_scores(shown, per_layer=per_layer)
 
 
 def _structures(files: list[str]) -> Iterator[tuple[str, Structure]]:

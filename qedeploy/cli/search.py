@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,11 +19,12 @@ from qedeploy.cli.options import (
     ProfileOption,
     QuietOption,
     RecipeOption,
+    VerboseOption,
 )
 from qedeploy.printable import one_line
 
 
-class Method(StrEnum):
+class SearchMethod(StrEnum):
     """How to search."""
 
     EXACT = "exact"
@@ -39,7 +43,7 @@ def search(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     latency_table: LatencyTableOption = None,
-    method: Annotated[Method, typer.Option(help="With a proof, or by mutation.")] = Method.EXACT,
+    method: Annotated[SearchMethod, typer.Option(help="With a proof, or by mutation.")] = SearchMethod.EXACT,
     top: Annotated[int, typer.Option(min=1, max=1000, help="List that many shapes (exact).")] = 1,
     pareto: Annotated[
         str | None, typer.Option(metavar="KIND", help="Also the front of score against this budget (exact).")
@@ -62,22 +66,24 @@ def search(
     ] = Format.JSON,
     out: FolderOption = None,
     model: Annotated[bool, typer.Option(help="Write model.pth with initialised weights.")] = True,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print search.json instead of tables.")] = False,
 ) -> None:
     """Search for the network with the best QE-Score on a device under a budget."""
+    # Before NumPy is there: the products of a search are too small to share out, yet every thread of OpenBLAS waits for
+    # its share of them at full load.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from qedeploy import api
-    from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.packages import require_package
-    from qedeploy.screen import screen
 
     # Before the search, which may take long.
     if model:
         require_package("torch", otherwise="--no-model leaves model.pth out")
     if pareto is not None:
         require_package("matplotlib", otherwise="a search without --pareto does not need it")
-    shown = bounds_shown if method is Method.EXACT else evolution_shown
-    with shown(screen(stderr=True), quiet=quiet) as progress:
+    with _shown(method, quiet=quiet) as progress:
         found = api.search(
             profile,
             recipe,
@@ -106,10 +112,8 @@ def search(
     elif not quiet:
         from qedeploy.cli.search_tables import print_found
 
-        print_found(found, alternatives=top > 1)
-    if found.interrupted:
-        raise typer.Exit(130)
-    if pareto is not None:
+        print_found(found, alternatives=top > 1, verbose=verbose)
+    if pareto is not None and not found.interrupted:
         front = api.front(found, pareto, workers=workers or 1, cluster=cluster, folder=found.folder)
         if not (quiet or as_json):
             from qedeploy.cli.proof_tables import print_front
@@ -118,3 +122,21 @@ def search(
         if front.interrupted:
             print(one_line(f"interrupted: {found.folder} keeps the points that were found"), file=sys.stderr)
             raise typer.Exit(130)
+    if not (quiet or as_json):
+        from qedeploy.cli.search_tables import print_search_verdict
+
+        print_search_verdict(found)
+    if found.interrupted:
+        raise typer.Exit(130)
+
+
+def _shown(method: SearchMethod, *, quiet: bool) -> AbstractContextManager[Callable[[Any], None] | None]:
+    """Return what shows on standard error where a search is; without Rich, which takes its time, where nothing is."""
+    if quiet:
+        return nullcontext()
+    from qedeploy.cli.progress import bounds_shown, evolution_shown
+    from qedeploy.screen import screen
+
+    if method is SearchMethod.EXACT:
+        return bounds_shown(screen(stderr=True), quiet=False)
+    return evolution_shown(screen(stderr=True), quiet=False)

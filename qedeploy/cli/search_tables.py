@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.cli.proof_tables import print_alternatives, print_certificate
+from qedeploy.cli.verdicts import GOOD, UNSURE, print_verdict
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
 from qedeploy.search.costs.registry import budget_costs
+from qedeploy.search.exact.certificate import ProofStatus
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE
 from qedeploy.search.run import FinishedSearch
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 _SOURCES = {"user": "--budget", "recipe": "recipe", "profile": "device memory"}
 
 
-def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
-    """Print what is proven, figures, structure, warnings, and what to do next; the `alternatives` first, if asked."""
+def print_found(found: FinishedSearch, *, alternatives: bool = False, verbose: bool = False) -> None:
+    """Print figures, structure, warnings, and what to do next; the `alternatives` first, if asked.
+
+    What the proof rests on, multipliers and labels, is printed if `verbose`.
+    """
     from rich.text import Text
 
     from qedeploy.screen import screen
@@ -32,7 +37,7 @@ def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
     request, result, seconds = found.request, found.result, found.seconds
     if alternatives:
         print_alternatives(console, request, found.found)
-    if found.certificate is not None:
+    if verbose and found.certificate is not None:
         print_certificate(console, found.certificate, request.budgets)
     console.print(_figures(request, result.structure))
     console.print(_stages(result.structure))
@@ -41,16 +46,41 @@ def print_found(found: FinishedSearch, *, alternatives: bool = False) -> None:
     for text in warnings(request, result.structure):
         console.print(Text(f"warning: {text}", style="yellow"))
     if found.certificate is not None:
-        console.print(f"{result.method}: {result.evaluations:,} labels (partial structures) kept in {seconds:.1f} s")
+        labels = f": {result.evaluations:,} labels (partial structures) kept" if verbose else ""
+        console.print(f"{result.method}{labels} in {seconds:.1f} s")
     else:
         rate = f", {result.evaluations / seconds:,.0f} a second" if seconds > 0 else ""
         console.print(f"{result.method}: {result.evaluations:,} evaluations in {seconds:.1f} s{rate}")
-    if found.written is None:
-        return
-    written = found.written
-    console.print(
-        f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
+    if found.written is not None:
+        written = found.written
+        console.print(
+            f"written to {written.parent}\nnext: ", Text(_next(request, written), style="bold"), sep="", soft_wrap=True
+        )
+
+
+def print_search_verdict(found: FinishedSearch) -> None:
+    """Print the answer of a search in a line."""
+    from qedeploy.screen import screen
+
+    print_verdict(screen(), *_verdict(found))
+
+
+def _verdict(found: FinishedSearch) -> tuple[str, str]:
+    """Return the answer of a search, and the style of how it is meant."""
+    request, structure = found.request, found.result.structure
+    score = f"{request.recipe.score.label} {request.recipe.score.of(structure):.2f}"
+    costs = budget_costs(structure, request.space)
+    used = ", ".join(
+        f"{kind.text(costs[kind])} of {kind.text(limit)} {kind.label}" for kind, limit in request.budgets.items()
     )
+    within = f" within {used}" if used else ""
+    certificate = found.certificate
+    if certificate is None:
+        return f"{score}{within}: the best of {found.result.evaluations:,} tried, without a proof", UNSURE
+    if certificate.status is ProofStatus.OPTIMAL:
+        return f"{score}{within}: proven the best of its space", GOOD
+    bound = f"another could score up to {certificate.upper_bound:.2f}"
+    return f"{score}{within}: not proven the best ({certificate.status}), {bound}", UNSURE
 
 
 def _prediction(table: LatencyTable) -> str:

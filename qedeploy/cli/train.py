@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from qedeploy.cli import completion
+from qedeploy.cli.options import NoFlipOption, QuietOption
+
 
 def train(
     model: Annotated[Path, typer.Argument(help="model.pth, from search, import or an earlier training.")],
@@ -18,7 +21,11 @@ def train(
     ],
     out: Annotated[Path | None, typer.Option(help="Folder to write to (default: trained/ beside the model).")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="quick, imagenet-240 or a TOML file (default: by the number of pictures).")
+        str | None,
+        typer.Option(
+            help="quick, imagenet-240 or a TOML file (default: by the number of pictures).",
+            autocompletion=completion.trainings,
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -30,7 +37,10 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="Epochs with quantizers; 0 calibrates.")] = None,
     float_epochs: Annotated[float | None, typer.Option(min=0, help="Epochs of the float network before it.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Train for another device than the model was made for.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Train for another device than the model was made for.", autocompletion=completion.profiles),
+    ] = None,
     distill: Annotated[
         str | None, typer.Option(metavar="float|CHECKPOINT", help="Imitate the float network, or another one.")
     ] = None,
@@ -44,6 +54,7 @@ def train(
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0 for none.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient; 0 for any.")] = None,
     crop: Annotated[str | None, typer.Option(metavar="resized|padded|none", help="How pictures are cut.")] = None,
+    no_flip: NoFlipOption = False,
     mixup: Annotated[float | None, typer.Option(help="Alpha of mixup; 0 for none.")] = None,
     randaugment: Annotated[int | None, typer.Option(help="Operations of RandAugment; 0 for none.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode (default: one per core).")] = None,
@@ -55,6 +66,8 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew where a training was interrupted.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a picture that cannot be read.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order and of what is done to pictures.")] = 0,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print train.json instead of text.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what time and memory it will take.")] = False,
 ) -> Path:
     """Train MODEL on pictures, on the numbers that its device will compute with; `qedeploy train model.pth --data DIR`.
@@ -63,15 +76,18 @@ def train(
     GPUs: `torchrun --nproc-per-node N -m qedeploy train ...`.
     """
     import os
+    from dataclasses import asdict
 
-    from qedeploy.runtimes.timing import parse_seconds
+    from qedeploy.files import json_text, read_text
     from qedeploy.screen import screen
     from qedeploy.train.data import open_data
     from qedeploy.train.execution import InterruptedTraining
+    from qedeploy.train.log import DOCUMENT
     from qedeploy.train.recipe import Start, choose_recipe, with_changes
-    from qedeploy.train.terminal import print_plan, print_trained, training_shown
+    from qedeploy.train.terminal import print_next, print_plan, print_trained, training_shown
     from qedeploy.train.training import TrainOptions
     from qedeploy.train.training import train as train_model
+    from qedeploy.units import parse_seconds
 
     if threads is not None:
         import torch
@@ -94,6 +110,7 @@ def train(
             "ema": ema,
             "clip": clip,
             "crop": crop,
+            "flip": 0.0 if no_flip else None,
             "mixup": mixup,
             "randaugment": randaugment,
         },
@@ -113,11 +130,15 @@ def train(
         strict=strict,
     )
     folder = out or model.parent / "trained"
-    errors = screen(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    errors = screen(stderr=True, quiet=quiet or os.environ.get("RANK", "0") != "0")
     if dry_run:
         from qedeploy.train.estimate import estimate
 
-        print_plan(screen(), estimate(model, data, options, folder))
+        plan = estimate(model, data, options, folder)
+        if as_json:
+            typer.echo(json_text(asdict(plan)), nl=False)
+        else:
+            print_plan(screen(quiet=quiet), plan)
         return folder
     try:
         with training_shown(errors) as watch:
@@ -128,5 +149,9 @@ def train(
         )
         raise
     if os.environ.get("RANK", "0") == "0":
-        print_trained(screen(), result)
+        console = screen(quiet=quiet or as_json)
+        print_trained(console, result)
+        print_next(console, result)
+        if as_json:
+            typer.echo(read_text(result.model.parent / DOCUMENT), nl=False)
     return result.model

@@ -50,6 +50,14 @@ def training_logits(network: QuantizedNetwork, grids: Mapping[str, Grid], images
 
     Steps that were never trained are taken from `grids`, by the value that they round; `network` is not changed.
     """
+    calibrated = calibrated_network(network, grids)
+    with torch.no_grad():
+        parts = [calibrated(chunk) for chunk in torch.split(images.to(torch.float32), _CHUNK)]
+    return torch.cat(parts).to(torch.float64)
+
+
+def calibrated_network(network: QuantizedNetwork, grids: Mapping[str, Grid]) -> QuantizedNetwork:
+    """Return a copy of `network` in evaluation mode whose steps that were never trained are those of `grids`."""
     calibrated = copy.deepcopy(network).eval()
     for value, quantizer in point_quantizers(calibrated).items():
         if value in grids:
@@ -62,9 +70,7 @@ def training_logits(network: QuantizedNetwork, grids: Mapping[str, Grid], images
         if value in grids:
             _take_step(module.activation_quantizer, grids[value])
         _initialize_weight(module)
-    with torch.no_grad():
-        parts = [calibrated(chunk) for chunk in torch.split(images.to(torch.float32), _CHUNK)]
-    return torch.cat(parts).to(torch.float64)
+    return calibrated
 
 
 def _take_step(quantizer: LsqQuantizer, grid: Grid) -> None:

@@ -85,9 +85,18 @@ def _built(result: ExportResult, target: Path, runtime: Runtime, settings: Setti
 
     def source() -> BuildSource:
         network = current.prepared.network
-        metadata = ModelMetadata(graph=network.graph, profile=network.plan.profile, plan=network.plan)
+        metadata = ModelMetadata(
+            graph=network.graph,
+            profile=network.plan.profile,
+            plan=network.plan,
+            images=current.prepared.prepared_as,
+        )
         return BuildSource(
-            model=current.model, network=network, metadata=metadata, rewrite=rewrite, target=current.prepared.target
+            model=current.model,
+            network=network,
+            metadata=metadata,
+            profile=current.prepared.profile,
+            rewrite=rewrite,
         )
 
     artefact = runtime.build(source(), target, settings, result.prepared.settings.batch, on_event)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qedeploy.export.verification import agreement
+from qedeploy.export.comparison import top1_agreement
 from qedeploy.qdq import simulation
 from qedeploy.qdq.lowered import LoweredNetwork
 
@@ -17,13 +17,14 @@ class Effect:
     """One kind of change in `places` places, against the training forward.
 
     `logit_change` is the root mean square of the change over that of the logits around their mean of each image;
-    `top1_agreement` is a share of the images.
+    `top1_agreement` is a share of the `images`.
     """
 
     name: str
     places: int
     logit_change: float
     top1_agreement: float
+    images: int
 
 
 def measure_effects(
@@ -59,5 +60,6 @@ def _effect(name: str, places: int, changed: Tensor, base: Tensor) -> Effect:
         name=name,
         places=places,
         logit_change=change / spread if spread else change,
-        top1_agreement=agreement(changed.to(torch.float64), base.to(torch.float64)),
+        top1_agreement=top1_agreement(changed.to(torch.float64), base.to(torch.float64)),
+        images=len(base),
     )

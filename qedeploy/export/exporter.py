@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import torch
 from torch import Tensor
 
 from qedeploy import __version__
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.checkpoint_reader import read_network, training_logits
+from qedeploy.export.comparison import CHECKED_IMAGES, Comparison, DifferenceError, compare_with_pytorch, require_passed
 from qedeploy.export.effects import Effect, measure_effects
-from qedeploy.export.verification import CHECKED_IMAGES, Verification, VerificationError, require_passed, verify_model
+from qedeploy.export.labelled import KeptAccuracy, accuracy_document, calibration_images, kept_accuracy
 from qedeploy.files import replacing, sha256, write_json
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
@@ -31,6 +30,7 @@ from qedeploy.qdq.images import list_images, load_images, random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
+from qedeploy.qdq.one_thread import one_thread
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
 from qedeploy.runtimes.products import Products
@@ -48,11 +48,14 @@ _FLAT = 1e-3
 class ExportSettings:
     """What the user can choose. None: the checkpoint's own profile and normalisation, an open batch, random data.
 
-    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more.
+    `images` None takes 16 of a folder, or 4 random ones, since more random images would say no more. `data` are
+    labelled pictures: those to train on calibrate where `calibration` names no folder, those to test on say what the
+    lowering costs.
     """
 
     profile: str | None = None
     calibration: Path | None = None
+    data: Path | None = None
     images: int | None = None
     batch: int | None = None
     seed: int = 0
@@ -63,10 +66,11 @@ class ExportSettings:
 class Prepared:
     """A checkpoint lowered for a profile, with the images it was calibrated on and is verified on.
 
-    `grids` are those of the first lowering, every one that training has a quantizer for. `target` is the profile's.
+    `grids` are those of the first lowering, every one that training has a quantizer for.
     """
 
     checkpoint: Path
+    profile: Profile
     trained: QuantizedNetwork
     network: LoweredNetwork
     grids: Mapping[str, Grid]
@@ -75,29 +79,30 @@ class Prepared:
     prepared_as: ImageSettings | None
     source: StepSource
     settings: ExportSettings
-    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
     """The written files, the decisions, and the measurements. `report` is the JSON beside the model.
 
-    `exact` is the verification of the same graph in float32, where the dialect writes a narrower type. `products` says
+    `exact` is the comparison of the same graph in float32, where the dialect writes a narrower type. `products` says
     how exactly this machine multiplies the file's integers, None where it does not run the file. Where it is not exact,
-    `verification` is of exact kernels and `session` of those that a user's own session has here.
+    `comparison` is of exact kernels and `session` of those that a user's own session has here.
+    `accuracy` is None without labelled pictures.
     """
 
     model: Path
     report: Path
     plan: LoweringPlan
-    verification: Verification
-    exact: Verification | None
+    comparison: Comparison
+    exact: Comparison | None
     effects: tuple[Effect, ...]
     warnings: tuple[str, ...]
     seconds: float
     prepared: Prepared
     products: Products | None = None
-    session: Verification | None = None
+    session: Comparison | None = None
+    accuracy: KeptAccuracy | None = None
 
 
 def export_checkpoint(
@@ -110,7 +115,7 @@ def export_checkpoint(
     """Export the checkpoint at `path` to ONNX, verified; by default to the same name with `.onnx`, beside it.
 
     `progress` is called with the step that is under way and the share that is done. Raises UserError for files
-    that cannot be read or written, RequestError where the profile cannot carry the model, VerificationError where the
+    that cannot be read or written, RequestError where the profile cannot carry the model, DifferenceError where the
     graph does not compute its plan. The model and its report `<name>.export.json` appear whole at
     the end, or not at all.
     """
@@ -124,7 +129,7 @@ def export_checkpoint(
         raise UserError(
             f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
         )
-    with replacing(target) as temporary, _one_thread():
+    with replacing(target) as temporary, one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
         network = lower(
@@ -137,6 +142,7 @@ def export_checkpoint(
         )
         prepared = Prepared(
             checkpoint=path,
+            profile=profile,
             trained=checkpoint.network,
             network=network,
             grids=network.plan.grids(),
@@ -145,38 +151,54 @@ def export_checkpoint(
             prepared_as=checkpoint.images,
             source=source,
             settings=settings,
-            target=profile.target,
         )
         progress("verifying", 0, 1)
-        result = _publish(prepared, target, temporary, started)
+        result = _publish(prepared, target, temporary, started, progress)
         progress("verifying", 1, 1)
     return result
 
 
 def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
     """Write and verify `result` once more with another lowering of its network, in place of the first."""
-    with replacing(result.model) as temporary, _one_thread():
+    with replacing(result.model) as temporary, one_thread():
         prepared = dataclasses.replace(result.prepared, network=network)
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 
 
-def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) -> ExportResult:
+def _publish(
+    prepared: Prepared,
+    target: Path,
+    temporary: Path,
+    started: float,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+) -> ExportResult:
     """Write the graph to `temporary` and its report beside `target`, once it is proven."""
     plan, settings = prepared.network.plan, prepared.settings
     written = _write(prepared)
     content = written.model.SerializeToString()
     products = find_runtime(plan.runtime).products(content, plan.profile)
-    verification, exact, effects, session = _prove(prepared, written, products)
+    comparison, exact, effects, session = _prove(prepared, written, products)
+    accuracy = None
+    if settings.data is not None:
+        accuracy = kept_accuracy(
+            prepared.checkpoint,
+            prepared.trained,
+            prepared.grids,
+            content,
+            settings.data,
+            settings.normalisation or prepared.prepared_as or ImageSettings(),
+            lambda done, total: progress("counting", done, total),
+        )
     temporary.write_bytes(content)
     result = ExportResult(
         model=target,
         report=target.with_suffix(".export.json"),
         plan=plan,
-        verification=verification,
+        comparison=comparison,
         exact=exact,
         effects=effects,
         warnings=(
-            *_image_warnings(prepared.images, settings),
+            *_image_warnings(prepared),
             *_warnings(plan, settings, prepared.source),
             *_products_warnings(products, session),
         ),
@@ -184,23 +206,10 @@ def _publish(prepared: Prepared, target: Path, temporary: Path, started: float) 
         prepared=prepared,
         products=products,
         session=session,
+        accuracy=accuracy,
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch compute on one thread: its threads wait for each other in every small operation.
-
-    On two idle cores that costs a second; on two busy ones the threads took eight times as long as one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _dialect(profile: Profile, graph: Graph) -> Dialect:
@@ -227,9 +236,11 @@ def _alternatives(graph: Graph) -> str:
 
 
 def _images(checkpoint: Checkpoint, graph: Graph, settings: ExportSettings) -> tuple[Tensor, StepSource]:
-    if isinstance(settings.calibration, Path):
-        count = settings.images or _FOLDER_IMAGES
-        wanted = settings.normalisation or checkpoint.images or ImageSettings()
+    count = settings.images or _FOLDER_IMAGES
+    wanted = settings.normalisation or checkpoint.images or ImageSettings()
+    if settings.calibration is None and settings.data is not None:
+        return calibration_images(checkpoint.structure, settings.data, count, wanted), StepSource.IMAGES
+    if settings.calibration is not None:
         return load_images(settings.calibration, graph.input, count, wanted), StepSource.IMAGES
     return random_images(graph.input, settings.images or _RANDOM_IMAGES, settings.seed), StepSource.RANDOM
 
@@ -245,28 +256,28 @@ def _write(prepared: Prepared) -> WrittenModel:
         onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
-        raise VerificationError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
+        raise DifferenceError(f"the ONNX checker rejects the graph: {reason}; nothing was written") from error
     return written
 
 
 def _prove(
     prepared: Prepared, written: WrittenModel, products: Products | None
-) -> tuple[Verification, Verification | None, tuple[Effect, ...], Verification | None]:
+) -> tuple[Comparison, Comparison | None, tuple[Effect, ...], Comparison | None]:
     network, images = prepared.network, prepared.images
     expected = simulation.logits(network, images)
     exact_form, exact = prepared.dialect.exact_form(), None
     if exact_form is not None:
-        exact = _verified(network, write_model(network, exact_form), exact_form, images, expected)
+        exact = _compared(network, write_model(network, exact_form), exact_form, images, expected)
         require_passed(exact)
     here = products is not None
     saturating = products is not None and bool(products.inexact)
-    verification = _verified(network, written, prepared.dialect, images, expected, exact=saturating or not here)
-    require_passed(verification)
-    session = _verified(network, written, prepared.dialect, images, expected, exact=False) if saturating else None
+    comparison = _compared(network, written, prepared.dialect, images, expected, exact=saturating or not here)
+    require_passed(comparison)
+    session = _compared(network, written, prepared.dialect, images, expected, exact=False) if saturating else None
     sample = images[:CHECKED_IMAGES]
     trained_logits = training_logits(prepared.trained, prepared.grids, sample)
     return (
-        verification,
+        comparison,
         exact,
         measure_effects(
             network,
@@ -279,7 +290,7 @@ def _prove(
     )
 
 
-def _verified(
+def _compared(
     network: LoweredNetwork,
     written: WrittenModel,
     dialect: Dialect,
@@ -287,8 +298,8 @@ def _verified(
     expected: Tensor,
     *,
     exact: bool = True,
-) -> Verification:
-    return verify_model(
+) -> Comparison:
+    return compare_with_pytorch(
         network,
         written,
         images,
@@ -299,7 +310,7 @@ def _verified(
     )
 
 
-def _products_warnings(products: Products | None, session: Verification | None) -> tuple[str, ...]:
+def _products_warnings(products: Products | None, session: Comparison | None) -> tuple[str, ...]:
     if products is None:
         return ()
     if session is None:
@@ -313,16 +324,23 @@ def _products_warnings(products: Products | None, session: Verification | None) 
     return (told.strip(),)
 
 
-def _image_warnings(images: Tensor, settings: ExportSettings) -> list[str]:
-    """Return warnings about a folder of images that is poor for calibration."""
-    if settings.calibration is None:
+def _image_warnings(prepared: Prepared) -> list[str]:
+    """Return warnings about a folder of images that is poor for calibration, or seen otherwise than in training."""
+    images, settings = prepared.images, prepared.settings
+    folder = settings.calibration or settings.data
+    if folder is None:
         return []
-    skipped, count = list_images(settings.calibration).skipped(), images.shape[0]
-    warnings = [f"{settings.calibration}: {skipped}"] if skipped else []
+    skipped, count = list_images(folder).skipped() if settings.calibration else "", images.shape[0]
+    warnings = [f"{folder}: {skipped}"] if skipped else []
     if settings.images is not None and count < settings.images:
-        warnings.append(f"{settings.calibration} holds {count} images of the {settings.images} asked for: all are used")
+        warnings.append(f"{folder} holds {count} images of the {settings.images} asked for: all are used")
     elif count < _FEW_IMAGES:
         warnings.append(f"{count} calibration images are few: the steps depend on what happens to be on them")
+    if settings.data is not None and prepared.prepared_as is None and settings.normalisation is None:
+        warnings.append(
+            f"{prepared.checkpoint.name} does not say how pictures were prepared in training: ImageNet's mean, "
+            "deviation and crop are assumed; give others with --mean and --deviation"
+        )
     flat = int((images.flatten(2).std(dim=2).amax(dim=1) < _FLAT).sum())
     if flat:
         warnings.append(f"{flat} of {count} calibration images have a single colour: they say nothing about steps")
@@ -357,10 +375,11 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "model": {"file": result.model.name, "sha256": sha256(model)},
         "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint)},
         "profile": result.plan.profile,
-        "verification": dataclasses.asdict(result.verification),
+        "verification": dataclasses.asdict(result.comparison),
         "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
         "products": None if result.products is None else dataclasses.asdict(result.products),
         "session": None if result.session is None else dataclasses.asdict(result.session),
+        "accuracy": None if result.accuracy is None else accuracy_document(result.accuracy),
         "effects": [dataclasses.asdict(effect) for effect in result.effects],
         "warnings": list(result.warnings),
         "seconds": round(result.seconds, 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,11 +40,21 @@ def parse_text(text: str, *, classifier: Classifier = Classifier(), resolution: 
     return from_value(_literal(text.strip()), classifier=classifier, resolution=resolution)
 
 
+def literal(text: str) -> object:
+    """Return what a Python literal says; raises what `ast.literal_eval` raises, and warns of nothing.
+
+    What the parser thinks of a backslash in somebody's file is noise beside the answer.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)
+
+
 def _literal(text: str) -> object:
     if len(text) > MAX_TEXT:
         raise StructureError(f"expected one structure in at most {MAX_TEXT} characters, found {len(text)}")
     try:
-        return ast.literal_eval(text)
+        return literal(text)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         literal_fault = error
     try:

@@ -7,6 +7,7 @@ Whatever else a file holds is passed over, and its names have no value.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,9 @@ def config_values(text: str) -> dict[str, Any]:
     {'bits': 4, 'model': {'widths': [4, 4]}}
     """
     try:
-        module = ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = ast.parse(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return {}
     values: dict[str, Any] = {}

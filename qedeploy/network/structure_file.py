@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_text
-from qedeploy.network.lightnas import MAX_TEXT, from_value, parse_text
+from qedeploy.network.lightnas import MAX_TEXT, from_value, literal, parse_text
 from qedeploy.network.lightnas_config import config_structure, config_values
 from qedeploy.network.structure import Activation, Classifier, Structure, located
 from qedeploy.schema import validate
@@ -98,7 +97,7 @@ def _whole(text: str) -> dict[str, Any] | list[Any] | None:
         value = json.loads(text)
     if value is None and len(text) <= MAX_TEXT:
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            value = ast.literal_eval(text)
+            value = literal(text)
     return value if isinstance(value, dict | list) else None
 
 

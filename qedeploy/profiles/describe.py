@@ -91,6 +91,12 @@ def memory_summary(profile: Profile) -> tuple[str, ...]:
     return tuple(f"{name} {format_bytes(limit)}" for name, limit in limits if limit is not None)
 
 
+def reserves_summary(profile: Profile) -> tuple[str, ...]:
+    """Return in words what a search leaves of the memory; nothing where it hands out all."""
+    reserves = (("flash", profile.memory.reserved_flash), ("SRAM", profile.memory.reserved_sram))
+    return tuple(f"{format_bytes(reserve)} of {name}" for name, reserve in reserves if reserve)
+
+
 def profile_document(profile: Profile) -> dict[str, Any]:
     """Return all of `profile` as JSON-ready data; rates in operations and bytes per second, memory in bytes."""
     memory = profile.memory
@@ -115,6 +121,8 @@ def profile_document(profile: Profile) -> dict[str, Any]:
         "memory": {
             "weight_bytes": memory.weight_bytes,
             "activation_bytes": memory.activation_bytes,
+            "reserved_flash": memory.reserved_flash,
+            "reserved_sram": memory.reserved_sram,
             "bandwidth_bytes_per_second": memory.bandwidth_bytes_per_second,
             "source": memory.source,
         },

@@ -57,10 +57,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the device can hold, in bytes; None where no structure comes near the limit."""
+    """What the device can hold, in bytes; None where no structure comes near the limit.
+
+    `reserved_flash` and `reserved_sram` are what of the two a search leaves to all that is no weight and no activation.
+    """
 
     weight_bytes: int | None = None
     activation_bytes: int | None = None
+    reserved_flash: int = 0
+    reserved_sram: int = 0
     bandwidth_bytes_per_second: float | None = None
     source: str = ""
 

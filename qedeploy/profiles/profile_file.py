@@ -34,7 +34,8 @@ Bytes = Annotated[float, _quantity(Quantity.BYTES)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built once, as parts of the whole profile, and not each on its own before.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _PrecisionTable(_Table):
@@ -59,6 +60,8 @@ class _RateTable(_Table):
 class _MemoryTable(_Table):
     weights: Bytes | None = None
     activations: Bytes | None = None
+    reserved_flash: Bytes = 0
+    reserved_sram: Bytes = 0
     bandwidth: Annotated[float, _quantity(Quantity.BANDWIDTH)] | None = None
     source: Text
 
@@ -80,7 +83,7 @@ class _ProfileTable(_Table):
 def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str) -> Profile:
     """Return the Profile of a TOML file's tables; raises UserError naming `source` and every fault with its field."""
     table = validate(TypeAdapter(_ProfileTable), data, source)
-    faults = [*_impossible(table), *_repeated(table), *_kinds_without_native(table)]
+    faults = [*_impossible(table), *_repeated(table), *_overfull(table), *_kinds_without_native(table)]
     if faults:
         raise UserError(f"{source}: {'; '.join(faults)}")
     memory = table.memory
@@ -104,6 +107,8 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
         else Memory(
             weight_bytes=None if memory.weights is None else int(memory.weights),
             activation_bytes=None if memory.activations is None else int(memory.activations),
+            reserved_flash=int(memory.reserved_flash),
+            reserved_sram=int(memory.reserved_sram),
             bandwidth_bytes_per_second=memory.bandwidth,
             source=" ".join(memory.source.split()),
         ),
@@ -178,6 +183,18 @@ def _impossible_widths(where: str, entry: _PrecisionTable) -> Iterator[str]:
             f"{where}.activation_bits: expected [16] for int4-weight-only (the arithmetic is float16), "
             f"found {_listed(entry.activation_bits)}"
         )
+
+
+def _overfull(table: _ProfileTable) -> Iterator[str]:
+    memory = table.memory
+    if memory is None:
+        return
+    for reserve, reserved, of, limit in (
+        ("reserved_flash", memory.reserved_flash, "weights", memory.weights),
+        ("reserved_sram", memory.reserved_sram, "activations", memory.activations),
+    ):
+        if reserved and (limit is None or reserved >= limit):
+            yield f"memory.{reserve}: expected less than memory.{of}, which it is a part of, found {reserved:g} bytes"
 
 
 def _repeated(table: _ProfileTable) -> Iterator[str]:

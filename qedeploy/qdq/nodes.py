@@ -10,7 +10,10 @@ import numpy as np
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
 from qedeploy.qdq.float_nodes import write_node
+from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
+from qedeploy.qdq.lowered import bias_integers
+from qedeploy.qdq.plan import Grid
 
 
 def convolution(
@@ -39,6 +42,27 @@ def convolution(
 def linear(graph: GraphBuilder, layer: Layer, operands: Sequence[str]) -> str:
     """Add the Gemm of `layer` to `operands`: value (batch, in), weight (out, in) and bias (out,)."""
     return graph.node("Gemm", operands, layer.name, transB=1)
+
+
+def weight(graph: GraphBuilder, name: str, layer: FoldedLayer) -> str:
+    """Add the weight of a layer, dequantized per output channel where it is in integers."""
+    held = graph.constant(f"{name}.weight", layer.weight)
+    if layer.scale is None:
+        return held
+    scale = graph.constant(f"{name}.weight.scale", layer.scale)
+    zero = graph.constant(f"{name}.weight.zero_point", np.zeros(layer.scale.shape, np.int8))
+    return graph.node("DequantizeLinear", [held, scale, zero], f"{name}.weight.dequantize", axis=0)
+
+
+def bias(graph: GraphBuilder, name: str, layer: FoldedLayer, grid: Grid | None) -> str:
+    """Add the bias of a layer: 32-bit integers on the grid of its products, where it reads integers on `grid`."""
+    if layer.scale is None or grid is None:
+        return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
+    held = graph.constant(f"{name}.bias", bias_integers(layer, grid.step))
+    unit = (np.float64(grid.step) * layer.scale.astype(np.float64)).astype(np.float32)
+    scale = graph.constant(f"{name}.bias.scale", unit)
+    zero = graph.constant(f"{name}.bias.zero_point", np.zeros(unit.shape, np.int32))
+    return graph.node("DequantizeLinear", [held, scale, zero], f"{name}.bias.dequantize", axis=0)
 
 
 def relu(graph: GraphBuilder, operation: Operation, value: str, dtype: type[np.floating[Any]] = np.float32) -> str:

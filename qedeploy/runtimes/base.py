@@ -22,6 +22,7 @@ from qedeploy.runtimes.options import Option, Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qedeploy.profiles.profile import Profile
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.qdq.lowered import LoweredNetwork
     from qedeploy.qdq.metadata import ModelMetadata
@@ -47,17 +48,17 @@ class BuildSource:
 
     `model` is the ONNX file in the runtime's dialect, which has been verified where it is an export. `network` is what
     that file says, lowered and arranged: a runtime that does not read ONNX writes its own form from it, and `blocks`
-    are the ones that the file has of it (None: all). Both are None for a file that is not ours. `rewrite` writes and
-    verifies the file again for another lowering of its network, and returns that as the source. `target` is the
-    profile's, None where it names none.
+    are the ones that the file has of it (None: all). Both are None for a file that is not ours. `profile` is the one it
+    was lowered for, where that is at hand. `rewrite` writes and verifies the file again for another lowering of its
+    network, and returns that as the source.
     """
 
     model: Path
     network: LoweredNetwork | None = None
     metadata: ModelMetadata | None = None
     blocks: tuple[str, ...] | None = None
+    profile: Profile | None = None
     rewrite: Callable[[LoweredNetwork], BuildSource] | None = None
-    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

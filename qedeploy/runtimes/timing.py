@@ -7,7 +7,6 @@ reached. Source: samples/common of github.com/NVIDIA/TensorRT.
 from __future__ import annotations
 
 import gc
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,16 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qedeploy.errors import UserError
-from qedeploy.units import DURATION_UNITS
-
 MAX_VARIATION = 0.025
 """Coefficient of variation over which a run counts as unstable (trtexec's limit)."""
 
 PERCENTILE_RULE = "trtexec's rule"
 """Whose rule `percentile` follows, in words."""
-
-_UNITS = {"": 1.0, **DURATION_UNITS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +117,3 @@ def summarize(samples: Samples) -> Summary:
         throughput=len(ordered) / samples.elapsed,
         variation=float(ordered.std()) / mean,
     )
-
-
-def parse_seconds(text: str, field: str) -> float:
-    """Return the seconds of `200ms`, `3s`, `3` or `1min`; raises UserError naming `field` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z\u00b5\u03bc]*)\s*", text)
-    if match is None or match[2] not in _UNITS:
-        raise UserError(f"{field}: expected a time such as 200ms, 3s or 1min, found {text!r}")
-    return float(match[1]) * _UNITS[match[2]]

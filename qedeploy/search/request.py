@@ -65,9 +65,12 @@ class Request:
 
 def parse_overrides(texts: Iterable[str]) -> dict[Budget, float]:
     """Return the limits of texts such as `bitops=7.0G`; raises UserError for one that cannot be read, or a repeat."""
+    return _each_once(parse_budget(text) for text in texts)
+
+
+def _each_once(limits: Iterable[tuple[Budget, float]]) -> dict[Budget, float]:
     overrides: dict[Budget, float] = {}
-    for text in texts:
-        kind, limit = parse_budget(text)
+    for kind, limit in limits:
         if kind in overrides:
             raise UserError(f"budget {kind}: expected one limit, found two; leave one out")
         overrides[kind] = limit
@@ -81,7 +84,10 @@ def limits_of(budgets: Mapping[str, float | str] | Iterable[str]) -> dict[Budget
     """
     if not isinstance(budgets, Mapping):
         return parse_overrides(budgets)
-    return parse_overrides(f"{name}={_text_of(name, limit)}" for name, limit in budgets.items())
+    return _each_once(
+        parse_budget(f"{name}={_text_of(name, limit)}", counted=not isinstance(limit, str))
+        for name, limit in budgets.items()
+    )
 
 
 def _text_of(name: str, limit: float | str) -> str:

@@ -15,7 +15,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import sha256
 from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
-from qedeploy.model.network import quantizers
+from qedeploy.model.network import QuantizedNetwork, quantizers
 from qedeploy.runtimes.registry import runtime_of
 from qedeploy.runtimes.runner import InputTensor, Runner, RunnerOptions
 from qedeploy.runtimes.runners import open_runner
@@ -25,7 +25,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Artefact:
+class EvaluatedModel:
     """A model that answers: `answer` takes images (count, channels, size, size), normalised, and gives logits.
 
     `images` says how it was trained to see pictures, None where the file does not say. `batch` is what it takes at a
@@ -44,7 +44,7 @@ class Artefact:
 
 
 @contextmanager
-def opened(path: Path, *, threads: int = 1) -> Iterator[Artefact]:
+def opened(path: Path, *, threads: int = 1) -> Iterator[EvaluatedModel]:
     """Yield the model at `path`; raises UserError, RequestError or MissingRuntimeError where it cannot answer."""
     if path.suffix.lower() in {".pth", ".pt"}:
         yield _checkpoint(path)
@@ -53,7 +53,7 @@ def opened(path: Path, *, threads: int = 1) -> Iterator[Artefact]:
         yield _running(path, runner)
 
 
-def _checkpoint(path: Path) -> Artefact:
+def _checkpoint(path: Path) -> EvaluatedModel:
     checkpoint = load_checkpoint(path)
     unset = [name for name, quantizer in quantizers(checkpoint.network) if not bool(quantizer.initialized)]
     if unset:
@@ -61,16 +61,21 @@ def _checkpoint(path: Path) -> Artefact:
             f"{path}: steps that were never set, {listed(unset)}: train it first (qedeploy train {path} --data DIR), "
             "with --epochs 0 to only calibrate"
         )
+    return network_artefact(path, checkpoint.network, checkpoint.images)
+
+
+def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSettings | None) -> EvaluatedModel:
+    """Return the artefact of a network in evaluation mode that came from the checkpoint at `path`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = checkpoint.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    structure = checkpoint.structure
+    computing = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    structure = network.structure
 
     @torch.no_grad()
-    def answer(images: Tensor) -> Tensor:
-        logits: Tensor = network(images.to(device))
+    def answer(pictures: Tensor) -> Tensor:
+        logits: Tensor = computing(pictures.to(device))
         return logits.cpu()
 
-    return Artefact(
+    return EvaluatedModel(
         path=path,
         sha256=sha256(path),
         runtime=f"PyTorch {torch.__version__} on {device.type.upper()}",
@@ -78,12 +83,12 @@ def _checkpoint(path: Path) -> Artefact:
         size=structure.resolution,
         outputs=structure.classifier.classes,
         batch=100,
-        images=checkpoint.images,
+        images=images,
         answer=answer,
     )
 
 
-def _running(path: Path, runner: Runner) -> Artefact:
+def _running(path: Path, runner: Runner) -> EvaluatedModel:
     fed = runner.description.inputs
     if len(fed) != 1 or len(fed[0].shape) != 4 or fed[0].shape[2] != fed[0].shape[3]:
         shown = listed(map(str, fed))
@@ -101,7 +106,7 @@ def _running(path: Path, runner: Runner) -> Artefact:
         return torch.from_numpy(np.array(_logits(path, runner, tensor, filled)[: len(values)]))
 
     description = runner.description
-    return Artefact(
+    return EvaluatedModel(
         path=path,
         sha256=sha256(path),
         runtime=f"{description.runtime} {description.version} on {description.device}",

@@ -20,6 +20,8 @@ FORMAT = "qedeploy-train/1"
 
 Row = Mapping[str, Any]
 
+DOCUMENT = "train.json"
+
 
 class Log:
     """Writes the rows of a training, one an epoch, into its folder."""
@@ -47,7 +49,7 @@ class Log:
         if self._board is not None:
             self._board.close()
         document = {"format": FORMAT, **self._settings, "versions": versions(), "epochs": list(rows), **result}
-        write_json(self.folder / "train.json", document)
+        write_json(self.folder / DOCUMENT, document)
         if rows:
             write_curves(self.folder / "curves.svg", rows)
 

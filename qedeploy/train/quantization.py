@@ -28,7 +28,8 @@ def round_as_device(network: QuantizedNetwork, profile: Profile) -> None:
     modules = layer_modules(network)
     read = {value: modules[reader].activation_quantizer for value, reader in consumers(steps).items()}
     quantized = [value for value, quantizer in read.items() if quantizer.quantized]
-    points = dialect.points(steps, quantized)
+    # The loss reads the logits as they are: where a runtime rounds them too, the export sets their step.
+    points = [point for point in dialect.points(steps, quantized) if point.value != steps[-1].name]
     use_device_grids(
         network, [DevicePoint(value=point.value, bits=point.bits, signed=point.signed) for point in points]
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qedeploy.printable import one_line
-from qedeploy.train.execution import Progress, Watch
+from qedeploy.train.execution import TrainingProgress, Watch
 from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def training_shown(console: Console) -> Iterator[Watch]:
         yield _lines(console)
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: TrainingProgress) -> str:
     """Return progress in words."""
     best = "" if progress.best is None else f", best {progress.best:.2%} held out"
     return (
@@ -40,9 +40,7 @@ def describe(progress: Progress) -> str:
 
 
 def print_trained(console: Console, result: TrainResult) -> None:
-    """Print what a training reached, where it is, and what to do next."""
-    from rich.text import Text
-
+    """Print what a training reached, and where it is."""
     if result.float_top1 is not None:
         console.print(f"float network: top-1 {result.float_top1:.2%} of {result.held_out_images:,} held-out images")
     console.print(
@@ -56,6 +54,12 @@ def print_trained(console: Console, result: TrainResult) -> None:
         first = next(iter(result.skipped))
         console.print(f"warning: {len(result.skipped)} pictures were skipped: {first}", style="yellow", markup=False)
     console.print(f"written to {result.model.parent} after {result.seconds:,.0f} s of training", highlight=False)
+
+
+def print_next(console: Console, result: TrainResult) -> None:
+    """Print what to do with a trained network."""
+    from rich.text import Text
+
     console.print(Text.assemble("next: ", (one_line(f"qedeploy export {result.model}"), "bold")), soft_wrap=True)
 
 
@@ -68,7 +72,7 @@ def _bar(console: Console) -> Iterator[Watch]:
         task = bar.add_task("", total=None)
         stage = ""
 
-        def watch(progress: Progress) -> None:
+        def watch(progress: TrainingProgress) -> None:
             nonlocal stage
             if progress.stage != stage:
                 stage = progress.stage
@@ -81,7 +85,7 @@ def _bar(console: Console) -> Iterator[Watch]:
 def _lines(console: Console) -> Watch:
     last = [time.monotonic()]
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainingProgress) -> None:
         now = time.monotonic()
         if now - last[0] >= SECONDS_BETWEEN_LINES:
             last[0] = now

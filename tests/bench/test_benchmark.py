@@ -13,8 +13,8 @@ import pytest
 import qedeploy
 from qedeploy.bench.benchmark import benchmark
 from qedeploy.bench.gates import parse_gate
+from qedeploy.bench.report.comparisons import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN
 from qedeploy.bench.report.document import BenchResult, read_result, to_text
-from qedeploy.bench.report.findings import FLOAT_TWIN, THIS_MODEL, W8A8_TWIN
 from qedeploy.bench.report.output import output_folder, write_results
 from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers

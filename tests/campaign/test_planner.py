@@ -168,3 +168,12 @@ def test_points_that_disagree_with_themselves_are_marked_and_measured_again(tmp_
     assert any(point.unstable for point in table.points)
     keys = [subject.key for job in device.jobs for subject in job.subjects]
     assert len(keys) > len(set(keys))
+
+
+def test_a_run_with_the_opening_in_its_journal_adds_a_job_however_little_time_is_left(tmp_path):
+    first, second = Device(), Device()
+    campaign(tmp_path, 0).run(first.execute)
+    known = campaign(tmp_path, 0).run(second.execute)
+    assert len(second.jobs) == 1
+    assert second.jobs[0] not in first.jobs
+    assert len(known.points) > 0

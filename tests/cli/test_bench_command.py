@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qedeploy.bench.report.document import read_result
 from qedeploy.cli import main
+from qedeploy.train.evaluate import evaluate
 from tests.bench.graphs import convolution, exported, relu
 from tests.cli.console import qedeploy
 
@@ -47,10 +51,60 @@ def test_the_console_script_writes_both_files_beside_the_model(folder):
     assert done.returncode == 0, done.stderr
     assert "median on ONNX Runtime" in done.stdout
     assert "W5A5 is carried in INT8" in done.stdout
-    assert "stage1.block1.depthwise" in done.stdout
-    assert "wrote bench.json and report.html" in done.stdout
+    assert "Longest of" in done.stdout
+    assert "Spearman" not in done.stdout
+    wrote, verdict = done.stdout.splitlines()[-2:]
+    assert wrote == "wrote bench.json and report.html"
+    assert " a query" in verdict
     assert read_result(folder / "bench.json").model.name == "model.onnx"
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_pictures_put_accuracy_beside_time(folder, run, tmp_path):
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (30, 16, 16, 3), np.uint8), np.arange(30) % 10
+    np.savez(tmp_path / "noise.npz", images=images, labels=labels)
+    out = tmp_path / "out"
+    code, text, _ = run(folder / "model.onnx", "--no-twins", *BRIEF, "--data", tmp_path / "noise.npz", "--out", out)
+    assert code == 0
+    found = read_result(out / "bench.json").surroundings.accuracy
+    expected = evaluate(folder / "model.onnx", tmp_path / "noise.npz").judged
+    assert (found.top1, found.images, found.runtime) == (expected.top1.value, 30, expected.runtime)
+    assert f"top-1 {expected.top1} of noise.npz; this very file, by ONNX Runtime" in " ".join(text.split())
+    assert "ImageNet's mean" in text
+    assert f"top-1 {expected.top1}" in (out / "report.html").read_text()
+    assert json.loads((out / "accuracy.json").read_text())["model"]["top1"]["right"] == expected.top1.right
+
+
+def test_pictures_that_do_not_fit_are_refused_before_anything_is_timed(folder, run, tmp_path):
+    np.savez(tmp_path / "two.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1]))
+    code, _, error = run(folder / "model.onnx", "--data", tmp_path / "two.npz", "--out", tmp_path / "out")
+    assert code == 2
+    assert "2 classes (0, 1), and the network has 10" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_details_are_for_who_asks_and_silence_too(folder, run, tmp_path):
+    code, out, _ = run(folder / "model.onnx", *BRIEF, "--no-twins", "--out", tmp_path, "--verbose")
+    assert code == 0
+    assert "stage1.block1.depthwise" in out
+    assert "Spearman" in out
+    code, out, error = run(folder / "model.onnx", *BRIEF, "--no-twins", "--out", tmp_path, "--quiet")
+    assert (code, out, error) == (0, "", "")
+
+
+def test_an_earlier_report_is_kept_under_its_date_and_named(folder, run, tmp_path):
+    plain = (folder / "plain.onnx", *BRIEF, "--out", tmp_path)
+    run(*plain)
+    first = (tmp_path / "bench.json").read_text(), (tmp_path / "report.html").read_text()
+    _, out, _ = run(*plain)
+    run(*plain)
+    kept = sorted(path.name for path in tmp_path.iterdir() if path.name not in {"bench.json", "report.html"})
+    assert len(kept) == 4
+    assert all(re.fullmatch(r"(bench|report)-\d{8}-\d{6}(-\d+)?\.(json|html)", name) for name in kept)
+    said = next(line for line in out.splitlines() if line.startswith("kept earlier results as "))
+    named = [Path(name) for name in said.removeprefix("kept earlier results as ").split(", ")]
+    assert tuple(path.read_text() for path in named) == first
 
 
 def test_json_is_what_the_file_holds(folder, run, tmp_path):
@@ -79,8 +133,8 @@ def test_an_unstable_run_withholds_its_verdict_with_three(folder, run, tmp_path)
 BAD = {
     "a missing file": (("missing.onnx",), 2, "missing.onnx: cannot be read"),
     "a text file": (("text.onnx",), 2, "text.onnx: not an ONNX model"),
-    "a folder": (("search",), 2, "search: cannot be measured"),
-    "a checkpoint": (("model.pth",), 2, "model.pth: cannot be measured: expected one of: .onnx"),
+    "a folder": (("search",), 2, "search: is a folder, expected a model"),
+    "a checkpoint": (("model.pth",), 2, "model.pth: cannot be measured: expected one of: "),
     "an operator in the gate": (("plain.onnx", "--fail-if", "p50=4ms"), 2, "--fail-if 'p50=4ms'"),
     "a ratio of one model": (("plain.onnx", "--fail-if", "p50>1.05x"), 2, "--against"),
     "other inputs": (("plain.onnx", "--against", "other.onnx"), 2, "other.onnx: expected the measured model's inputs"),

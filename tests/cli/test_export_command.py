@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import onnx
 import pytest
 
@@ -11,6 +12,8 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from tests.cli.console import qedeploy
 from tests.export.networks import small_structure
+
+CLASSES = small_structure().classifier.classes
 
 
 @pytest.fixture
@@ -47,6 +50,19 @@ def test_options(folder):
     assert done.returncode == 0, done.stderr
     model = onnx.load(folder / "a" / "net.onnx")
     assert [item.dim_value for item in model.graph.input[0].type.tensor_type.shape.dim] == [2, 3, 16, 16]
+
+
+def test_pictures_say_what_the_lowering_costs(folder):
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (60, 16, 16, 3), np.uint8), np.arange(60) % CLASSES
+    np.savez(folder / "data.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:], y_test=labels[40:])
+    done = qedeploy("export", "model.pth", "--data", "data.npz", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "of 20 images; model.pth by PyTorch" in done.stdout
+    assert "of 20 images; model.onnx by ONNX Runtime" in done.stdout
+    assert "on the test pictures of data.npz" in done.stdout
+    assert "% of 16 images" in done.stdout
+    assert "random data" not in done.stdout
 
 
 @pytest.mark.parametrize(

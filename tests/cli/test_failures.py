@@ -44,7 +44,14 @@ def test_a_fault_says_where_it_is_and_how_to_report_it():
     assert "please report it, with what --debug adds; https://" in text
 
 
-BROKEN = "import sys; from qedeploy.cli import main, doctor; main.app.command('broken')(lambda: 1 / 0); main.main()"
+BROKEN = """
+import typer
+from qedeploy.cli import main
+broken = typer.Typer(add_completion=False)
+broken.command()(lambda: 1 / 0)
+main.APPLICATIONS["broken"] = broken
+main.main()
+"""
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -74,3 +74,22 @@ def test_an_unknown_command_is_wrong_usage():
     assert done.returncode == 2
     assert "serach" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_makes_itself_and_no_other():
+    code = (
+        "import sys; from qedeploy.cli import main; sys.argv = ['qedeploy', 'profiles', '--json']\n"
+        "try: main.main()\n"
+        "finally: print(sorted(main.APPLICATIONS), main._made.cache_info().currsize, file=sys.stderr)"
+    )
+    done, _ = imported_in("-c", code)
+    assert done.returncode == 0, done.stderr
+    names = sorted({path[0] for path in PATHS if path})
+    assert done.stderr.splitlines()[-1] == f"{names} 1"
+
+
+def test_a_quiet_search_shows_nothing_and_needs_nothing_to_show_it_with(tmp_path):
+    budget = ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--no-model", "--out", str(tmp_path))
+    done, packages = imported_by("search", "--quiet", *budget)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "rich" not in packages

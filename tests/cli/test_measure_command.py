@@ -61,7 +61,7 @@ def test_ctrl_c_leaves_a_table_of_what_was_measured(folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--profile", "stm32f746"), 3, "profile stm32f746 is for search only"),
+        (("--profile", "stm32f746-cmix"), 3, "profile stm32f746-cmix is for search only"),
         (("--profile", "cpu-int9"), 2, "did you mean cpu-int8?"),
         (("--profile", "t4-int8"), 4, "TensorRT"),
         (("--profile", "cpu-int8", "--out", "small.txt"), 2, "expected a file that ends in .json"),

@@ -79,7 +79,7 @@ def test_an_unknown_name_suggests_the_closest():
 def test_the_tables_that_were_measured_are_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert "latency table: none; qedeploy measure --profile cpu-int8" in qedeploy("profiles", "show", "cpu-int8").stdout
-    assert "latency table" not in qedeploy("profiles", "show", "stm32f746").stdout
+    assert "latency table" not in qedeploy("profiles", "show", "stm32f746-cmix").stdout
     write_table(table_path("cpu-int8", "a law", "none", "1", 1), table(date="2026-03-01T00:00:00"))
     assert "latency table: a law, 2026-03-01, " in qedeploy("profiles", "show", "cpu-int8").stdout
     shown = json.loads(qedeploy("profiles", "show", "cpu-int8", "--json").stdout)

@@ -153,9 +153,9 @@ def test_settings_that_fit_nothing_are_one_line(tmp_path, named_golden, options,
 
 def test_a_profile_without_the_widths_is_exit_code_3(tmp_path, named_golden):
     (tmp_path / "net.json").write_text(json.dumps(named_golden["mixed7d0G"]["structure"]))
-    done = qedeploy("score", "net.json", "--profile", "stm32f746", cwd=tmp_path)
+    done = qedeploy("score", "net.json", "--profile", "stm32f746-cmix", cwd=tmp_path)
     assert done.returncode == 3
-    assert "net.json: stage1.block1.expand: profile stm32f746 has no W5A5 for pointwise layers" in done.stderr
+    assert "net.json: stage1.block1.expand: profile stm32f746-cmix has no W5A5 for pointwise layers" in done.stderr
 
 
 def test_two_forms_at_once_are_refused(tmp_path):

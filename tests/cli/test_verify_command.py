@@ -48,11 +48,12 @@ def verified(path: Path) -> tuple[int, str]:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exact")
     arguments = ("--profile", "any-bits", "--recipe", str(small_recipe(folder)), "--no-model", "--top", "3")
-    done = run("search", *arguments, "--pareto", "flops", "--out", "out", cwd=folder)
+    done = run("search", *arguments, "--verbose", "--pareto", "flops", "--out", "out", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "optimal, proven" in done.stdout
     assert "shadow price of flops" in done.stdout
     assert "best shapes" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(": proven the best of its space")
     return folder / "out"
 
 
@@ -222,6 +223,10 @@ def test_files_of_a_folder_are_checked(searched: Path, tmp_path: Path) -> None:
             ),
             "engine.plan is the file of engine.json │ no │ missing",
         ),
+        (
+            lambda folder: (folder / "model.tflite.json").write_text(json.dumps({"sha256": "0" * 64, "onnx": "other"})),
+            "model.tflite is the file of model.tflite.json │ no │ missing",
+        ),
         (lambda folder: (folder / "best_structure.txt").write_text("{}"), "other structures than search.json has"),
     ],
 )
@@ -232,6 +237,16 @@ def test_what_lies_beside_a_search_is_checked(searched: Path, tmp_path: Path, ch
     code, output = verified(folder)
     assert code == 3, output
     assert message in " ".join(output.split())
+
+
+def test_files_of_others_beside_a_search_are_passed_over(searched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched, folder)
+    (folder / "notes.json").write_text('{"mine": 1}')
+    (folder / "broken.json").write_text("{")
+    code, output = verified(folder)
+    assert code == 0, output
+    assert "notes" not in output
 
 
 @pytest.mark.parametrize("field", ["score", "cost", "structure"])

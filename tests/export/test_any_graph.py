@@ -14,8 +14,8 @@ from qedeploy.bench.attribution.estimates import estimate
 from qedeploy.bench.benchmark import benchmark
 from qedeploy.errors import UserError
 from qedeploy.export.baselines import random_network, uniform, write_float_twin, write_w8a8_twin
+from qedeploy.export.comparison import compare_with_pytorch, require_passed
 from qedeploy.export.effects import measure_effects
-from qedeploy.export.verification import require_passed, verify_model
 from qedeploy.network.structure import MAX_BITS, Bits
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq import simulation
@@ -101,7 +101,7 @@ def test_lowered_it_computes_its_plan(profile, bits, calibrated):
             continue
         written = write_model(network, form)
         onnx.checker.check_model(written.model, full_check=True)
-        checked = verify_model(
+        checked = compare_with_pytorch(
             network, written, images, expected, float_tolerance=form.float_tolerance, rounding=form.rounding
         )
         require_passed(checked)
@@ -192,7 +192,7 @@ def test_layers_between_what_stays_in_floating_point_are_lowered(profile, tmp_pa
     for form in {dialect, dialect.exact_form()} - {None}:
         written = write_model(network, form)
         onnx.checker.check_model(written.model, full_check=True)
-        checked = verify_model(
+        checked = compare_with_pytorch(
             network, written, images, expected, float_tolerance=form.float_tolerance, rounding=form.rounding
         )
         require_passed(checked)

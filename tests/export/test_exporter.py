@@ -16,8 +16,8 @@ from sklearn.datasets import load_sample_images
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export import exporter
 from qedeploy.export.checkpoint_reader import read_network
+from qedeploy.export.comparison import DifferenceError
 from qedeploy.export.exporter import ExportSettings, export_checkpoint
-from qedeploy.export.verification import VerificationError
 from qedeploy.files import sha256
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
@@ -99,7 +99,7 @@ def test_the_report_and_the_metadata_tell_what_was_done(tmp_path):
     assert result.report.name == "net.export.json"
     assert report["model"] == {"file": "net.onnx", "sha256": sha256(result.model)}
     assert report["checkpoint"]["sha256"] == sha256(path)
-    assert len(report["verification"]["checks"]) == len(result.verification.checks)
+    assert len(report["verification"]["checks"]) == len(result.comparison.checks)
     assert read_metadata(result.model).plan == result.plan
     assert read_metadata(result.model).structure == small_structure()
 
@@ -116,8 +116,8 @@ def test_a_machine_whose_kernels_saturate_is_told_how_its_own_session_differs(tm
     monkeypatch.setattr("qedeploy.runtimes.processor.this_processor", lambda: haswell)
     there = export_checkpoint(path)
     assert there.model.read_bytes() == here.model.read_bytes()
-    assert there.verification.passed
-    assert there.session.values == there.verification.values
+    assert there.comparison.passed
+    assert there.session.values == there.comparison.values
     assert "head" in there.products.inexact
     (told,) = (warning for warning in there.warnings if "session of your own" in warning)
     assert f"of {there.session.values:,} integers differ" in told
@@ -172,8 +172,8 @@ def test_photographs_calibrate_what_is_untrained_and_are_compared_end_to_end(tmp
     result = export_checkpoint(path, settings=ExportSettings(calibration=folder))
     assert {value.source for value in result.plan.values} == {StepSource.IMAGES}
     assert result.warnings == ("2 calibration images are few: the steps depend on what happens to be on them",)
-    assert result.verification.images == 2
-    assert result.verification.top1_agreement == 1.0
+    assert result.comparison.images == 2
+    assert result.comparison.top1_agreement == 1.0
 
 
 def test_the_lowest_integer_under_a_negative_gain_is_counted(tmp_path):
@@ -227,7 +227,7 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path, monkeypat
         return written
 
     monkeypatch.setattr(exporter, "write_model", tampered)
-    with pytest.raises(VerificationError, match=r"^head: onnxruntime .* nothing was written$"):
+    with pytest.raises(DifferenceError, match=r"^head: onnxruntime .* nothing was written$"):
         export_checkpoint(path)
     assert left_behind(tmp_path) == {"model.pth"}
 

@@ -18,7 +18,7 @@ from qedeploy.search.space.recipe_loader import recipe_names
 SHIPPED = {
     "cpu-int8", "cpu-int8-avx2", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
     "a10-int4", "l4-int4", "orin-int4", "rtx-30", "rtx-40", "rtx-50",
-    "stm32f746", "stm32h743", "any-bits",
+    "stm32f746", "stm32f746-cmix", "stm32h743", "stm32h743-cmix", "any-bits",
 }  # fmt: skip
 INT8 = sorted(name for name in SHIPPED if name.endswith("int8"))
 W8A8, W4A16 = Bits(weight=8, activation=8), Bits(weight=4, activation=16)
@@ -98,6 +98,17 @@ def test_microcontrollers_have_the_memory_of_their_reference_manuals():
     small, large = load_profile("stm32f746").memory, load_profile("stm32h743").memory
     assert (small.weight_bytes, small.activation_bytes) == (1 << 20, 320 << 10)
     assert (large.weight_bytes, large.activation_bytes) == (2 << 20, 512 << 10)
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ('weights = "1MiB"\nreserved_flash = "1MiB"', "memory.reserved_flash: expected less than memory.weights"),
+        ('weights = "1MiB"\nreserved_sram = "1KiB"', "memory.reserved_sram: expected less than memory.activations"),
+    ],
+)
+def test_a_reserve_is_part_of_a_memory(memory, expected):
+    assert expected in faults(f"{USER}\n[memory]\n{memory}\nsource = 's'\n")
 
 
 def test_any_bits_executes_what_it_is_asked():

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.errors import UserError
-from qedeploy.runtimes.timing import Samples, TimingProtocol, collect, parse_seconds, percentile, summarize
+from qedeploy.runtimes.timing import Samples, TimingProtocol, collect, percentile, summarize
 
 latencies = st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=400).map(np.asarray)
 
@@ -77,16 +76,3 @@ def test_a_run_is_stable_up_to_two_and_a_half_percent():
     assert steady.stable()
     assert not steady.stable(0.02)
     assert not summarize(Samples(latency=np.asarray([1.0, 1.06] * 50), elapsed=1.0)).stable()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("200ms", 0.2), ("3", 3.0), ("3s", 3.0), (" 1.5 s ", 1.5), ("50us", 5e-5), ("1min", 60.0)]
-)
-def test_times_have_units(text, seconds):
-    assert parse_seconds(text, "--duration") == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "ms", "-3s", "3 hours", "1e3", "nan", "3ss"])
-def test_what_is_no_time_is_named(text):
-    with pytest.raises(UserError, match="--duration: expected a time"):
-        parse_seconds(text, "--duration")

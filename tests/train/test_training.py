@@ -6,9 +6,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from qedeploy.export.exporter import export_checkpoint
+from qedeploy.errors import UserError
+from qedeploy.export.exporter import ExportSettings, export_checkpoint
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
 from qedeploy.network.structure import Bits
@@ -75,6 +78,45 @@ def test_the_exported_file_is_as_accurate(trained, digits, tmp_path):
     assert abs(theirs.difference.value) <= 0.003 + 1 / 397
     assert "ONNX Runtime" in theirs.judged.runtime
     assert theirs.images_known
+
+
+def test_an_export_counts_what_the_lowering_costs(trained, digits, tmp_path):
+    exported = export_checkpoint(trained.model, out=tmp_path / "model.onnx", settings=ExportSettings(data=digits))
+    kept = exported.accuracy
+    assert kept.before.value == trained.test_top1
+    assert kept.after == evaluate(exported.model, digits).judged.top1
+    assert kept.difference == evaluate(exported.model, digits, against=trained.model).difference
+    assert kept.apart
+    written = json.loads(exported.report.read_text())["accuracy"]
+    assert written["before"]["right"] == kept.before.right
+    assert written["after"]["count"] == 397
+
+
+def test_an_export_calibrates_on_pictures_to_train_on(untrained, digits, tmp_path):
+    settings = ExportSettings(data=digits, images=9)
+    exported = export_checkpoint(untrained, out=tmp_path / "model.onnx", settings=settings)
+    with np.load(digits) as archive:
+        first = torch.from_numpy(archive["x_train"][0].astype(np.float32))
+    seen = exported.prepared.images
+    assert len(seen) == 9
+    assert np.corrcoef(seen[0, 0].flatten(), _enlarged(first, seen.shape[-1]).flatten())[0, 1] > 0.9
+    assert not [warning for warning in exported.warnings if "random" in warning]
+    assert [warning for warning in exported.warnings if "ImageNet's mean" in warning]
+
+
+def _enlarged(picture: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the middle seven eighths of a picture at another size, as ImageNet's crop leaves it."""
+    whole = round(size / 0.875)
+    large = torch.nn.functional.interpolate(picture[None, None], size=(whole, whole), mode="bilinear")[0, 0]
+    edge = (whole - size) // 2
+    return large[edge : edge + size, edge : edge + size]
+
+
+def test_an_export_for_pictures_of_other_classes_is_refused(untrained, tmp_path):
+    np.savez(tmp_path / "two.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1]))
+    with pytest.raises(UserError, match=r"2 classes \(0, 1\), and the network has 10"):
+        export_checkpoint(untrained, out=tmp_path / "model.onnx", settings=ExportSettings(data=tmp_path / "two.npz"))
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_post_training_quantization_takes_no_step(trained, digits, tmp_path):

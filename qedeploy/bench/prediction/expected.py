@@ -1,4 +1,4 @@
-"""What a latency table leads one to expect of a model, before it is measured."""
+"""What a latency table predicts for a model, before it is measured."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class TableOptions:
 class Expectation:
     """A table and the seconds that it predicts by layer, the classifier's with what every query pays.
 
-    `differences` say why the table is none of this run: machine, version or threads are others. `beyond` are the layers
-    with more or fewer channels or pixels than any point of their kind.
+    `differences` say why the table does not apply to this run: another machine, version or number of threads. `beyond`
+    are the layers with more or fewer channels or pixels than any point of their kind.
     """
 
     path: Path
@@ -64,9 +64,9 @@ class Expectation:
 def expect(
     metadata: ModelMetadata | None, options: TableOptions, machine: Machine, runner: RunnerDescription
 ) -> tuple[Expectation | None, str]:
-    """Return what to expect of a model on `machine`, or None and the reason where there was a table that failed.
+    """Return what is predicted for a model on `machine`, or None and the reason where there was a table that failed.
 
-    Raises UserError or RequestError where a prediction was asked for and is not to be had.
+    Raises UserError or RequestError where a prediction was asked for and cannot be made.
     """
     try:
         return _expect(metadata, options, machine, runner), ""
@@ -77,9 +77,9 @@ def expect(
 
 
 def differences(table: LatencyTable, machine: Machine, runner: RunnerDescription) -> tuple[str, ...]:
-    """Return in what `table` was measured otherwise than `runner` measures on `machine`."""
+    """Return how the circumstances of `table` differ from those of `runner` on `machine`."""
     if is_imported(table):
-        return ("times that were imported, of which nothing says that they are this machine's",)
+        return ("imported times, which may be from another machine",)
     pairs = _circumstances(table, machine, runner)
     return tuple(f"{theirs} instead of {ours}" for theirs, ours in pairs if theirs != ours)
 
@@ -95,7 +95,7 @@ def _expect(
     if metadata is None:
         if options.asked_for:
             raise UserError(
-                "the model carries no qedeploy metadata, without which no latency is predicted: export it again"
+                "the model carries no qedeploy metadata, which a prediction of its latency needs: export it again"
             )
         return None
     if options.file is None and not kept_tables(metadata.profile):
@@ -161,7 +161,7 @@ def _extent(shape: Shape) -> tuple[int, int, int]:
 
 
 def _circumstances(table: LatencyTable, machine: Machine, runner: RunnerDescription) -> Iterator[tuple[str, str]]:
-    """Yield what must agree, as the table has it and as this run has it."""
+    """Yield what must be the same in the table and in this run: the table's value, then the run's."""
     known = table.runtime
     yield f"{known.get('name')} {known.get('version')}", f"{runner.runtime} {runner.version}"
     if runner.on_cpu:

@@ -1,4 +1,4 @@
-"""How fast the machine is just now: the reference graph beside a run, against its time beside the table's points."""
+"""How fast the machine is now: the reference graph's time beside a run, against its time beside the table's points."""
 
 from __future__ import annotations
 

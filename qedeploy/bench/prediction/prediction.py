@@ -15,7 +15,7 @@ from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from qedeploy.words import counted, listed
 
 _OTHER_PACE = 0.03
-"""Share by which the machine may be slower or faster than with the table, before it is worth a word."""
+"""Share by which the machine may be slower or faster than with the table, before the report says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class PredictedLayer:
 
     @property
     def error(self) -> float | None:
-        """Error of the prediction as a share of what was measured; None for a layer that ran in no node of its own."""
+        """Error of the prediction as a share of what was measured; None for a layer without a node of its own."""
         return self.predicted / self.measured - 1 if self.measured > 0 else None
 
 
@@ -69,8 +69,8 @@ class Prediction:
     """Seconds of a query as predicted by `table` and as measured, in all and layer by layer in execution order.
 
     `pace` is how many times as long as with the table the reference graph took beside this run, None where that is
-    unknown. `differences` say why the table is none of this run, and its figures no prediction of it. `beyond` are the
-    parts that lie outside its points.
+    unknown. `differences` say why the table does not apply to this run, so that its figures do not predict it. `beyond`
+    are the parts that lie outside its points.
     """
 
     table: PredictingTable
@@ -99,7 +99,7 @@ class Prediction:
         return missed / measured if measured > 0 else None
 
     def worst(self, count: int = 5) -> tuple[PredictedLayer, ...]:
-        """Return the layers that the table misses by most seconds."""
+        """Return the layers whose prediction is off by the most seconds."""
         return tuple(sorted(self.layers, key=lambda layer: -abs(layer.predicted - layer.measured))[:count])
 
 
@@ -114,7 +114,7 @@ def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace:
         layers=tuple(
             PredictedLayer(name=name, predicted=predicted, measured=measured[name])
             for name, predicted in expectation.layers.items()
-            # What ran together has no measured time of its own to set beside the prediction.
+            # Layers that ran together have no measured times of their own to compare with the prediction.
             if not any(name in node.layers for node in profile.nodes)
         ),
         differences=expectation.differences,
@@ -133,7 +133,7 @@ def measured_layers(nodes: tuple[NodeTime, ...], graph: Graph, names: NodeNames)
 
 
 def prediction_findings(prediction: Prediction | None) -> tuple[str, ...]:
-    """Return how well the table foretold the run, where it is one of this machine."""
+    """Return how well the table predicted the run, where it applies to this machine."""
     if prediction is None or prediction.differences:
         return ()
     by_layer = prediction.layer_error
@@ -146,7 +146,7 @@ def prediction_findings(prediction: Prediction | None) -> tuple[str, ...]:
     if pace is None or error is None or abs(pace - 1) < _OTHER_PACE:
         return (found,)
     return (
-        f"{found} The reference graph took {pace:.2f}x as long as with the table: for a machine of that pace the error "
+        f"{found} The reference graph took {pace:.2f}x as long as with the table: at that pace the error "
         f"is {error:+.1%}.",
     )
 
@@ -160,8 +160,8 @@ def prediction_warnings(prediction: Prediction | None, problem: str) -> tuple[st
     found = []
     if prediction.differences:
         found.append(
-            f"The latency table {prediction.table.file} is none of this run: it has "
-            f"{'; '.join(prediction.differences)}. Its figures are no prediction of this run."
+            f"The latency table {prediction.table.file} does not apply to this run: it has "
+            f"{'; '.join(prediction.differences)}. Its figures do not predict this run."
         )
     if prediction.beyond:
         found.append(

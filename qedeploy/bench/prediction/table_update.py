@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
-from qedeploy.bench.gates import Ruling
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
@@ -20,24 +19,25 @@ from qedeploy.latency.table import (
     Calibration,
     LatencyTable,
     NetworkPoint,
-    Point,
     Shape,
     Source,
+    TablePoint,
     read_table,
     spread,
     write_table,
 )
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.runner import ProfiledRun
 from qedeploy.runtimes.timing import Samples, summarize
 from qedeploy.words import listed
 
 _FEWEST_QUERIES = 100
-"""Queries under which a run is too short to teach a table anything."""
+"""Queries below which a run is too short to update a table."""
 
 _LEAST_SHARE = 0.1
-"""What of a part's time is its own at the least, whatever the calibration says of its weights."""
+"""The least share of a part's time that is its own, whatever the calibration says of its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Lesson:
 
 
 def require_updatable(expectation: Expectation) -> None:
-    """Raise RequestError where a run of this machine has no place in the table."""
+    """Raise RequestError where a run of this machine cannot be added to the table."""
     if is_imported(expectation.table):
         raise RequestError(
             f"--update-table: {expectation.path} holds imported times, which no run is added to: measure a table with "
@@ -78,14 +78,14 @@ def require_updatable(expectation: Expectation) -> None:
         )
     if expectation.differences:
         raise RequestError(
-            f"--update-table: the latency table {expectation.path} is none of this run, it has "
-            f"{'; '.join(expectation.differences)}: repeat what it was measured with, or measure a table of its own"
+            f"--update-table: the latency table {expectation.path} does not apply to this run, it has "
+            f"{'; '.join(expectation.differences)}: run as it was measured, or measure a new table"
         )
     _structure(expectation)
 
 
 def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
-    """Add what a run measured to its table's file, whole or not at all; withheld where the run is no sure one."""
+    """Add what a run measured to its table's file, whole or not at all; withheld where the run is unsure."""
     doubt = _doubt(lesson)
     if doubt:
         sentence = f"{expectation.path.name} was not updated: {doubt}"
@@ -120,8 +120,8 @@ def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
 def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> LatencyTable:
     """Return `table` with the run's layers as points and the run as a network of its calibration.
 
-    Times become those of the pace that the table was measured at. Points are of parts alone, so what the calibration
-    adds to them in a network is taken off again.
+    Times become those of the pace that the table was measured at. Points are of single parts, so what the calibration
+    adds to them in a network is subtracted.
     """
     profile, graph, structure = expectation.profile, expectation.graph, _structure(expectation)
     rounds = [float(np.median(part)) for part in np.array_split(lesson.samples.latency, ROUNDS)]
@@ -142,7 +142,7 @@ def _structure(expectation: Expectation) -> Structure:
     """Return the network's Structure, by which a table keeps networks; raises RequestError where it has none."""
     if expectation.graph.structure is None:
         raise RequestError(
-            "--update-table: a latency table keeps networks of search spaces, and the model is none: measure it without"
+            "--update-table: a latency table keeps networks of search spaces; this model is not one: measure without it"
         )
     return expectation.graph.structure
 
@@ -154,11 +154,11 @@ def _doubt(lesson: Lesson) -> str:
     if not summary.stable(lesson.variation_limit):
         return (
             f"latency varies by {summary.variation:.1%}, over {lesson.variation_limit:.1%}: quiet the machine, or "
-            "accept more with --max-variation"
+            "allow more with --max-variation"
         )
     together = [name for node in lesson.profile.nodes for name in node.layers]
     if together:
-        return f"the runtime computes {listed(together)} together, so that no time is one layer's own"
+        return f"the runtime computes {listed(together)} together, so that no layer has a time of its own"
     return ""
 
 
@@ -172,20 +172,20 @@ def _alone(parts: Mapping[str, float], table: LatencyTable, expectation: Expecta
     shapes = shapes_of(expectation.graph, table.bottleneck_multiple)
     return {
         name: max(time - calibration.seconds_per_weight_byte * weight_bytes.get(name, 0.0), _LEAST_SHARE * time)
-        # A scale of nothing says nothing about the part.
+        # A scale of zero says nothing about the part.
         / ((calibration.scale_of(shapes[name].part) if name in shapes else 0.0) or 1.0)
         for name, time in parts.items()
     }
 
 
-def _points(parts: Mapping[str, float], shapes: Mapping[str, Shape], network: NetworkPoint) -> list[Point]:
+def _points(parts: Mapping[str, float], shapes: Mapping[str, Shape], network: NetworkPoint) -> list[TablePoint]:
     """Return a point for each shape: the median of the layers that have it; none for what ran in no node."""
     times: dict[Shape, list[float]] = {}
     for name, shape in shapes.items():
         if parts[name] > 0:
             times.setdefault(shape, []).append(parts[name])
     return [
-        Point(
+        TablePoint(
             shape=shape,
             seconds=float(np.median(found)),
             spread=max(network.spread, spread(found)),

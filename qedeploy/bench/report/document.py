@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qedeploy.bench.attribution.attribution import TimedPart
 from qedeploy.bench.attribution.correlation import Correlation, TimeModel
-from qedeploy.bench.gates import Verdict
+from qedeploy.bench.gates import TimingVerdict
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.prediction.prediction import Prediction
 from qedeploy.bench.prediction.table_update import TableUpdate
+from qedeploy.bench.report.surroundings import Surroundings
 from qedeploy.errors import UserError
 from qedeploy.files import json_text
 from qedeploy.network.structure import Bits
@@ -48,6 +49,7 @@ class Totals:
 class ComparedModel:
     """A model as timed in alternation with others. `ratio` is the measured model's latency over this one's.
 
+    `withheld` says why the ratio says nothing, "" where it does: what shows results shows no such ratio.
     `doubt` says where its integers are not multiplied exactly on this machine, "" where they are.
     """
 
@@ -55,6 +57,7 @@ class ComparedModel:
     summary: Summary
     totals: Totals | None = None
     ratio: Ratio | None = None
+    withheld: str = ""
     doubt: str = ""
 
 
@@ -83,6 +86,17 @@ class LayerRow:
     rate: float | None = None
     modelled: float | None = None
     layers: tuple[str, ...] = ()
+
+
+def layers_among(rows: Sequence[LayerRow]) -> int:
+    """Return how many of `rows` are layers, those of layers that ran together left out."""
+    return sum(not row.layers for row in rows)
+
+
+def longest_layers(rows: Sequence[LayerRow], most: int = 5) -> tuple[LayerRow, ...]:
+    """Return the layers that take longest, at most so many; those whose time nobody can tell are left out."""
+    timed = [row for row in rows if row.seconds]
+    return tuple(sorted(timed, key=lambda row: row.seconds or 0.0, reverse=True)[:most])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +136,8 @@ class BenchResult:
     """Everything a benchmark found. `compared` is empty, or starts with the measured model itself.
 
     `sections` are what only the runtime can tell, as tables, and `engine` the same as data in the runtime's own form,
-    None where it has none. `prediction` is None where no latency table is of the model's
-    profile, `table_update` where none was asked for.
+    None where it has none. `prediction` is None where no latency table is of the model's profile, `table_update` where
+    none was asked for. `surroundings` are what was not measured here.
     """
 
     model: ModelFile
@@ -141,14 +155,15 @@ class BenchResult:
     time_model: TimeModel | None
     findings: tuple[str, ...]
     warnings: tuple[str, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[TimingVerdict, ...]
     engine: Mapping[str, Any] | None = None
     prediction: Prediction | None = None
     table_update: TableUpdate | None = None
     sections: tuple[Section, ...] = ()
+    surroundings: Surroundings = Surroundings()
 
     @property
-    def judged(self) -> tuple[Verdict | TableUpdate, ...]:
+    def judged(self) -> tuple[TimingVerdict | TableUpdate, ...]:
         """Return all that was decided once the measurement was there."""
         return self.verdicts if self.table_update is None else (*self.verdicts, self.table_update)
 

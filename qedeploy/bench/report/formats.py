@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from qedeploy.bench.measure.interleave import Ratio
+from qedeploy.bench.report.document import ComparedModel
 from qedeploy.network.structure import Bits
+from qedeploy.units import format_bytes
 
 NONE = "-"
 """What stands for a figure that does not exist."""
@@ -54,6 +56,11 @@ def ratio(value: Ratio | None) -> str:
     return NONE if value is None else str(value)
 
 
+def compared_ratio(item: ComparedModel) -> str:
+    """Return the ratio to a compared model, or that it is withheld."""
+    return "withheld" if item.withheld else ratio(item.ratio)
+
+
 def per_unit(seconds: float, unit: str) -> str:
     """Return a time model's factor as the rate or time that a person knows: GBitOps/s, GB/s, or us a layer."""
     if seconds == 0:
@@ -65,6 +72,11 @@ def per_unit(seconds: float, unit: str) -> str:
             return f"{1 / seconds / 1e9:,.1f} GB/s"
         case _:
             return f"{seconds * 1e6:.1f} us a {unit}"
+
+
+def size(count: float) -> str:
+    """Return bytes in the prefix that suits them: `1.393 MiB`."""
+    return format_bytes(count)
 
 
 def gibibytes(size: int) -> str:

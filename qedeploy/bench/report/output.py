@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from qedeploy.bench.gates import enforce
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
-from qedeploy.files import write_text
+from qedeploy.files import replacing, write_through
+from qedeploy.rulings import enforce
+
+DOCUMENT, REPORT = "bench.json", "report.html"
 
 _ROOMS = {"search", "export", "profiles"}
 """Folders at a repository's root that stand for parts of qedeploy: nothing is written there unasked."""
@@ -20,10 +24,11 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenFiles:
-    """What a benchmark left behind."""
+    """What a benchmark left behind; `kept` are the files of an earlier one, under their new names."""
 
     document: Path
     report: Path
+    kept: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +62,28 @@ def output_folder(model: Path, out: Path | None) -> Path:
 
 
 def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
-    """Write both files into `folder`; raises UserError where it cannot be written to."""
-    document, report = to_text(result), render(result)
-    return WrittenFiles(
-        document=write_text(folder / "bench.json", document), report=write_text(folder / "report.html", report)
-    )
+    """Write both files into `folder`, together; raises UserError where it cannot be written to.
+
+    Results that lie there are kept under the date of their measurement.
+    """
+    document, report = folder / DOCUMENT, folder / REPORT
+    with replacing(document) as first, replacing(report) as second:
+        write_through(first, to_text(result))
+        write_through(second, render(result))
+        kept = _set_aside(document, report)
+    return WrittenFiles(document=document, report=report, kept=kept)
+
+
+def _set_aside(document: Path, report: Path) -> tuple[Path, ...]:
+    """Give earlier results names with their date, such as report-20261125-192857.html; returns these."""
+    earlier = [path for path in (document, report) if path.is_file()]
+    if not earlier:
+        return ()
+    moment = min(path.stat().st_mtime for path in earlier)
+    date = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d-%H%M%S")
+    for count in itertools.count(1):
+        mark = date if count == 1 else f"{date}-{count}"
+        names = {path: path.with_name(f"{path.stem}-{mark}{path.suffix}") for path in earlier}
+        if not any(name.exists() for name in names.values()):
+            break
+    return tuple(path.rename(name) for path, name in names.items())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qedeploy.bench.report import formats, plots
-from qedeploy.bench.report.document import BenchResult
-from qedeploy.bench.report.findings import FLOAT_TWIN, W8A8_TWIN
+from qedeploy.bench.report import formats, pictures, plots
+from qedeploy.bench.report.comparisons import FLOAT_TWIN, W8A8_TWIN
+from qedeploy.bench.report.document import BenchResult, longest_layers
+from qedeploy.bench.report.headline import elsewhere, headline, recorded, title
 from qedeploy.printable import printable
 from qedeploy.runtimes.timing import PERCENTILE_RULE
 
@@ -26,15 +27,26 @@ def render(result: BenchResult) -> str:
         lstrip_blocks=True,
     )
     environment.globals["formats"] = formats
+    environment.globals["kind_of"] = plots.kind_of
+    rows = result.profiled.layers
     return environment.get_template("report.html").render(
         result=result,
+        title=title(result),
+        headline=headline(result),
+        elsewhere=elsewhere(result),
+        recorded=recorded(result),
+        around=result.surroundings,
         summary=result.summary,
         runner=result.runner,
         machine=result.machine,
         profiled=result.profiled,
         colours=plots.KIND_COLOURS,
-        kinds={row.name: row.kind for row in result.profiled.layers},
+        legend_kinds=list(dict.fromkeys(map(plots.kind_of, rows))),
+        kinds={row.name: plots.kind_of(row) for row in rows},
+        longest=longest_layers(rows),
+        interrupted=pictures.interrupted_share(result),
         twins=(FLOAT_TWIN, W8A8_TWIN),
+        pictures=pictures,
         plots=_plots(result),
         percentile_rule=PERCENTILE_RULE,
     )
@@ -49,13 +61,12 @@ def _plots(result: BenchResult) -> dict[str, str]:
     """Return each plot's SVG by name; those that the result has nothing for are left out."""
     rows = result.profiled.layers
     drawn = {}
-    if result.compared:
-        drawn["ratios"] = plots.ratios(result.compared)
     if rows:
         drawn["layers"] = plots.layer_times(rows)
     if result.prediction is not None:
         drawn["predicted"] = plots.predicted_times(result.prediction, rows)
     if result.totals is not None and any(row.seconds for row in rows):
-        drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
         drawn["executed"] = plots.bitops_against_time(rows, executed=True)
+        if not plots.same_widths(rows):
+            drawn["nominal"] = plots.bitops_against_time(rows, executed=False)
     return drawn

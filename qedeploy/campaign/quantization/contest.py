@@ -9,10 +9,11 @@ import numpy as np
 
 from qedeploy.bench.measure.interleave import ROUNDS, Ratio, interleave, ratio
 from qedeploy.campaign.quantization.measurement import Bed, SetMeasurement
-from qedeploy.campaign.quantization.request import DEFAULT_ERROR, QuantizationOptions
+from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.runtimes.timing import Samples, TimingProtocol
+from qedeploy.search.assign.problem import AssignmentProblem
 from qedeploy.search.assign.solver import Assignment
 
 ORIGINAL, PREPARED = "original", "prepared"
@@ -26,21 +27,24 @@ _LONGER = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An assignment, and what measuring it found so far."""
+    """An assignment, the problem that it is the best of, and what measuring it found so far."""
 
+    problem: AssignmentProblem
     assignment: Assignment
     measured: SetMeasurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """An assignment as it was measured: `error` on the data, `time` as a ratio to the prepared float network's.
+    """An assignment as it was measured on the data: its `error` and, with a metric, how far that dropped.
 
-    `over_original` is the ratio to the file as it was given.
+    `time` is a ratio to the prepared float network's, `over_original` one to the file as it was given.
     """
 
+    problem: AssignmentProblem
     assignment: Assignment
     error: float
+    drop: float | None
     time: Ratio
     over_original: Ratio
 
@@ -58,6 +62,14 @@ class Contest:
     reason: str
 
 
+def within(candidate: Candidate, options: QuantizationOptions) -> bool:
+    """Return whether the measured error of `candidate` is one that is allowed."""
+    allowed = allowed_error(options)
+    if candidate.measured.drop is not None and candidate.measured.drop > options.max_drop:
+        return False
+    return allowed is None or candidate.measured.error <= allowed
+
+
 def hold_contest(
     bed: Bed,
     prepared: PreparedModel,
@@ -69,9 +81,10 @@ def hold_contest(
 
     Raises RequestError where a time was asked for and none of them keeps it.
     """
-    allowed = options.budgets.error or (None if options.budgets.limits_time else DEFAULT_ERROR)
-    within = [item for item in candidates if allowed is None or item.measured.error <= allowed]
-    chosen = sorted(within, key=lambda item: item.measured.seconds)[:CONTESTANTS]
+    allowed = allowed_error(options)
+    chosen = sorted((item for item in candidates if within(item, options)), key=lambda item: item.measured.seconds)[
+        :CONTESTANTS
+    ]
     models = {ORIGINAL: prepared.original, PREPARED: prepared.model} | {
         str(index): bed.quantizer.write(item.assignment.precisions).model for index, item in enumerate(chosen)
     }
@@ -84,8 +97,10 @@ def hold_contest(
     )
     contestants = tuple(
         Contestant(
+            problem=item.problem,
             assignment=item.assignment,
             error=item.measured.error,
+            drop=item.measured.drop,
             time=ratio(rounds[str(index)], rounds[PREPARED]),
             over_original=ratio(rounds[str(index)], rounds[ORIGINAL]),
         )
@@ -124,7 +139,8 @@ def _judge(
     if not tried:
         return None, "no layer is faster in integers within the error that is allowed"
     if not contestants:
-        return None, f"every assignment measured has an error over {allowed:g} once its layers are together"
+        limit = "drops the metric too far" if allowed is None else f"has an error over {allowed:g}"
+        return None, f"every assignment measured {limit} once its layers are together"
     best = min(contestants, key=lambda item: item.time.value)
     if best.time.value > WORTH or best.time.high >= 1:
         return None, f"the best in integers takes {best.time} of the float network's time: not worth its error"

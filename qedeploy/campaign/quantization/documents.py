@@ -12,7 +12,7 @@ from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.campaign.quantization.network_quantization import Quantization
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.files import sha256, write_bytes, write_json
-from qedeploy.search.assign.front import Front
+from qedeploy.search.assign.front import AssignmentFront
 from qedeploy.search.assign.problem import FLOAT
 
 MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
@@ -28,7 +28,11 @@ class WrittenQuantization:
 
 
 def write_quantization(
-    found: Quantization, folder: Path, options: QuantizationOptions, source: Mapping[str, Any], front: Front | None
+    found: Quantization,
+    folder: Path,
+    options: QuantizationOptions,
+    source: Mapping[str, Any],
+    front: AssignmentFront | None,
 ) -> WrittenQuantization:
     """Write all three files into `folder`; `source` says where network and data come from (JSON-ready)."""
     return WrittenQuantization(
@@ -78,7 +82,7 @@ def sensitivity_document(
 
 
 def assignment_document(
-    found: Quantization, options: QuantizationOptions, source: Mapping[str, Any], front: Front | None
+    found: Quantization, options: QuantizationOptions, source: Mapping[str, Any], front: AssignmentFront | None
 ) -> dict[str, Any]:
     """Return the precision of every layer, why, with what proof, and what measuring the file found."""
     assignment, contest = found.assignment, found.contest
@@ -89,6 +93,7 @@ def assignment_document(
         "file": {"name": MODEL_FILE, "sha256": hashlib.sha256(found.model).hexdigest()},
         "budgets": {name: limit for name, limit in asdict(options.budgets).items() if limit is not None},
         "precisions": precisions,
+        "metric": None if options.metric is None else {"name": options.metric.name, "max_drop": options.max_drop},
         "reason": contest.reason,
         "preparation": _ratio(contest.preparation),
         "measured": [
@@ -99,6 +104,7 @@ def assignment_document(
                 "time_over_original": _ratio(item.over_original),
                 "predicted_error": item.assignment.costs.error,
                 "measured_error": item.error,
+                "metric_drop": item.drop,
             }
             for item in contest.contestants
         ],

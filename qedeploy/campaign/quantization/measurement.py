@@ -8,10 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from qedeploy.campaign.quantization.metric import Metric
+from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.errors import RequestError
+from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.onnx_networks.quantizer import Quantizer
 from qedeploy.runtimes.mixed import MixedExecution
@@ -40,11 +44,12 @@ class LayerMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMeasurement:
-    """Several layers in integers at once: measured as a whole."""
+    """Several layers in integers at once, measured as a whole; `drop` is that of the metric where there is one."""
 
     precisions: Mapping[str, str]
     seconds: float
     error: float
+    drop: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,8 +61,20 @@ class Bed:
     feeds: Sequence[Feed]
     outputs: Sequence[str]
     measures: Sequence[OutputMeasure]
+    sources: Sequence[Path]
+    metric: Metric | None
     duration: float
     threads: int
+
+    def drop(self, expected: AlternatedRun, found: AlternatedRun) -> float | None:
+        """Return how much the metric falls, in its unit; None without one."""
+        if self.metric is None:
+            return None
+        first, second = (
+            self.metric.of([dict(zip(self.outputs, item, strict=True)) for item in run.outputs], self.sources)
+            for run in (expected, found)
+        )
+        return first - second
 
     def errors(self, expected: AlternatedRun, found: AlternatedRun) -> list[float]:
         """Return the error of each sample's outputs."""
@@ -68,19 +85,22 @@ class Bed:
 
 
 def make_bed(
-    quantizer: Quantizer, execution: MixedExecution, feeds: Sequence[Feed], *, duration: float, threads: int
+    quantizer: Quantizer, execution: MixedExecution, samples: Sequence[Sample], options: QuantizationOptions
 ) -> Bed:
-    """Return a bed whose measure of error fits what the float network makes of `feeds`."""
+    """Return a bed whose measure of error fits what the float network makes of `samples`."""
+    feeds = [sample.feed for sample in samples]
     outputs = [item.name for item in quantizer.model.graph.output]
-    run = execution.alternate({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, threads)
+    run = execution.alternate({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, options.threads)
     return Bed(
         quantizer=quantizer,
         execution=execution,
         feeds=feeds,
         outputs=outputs,
         measures=fit_measures(outputs, run[FLOAT_NETWORK].outputs),
-        duration=duration,
-        threads=threads,
+        sources=[sample.source for sample in samples],
+        metric=options.metric,
+        duration=options.duration,
+        threads=options.threads,
     )
 
 
@@ -127,6 +147,7 @@ def measure_sets(
                     precisions=dict(precisions),
                     seconds=added_seconds(reference.nodes, run.nodes),
                     error=float(np.mean(bed.errors(reference, run))),
+                    drop=bed.drop(reference, run),
                 )
             )
         progress(len(found), len(wanted))

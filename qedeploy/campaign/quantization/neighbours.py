@@ -23,8 +23,11 @@ from qedeploy.search.assign.problem import FLOAT, Pair
 _FARTHEST = 8
 """Operators between two layers beyond which nothing is shared."""
 
+_DEAREST = 6.0
+"""How many times as much as all kinds together one kind may save for each number."""
 
-class Kind(StrEnum):
+
+class Neighbourhood(StrEnum):
     """How two layers are neighbours."""
 
     DIRECT = "direct"
@@ -39,7 +42,7 @@ class Neighbours:
 
     first: str
     second: str
-    kind: Kind
+    kind: Neighbourhood
     numbers: int
 
 
@@ -50,7 +53,7 @@ class Savings:
     `worst` is the largest difference between fitted and measured time of a set, as a share of the float network's time.
     """
 
-    per_number: Mapping[Kind, float]
+    per_number: Mapping[Neighbourhood, float]
     worst: float
     sets: int
 
@@ -62,7 +65,7 @@ def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
     order = {name: index for index, name in enumerate(layers)}
     found: dict[tuple[str, str], Neighbours] = {}
 
-    def add(first: IntegerLayer, second: IntegerLayer, kind: Kind) -> None:
+    def add(first: IntegerLayer, second: IntegerLayer, kind: Neighbourhood) -> None:
         key = (first.name, second.name)
         if order[first.name] < order[second.name] and key not in found:
             numbers = math.prod(editor.shape(second.source) or (0,))
@@ -71,14 +74,18 @@ def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
     for layer in layers.values():
         for other, carried in _reached(quantizer, layer):
             direct = roots.get(other.source, other.source) == roots.get(layer.result, layer.result)
-            add(layer, other, Kind.DIRECT if direct else Kind.CARRIED if carried else Kind.THROUGH_FLOAT)
+            add(
+                layer,
+                other,
+                Neighbourhood.DIRECT if direct else Neighbourhood.CARRIED if carried else Neighbourhood.THROUGH_FLOAT,
+            )
     readers: dict[str, list[IntegerLayer]] = {}
     for layer in layers.values():
         readers.setdefault(roots.get(layer.source, layer.source), []).append(layer)
     for group in readers.values():
         for index, first in enumerate(group):
             for second in group[index + 1 :]:
-                add(first, second, Kind.SAME_INPUT)
+                add(first, second, Neighbourhood.SAME_INPUT)
     return tuple(found.values())
 
 
@@ -88,13 +95,13 @@ def fit_savings(
     sets: Sequence[SetMeasurement],
     whole: float,
 ) -> Savings:
-    """Return what neighbours save, by least squares without negative savings.
+    """Return what neighbours save, by least squares: nothing negative, nor far more than all kinds save together.
 
     `alone` is the measured time of each (layer, precision) by itself, `whole` the float network's time (seconds).
     """
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear
 
-    kinds = list(Kind)
+    kinds = list(Neighbourhood)
     rows, missing = [], []
     for item in sets:
         quantized = {name for name, precision in item.precisions.items() if precision != FLOAT}
@@ -105,11 +112,17 @@ def fit_savings(
         rows.append([numbers[kind] for kind in kinds])
         missing.append(sum(alone[name, item.precisions[name]] for name in quantized) - item.seconds)
     matrix = np.asarray(rows, np.float64).reshape(len(rows), len(kinds))
-    scale = matrix.max(initial=1.0)
-    solution, _ = nnls(matrix / scale, np.asarray(missing)) if rows else (np.zeros(len(kinds)), 0.0)
-    left = np.abs(matrix / scale @ solution - missing).max(initial=0.0)
+    totals = matrix.sum(axis=1)
+    # Neighbours of few numbers would else be made to explain what the others leave, at any price for each.
+    together = max((saved / total for saved, total in zip(missing, totals, strict=True) if total > 0), default=0.0)
+    solution = np.zeros(len(kinds))
+    if together > 0:
+        scale = matrix.max()
+        fitted = lsq_linear(matrix / scale, np.asarray(missing), bounds=(0.0, _DEAREST * together * scale))
+        solution = np.asarray(fitted.x) / scale
+    left = np.abs(matrix @ solution - missing).max(initial=0.0)
     return Savings(
-        per_number=dict(zip(kinds, map(float, solution / scale), strict=True)),
+        per_number=dict(zip(kinds, map(float, solution), strict=True)),
         worst=float(left / whole),
         sets=len(sets),
     )

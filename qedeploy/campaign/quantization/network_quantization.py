@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest
-from qedeploy.campaign.quantization.front import front, overestimate
+from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest, within
+from qedeploy.campaign.quantization.front import front
 from qedeploy.campaign.quantization.measurement import (
     Bed,
     LayerMeasurement,
@@ -17,6 +17,7 @@ from qedeploy.campaign.quantization.measurement import (
 )
 from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
 from qedeploy.campaign.quantization.request import QuantizationOptions, kept_layers
+from qedeploy.campaign.quantization.together import fit_errors
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
@@ -25,15 +26,15 @@ from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
 from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
-from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices
 from qedeploy.search.assign.proof import Proof, prove
 from qedeploy.search.assign.solver import Assignment
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-_ROUNDS = 2
-"""Times that assignments are made and measured; what the first finds corrects the second."""
+_ROUNDS = 5
+"""Times that assignments are made and measured at most: what one finds corrects the next, until none is faster."""
 
 _CHECKED_SAMPLES = 2
 
@@ -49,7 +50,7 @@ class Quantization:
     layers: tuple[LayerMeasurement, ...]
     sets: tuple[SetMeasurement, ...]
     savings: Savings
-    problem: Problem
+    problem: AssignmentProblem
     contest: Contest
     assignment: Assignment | None
     proof: Proof | None
@@ -75,7 +76,7 @@ def quantize_network(
     )
     precisions = execution.precisions()
     allowed = _allowed(quantizer, options, precisions)
-    bed = make_bed(quantizer, execution, feeds, duration=options.duration, threads=options.threads)
+    bed = make_bed(quantizer, execution, samples, options)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
@@ -85,30 +86,42 @@ def quantize_network(
     sets = measure_sets(
         bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
     )
-    choices = _choices(quantizer, allowed, layers)
+    candidates: dict[tuple[str, ...], Candidate] = {}
+    best: float | None = None
     for round_number in range(_ROUNDS):
         savings = fit_savings(neighbours, alone, sets, float_seconds)
-        problem = Problem(float_seconds=float_seconds, layers=choices, pairs=pairs(neighbours, savings))
-        known = {tuple(sorted(item.precisions.items())) for item in sets}
-        assignments = front(problem, options, overestimate(layers, sets))
-        fresh = [_quantized(item) for item in assignments if tuple(sorted(_quantized(item).items())) not in known]
-        sets = (*sets, *measure_sets(bed, fresh))
+        errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
+        problem = AssignmentProblem(
+            float_seconds=float_seconds,
+            layers=_choices(quantizer, allowed, alone, errors),
+            pairs=pairs(neighbours, savings),
+        )
+        assignments = [item for item in front(problem, options) if item.quantized not in candidates]
+        measured = measure_sets(bed, [_quantized(item) for item in assignments])
+        sets = (*sets, *measured)
+        for assignment, found in zip(assignments, measured, strict=True):
+            candidates[assignment.quantized] = Candidate(problem=problem, assignment=assignment, measured=found)
         progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
+        fastest = min((item.measured.seconds for item in candidates.values() if within(item, options)), default=None)
+        if not assignments or (round_number > 0 and fastest is not None and fastest == best):
+            break
+        best = fastest
     contest = hold_contest(
         bed,
         prepared,
-        [Candidate(assignment=item, measured=_measured(item, sets)) for item in assignments],
+        list(candidates.values()),
         options,
         lambda done, total: progress("measuring the best once more", done, total),
     )
     winner = contest.winner
-    assignment = winner.assignment if winner is not None else None
+    chosen = winner.assignment if winner is not None else None
     model, check, proof = prepared.model, None, None
-    if assignment is not None:
-        written = quantizer.write(assignment.precisions)
-        planned = [quantizer.layers[name] for name in assignment.quantized]
+    if winner is not None:
+        problem = winner.problem
+        written = quantizer.write(winner.assignment.precisions)
+        planned = [quantizer.layers[name] for name in winner.assignment.quantized]
         check = require_planned(written, planned, feeds[:_CHECKED_SAMPLES], execution)
-        model, proof = written.model, prove(problem, assignment)
+        model, proof = written.model, prove(problem, winner.assignment)
         _require_live_outputs(bed, prepared, model.SerializeToString())
     return Quantization(
         prepared=prepared,
@@ -120,7 +133,7 @@ def quantize_network(
         savings=savings,
         problem=problem,
         contest=contest,
-        assignment=assignment,
+        assignment=chosen,
         proof=proof,
         check=check,
         model=model.SerializeToString(),
@@ -152,23 +165,21 @@ def _allowed(
 
 
 def _choices(
-    quantizer: Quantizer, allowed: Mapping[str, Sequence[str]], layers: Sequence[LayerMeasurement]
+    quantizer: Quantizer,
+    allowed: Mapping[str, Sequence[str]],
+    seconds: Mapping[tuple[str, str], float],
+    errors: Mapping[tuple[str, str], float],
 ) -> tuple[LayerChoices, ...]:
-    measured = {(item.layer, item.precision): item for item in layers}
-
     def choice(name: str, precision: str) -> Choice:
         layer = quantizer.layers[name]
-        width = 4 if precision == FLOAT else 1
-        bitops = layer.macs * (32 * 32 if precision == FLOAT else 8 * 8)
         if precision == FLOAT:
-            return Choice(precision=FLOAT, size=layer.weight.size * width, bitops=bitops)
-        found = measured[name, precision]
+            return Choice(precision=FLOAT, size=4 * layer.weight.size, bitops=layer.macs * 32 * 32)
         return Choice(
             precision=precision,
-            seconds=found.seconds,
-            error=max(0.0, found.error),
-            size=layer.weight.size * width,
-            bitops=bitops,
+            seconds=seconds[name, precision],
+            error=errors[name, precision],
+            size=layer.weight.size,
+            bitops=layer.macs * 8 * 8,
         )
 
     return tuple(
@@ -188,11 +199,6 @@ def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str
 
 def _quantized(assignment: Assignment) -> dict[str, str]:
     return {name: assignment.precisions[name] for name in assignment.quantized}
-
-
-def _measured(assignment: Assignment, sets: Sequence[SetMeasurement]) -> SetMeasurement:
-    wanted = _quantized(assignment)
-    return next(item for item in sets if item.precisions == wanted)
 
 
 def _require_live_outputs(bed: Bed, prepared: PreparedModel, model: bytes) -> None:

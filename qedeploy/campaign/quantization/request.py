@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qedeploy.campaign.quantization.metric import Metric
 from qedeploy.errors import UserError
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 from qedeploy.search.assign.problem import FLOAT
 from qedeploy.units import Quantity, parse_quantity
 
@@ -36,16 +37,26 @@ class QuantizationBudgets:
 class QuantizationOptions:
     """How to quantize. `fixed` gives layers their precision, `kept` are expressions of layers that stay in float32.
 
+    `metric`, where there is one, may drop by `max_drop` in its own unit; without a budget of error it alone decides.
     `duration` is how long each model is run at least (seconds), `samples` how many of the data are used at most.
     """
 
     budgets: QuantizationBudgets = QuantizationBudgets()
-    method: Method = Method.MSE
+    method: CalibrationMethod = CalibrationMethod.MSE
     fixed: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    metric: Metric | None = None
+    max_drop: float = 0.0
     samples: int = 16
     duration: float = 0.3
     threads: int = 1
+
+
+def allowed_error(options: QuantizationOptions) -> float | None:
+    """Return the error that is allowed, None where a metric or a time decides."""
+    if options.budgets.error is not None:
+        return options.budgets.error
+    return None if options.budgets.limits_time or options.metric is not None else DEFAULT_ERROR
 
 
 def parse_budgets(texts: Sequence[str]) -> QuantizationBudgets:

@@ -17,7 +17,7 @@ from qedeploy.export.onnx_networks.sizes import parse_sizes
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.profiles.loader import load_profile
 from qedeploy.runtimes.registry import find_runtime, runtimes
-from qedeploy.search.assign.front import Front, enumerate_front
+from qedeploy.search.assign.front import AssignmentFront, enumerate_front
 from qedeploy.search.assign.problem import Limits
 
 
@@ -39,7 +39,7 @@ class FinishedQuantization:
     """A quantization, its front where that was asked for, and its files where a folder was named."""
 
     found: Quantization
-    front: Front | None
+    front: AssignmentFront | None
     written: WrittenQuantization | None
 
 

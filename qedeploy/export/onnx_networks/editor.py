@@ -55,10 +55,6 @@ class GraphEditor:
         """Return the nodes that read `value`, each once."""
         return self._consumers.get(value, ())
 
-    def is_output(self, value: str) -> bool:
-        """Return whether `value` is an output of the network."""
-        return value in self._outputs
-
     def sole_consumer(self, value: str) -> NodeProto | None:
         """Return the one node that reads `value`; None where there are more, or where the network returns it."""
         readers = self.consumers(value)

@@ -1,4 +1,4 @@
-"""Grids of values: uint8 with a zero point of its own, which ONNX Runtime's kernels read and write."""
+"""Grids of values: uint8 with a zero point of its own, which integer kernels of a CPU read and write."""
 
 from __future__ import annotations
 

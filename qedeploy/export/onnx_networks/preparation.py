@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.activations import fuse_hard_activations
 from qedeploy.export.onnx_networks.affine import fold_affine
 from qedeploy.export.onnx_networks.editor import ONNX_DOMAINS
@@ -133,15 +133,3 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def require_image_input(prepared: PreparedModel) -> str:
-    """Return the name of the one input that takes images, (1, channels, height, width); raises UserError for none."""
-    images = [name for name, shape in prepared.inputs.items() if len(shape) == 4 and shape[1] in {1, 3}]
-    if len(prepared.inputs) != 1 or len(images) != 1:
-        shown = ", ".join(f"{name}: {'x'.join(map(str, shape))}" for name, shape in prepared.inputs.items())
-        raise UserError(
-            f"{prepared.source}: takes {shown}: images serve a model of one input with 1 or 3 channels; expected "
-            "arrays (.npz with a name for each input) in --data"
-        )
-    return images[0]

@@ -21,7 +21,7 @@ from qedeploy.qdq.channel_padding import pad_channels
 from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, is_integer, new_points, own_shortcut
 from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
-from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
+from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
 from qedeploy.runtimes.onnxruntime.stem_packing import (
     pack_columns,
@@ -141,7 +141,7 @@ class OnnxRuntimeDialect:
         self, graph: GraphBuilder, layer: Layer, value: str, folded: FoldedLayer, grid: Grid | None
     ) -> str:
         folded = packed_layer(folded) if _is_packed(layer) else folded
-        operands = [_weight(graph, layer.name, folded), _bias(graph, layer.name, folded, grid)]
+        operands = [nodes.weight(graph, layer.name, folded), nodes.bias(graph, layer.name, folded, grid)]
         if layer.kind is LayerKind.LINEAR:
             return nodes.linear(graph, layer, [_flat(graph, layer, value), *operands])
         attributes = packed_attributes(layer.kernel) if _is_packed(layer) else None
@@ -176,27 +176,8 @@ def _average_by_convolution(graph: GraphBuilder, operation: Operation, value: st
         scale=np.full(channels, 0.25, np.float32),
         bias=np.zeros(channels),
     )
-    operands = [value, _weight(graph, operation.name, ones)]
+    operands = [value, nodes.weight(graph, operation.name, ones)]
     return graph.node("Conv", operands, operation.name, kernel_shape=[2, 2], strides=[2, 2], group=channels)
-
-
-def _weight(graph: GraphBuilder, name: str, layer: FoldedLayer) -> str:
-    weight = graph.constant(f"{name}.weight", layer.weight)
-    if layer.scale is None:
-        return weight
-    scale = graph.constant(f"{name}.weight.scale", layer.scale)
-    zero = graph.constant(f"{name}.weight.zero_point", np.zeros(layer.scale.shape, np.int8))
-    return graph.node("DequantizeLinear", [weight, scale, zero], f"{name}.weight.dequantize", axis=0)
-
-
-def _bias(graph: GraphBuilder, name: str, layer: FoldedLayer, grid: Grid | None) -> str:
-    if layer.scale is None or grid is None:
-        return graph.constant(f"{name}.bias", layer.bias.astype(np.float32))
-    bias = graph.constant(f"{name}.bias", bias_integers(layer, grid.step))
-    unit = (np.float64(grid.step) * layer.scale.astype(np.float64)).astype(np.float32)
-    scale = graph.constant(f"{name}.bias.scale", unit)
-    zero = graph.constant(f"{name}.bias.zero_point", np.zeros(unit.shape, np.int32))
-    return graph.node("DequantizeLinear", [bias, scale, zero], f"{name}.bias.dequantize", axis=0)
 
 
 def _add_points(add: Operation, steps: Mapping[str, Operation], quantized: Collection[str]) -> list[QuantizationPoint]:

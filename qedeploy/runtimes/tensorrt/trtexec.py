@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import LARGEST_TEXT, read_head
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata
@@ -100,7 +100,7 @@ def _documents(folder: Path) -> dict[Path, Any]:
     for path in paths:
         named = path.suffix.lower() == ".json"
         content = sniff(read_head(path)[:HEAD_BYTES])
-        if not named and (content.kind is not Kind.TEXT or path.stat().st_size > LARGEST_TEXT):
+        if not named and (content.kind is not ContentKind.TEXT or path.stat().st_size > LARGEST_TEXT):
             continue
         try:
             found[path] = read_json(path)

@@ -74,7 +74,8 @@ class TensorRTForRTX(EngineRuntime):
         """
         machine = self._look()
         version = machine.require_version()
-        capability = source.target or machine.require()[1].capability
+        named = None if source.profile is None else source.profile.target
+        capability = named or machine.require()[1].capability
         offered = ", ".join(name for name, why in _TARGETS.items() if not why)
         refused = _TARGETS.get(capability, f"{self.label} compiles for {offered}")
         if refused:

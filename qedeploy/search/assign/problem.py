@@ -52,7 +52,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class AssignmentProblem:
     """A network with all its choices. `float_seconds` is a query's time with every layer in float32."""
 
     float_seconds: float
@@ -70,7 +70,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
+class AssignmentCosts:
     """What an assignment costs by the problem's figures: a whole query's time, error, bytes and executed BitOps."""
 
     seconds: float
@@ -89,7 +89,7 @@ class Costs:
         return all(limit is None or value <= limit * (1 + tolerance) for value, limit in pairs)
 
 
-def costs(problem: Problem, assignment: Mapping[str, str]) -> Costs:
+def costs(problem: AssignmentProblem, assignment: Mapping[str, str]) -> AssignmentCosts:
     """Return what `assignment` (a precision for each layer) costs; KeyError for a precision that a layer lacks."""
     chosen = [
         {choice.precision: choice for choice in layer.choices}[assignment[layer.name]] for layer in problem.layers
@@ -97,7 +97,7 @@ def costs(problem: Problem, assignment: Mapping[str, str]) -> Costs:
     saved = sum(
         pair.seconds for pair in problem.pairs if FLOAT not in (assignment[pair.first], assignment[pair.second])
     )
-    return Costs(
+    return AssignmentCosts(
         seconds=problem.float_seconds + sum(choice.seconds for choice in chosen) - saved,
         error=sum(choice.error for choice in chosen),
         size=sum(choice.size for choice in chosen),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.front import enumerate_front
-from qedeploy.search.assign.problem import Problem
+from qedeploy.search.assign.problem import AssignmentProblem
 from qedeploy.search.assign.solver import Assignment, Objective
 
 _ROUNDING = 1e-6
@@ -26,7 +26,7 @@ class Proof:
     words: str
 
 
-def prove(problem: Problem, assignment: Assignment) -> Proof:
+def prove(problem: AssignmentProblem, assignment: Assignment) -> Proof:
     """Return whether label setting finds the same least time, or error, as `assignment` has."""
     limits = assignment.limits
     if limits.size is not None or limits.bitops is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
-from qedeploy.search.assign.problem import FLOAT, Costs, Limits, Problem, costs
+from qedeploy.search.assign.problem import FLOAT, AssignmentCosts, AssignmentProblem, Limits, costs
 
 TIME_LIMIT = 60.0
 """Seconds after which the best assignment so far is taken, with the bound that was proved by then."""
@@ -34,7 +34,7 @@ class Assignment:
     """A precision for each layer. No assignment within the limits has less than `bound` of what was minimised."""
 
     precisions: dict[str, str]
-    costs: Costs
+    costs: AssignmentCosts
     limits: Limits
     objective: Objective
     bound: float
@@ -51,7 +51,7 @@ class Assignment:
         return tuple(name for name, precision in self.precisions.items() if precision != FLOAT)
 
 
-def assign(problem: Problem, limits: Limits, objective: Objective = Objective.SECONDS) -> Assignment:
+def assign(problem: AssignmentProblem, limits: Limits, objective: Objective = Objective.SECONDS) -> Assignment:
     """Return the assignment with the least time, or error, within `limits`.
 
     Raises RequestError where none is within them.
@@ -83,7 +83,7 @@ def assign(problem: Problem, limits: Limits, objective: Objective = Objective.SE
 class _Program:
     """Columns: every choice of every layer in order, then every pair."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: AssignmentProblem) -> None:
         self._problem = problem
         self._columns = [(layer.name, choice) for layer in problem.layers for choice in layer.choices]
         self._size = len(self._columns) + len(problem.pairs)

@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 
 from qedeploy.search.exact.blocks import best_values
-from qedeploy.search.exact.completion import Completion, Grid, channel_bonus, stem_values
+from qedeploy.search.exact.completion import ChannelGrid, Completion, channel_bonus, stem_values
 from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.moves import HEAD_MOVE, REPEAT, STEM_MOVE, Move
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
@@ -31,7 +31,7 @@ class BestPath:
     costs: Array
 
 
-def best_path(problem: Problem, grid: Grid, completion: Completion) -> BestPath | None:
+def best_path(problem: Problem, grid: ChannelGrid, completion: Completion) -> BestPath | None:
     """Return the structure of the highest value at the completion's prices, None where it has an equal.
 
     For problems without a limit of peak memory: a block's widths then depend on its shape alone.
@@ -43,7 +43,7 @@ def best_path(problem: Problem, grid: Grid, completion: Completion) -> BestPath 
 
 
 class _Reader:
-    def __init__(self, problem: Problem, grid: Grid, completion: Completion) -> None:
+    def __init__(self, problem: Problem, grid: ChannelGrid, completion: Completion) -> None:
         self.problem, self.grid, self.completion = problem, grid, completion
         self.prices = completion.prices
         # Each sum that is compared may be off by its rounding, upwards or downwards.
@@ -111,15 +111,13 @@ class _Reader:
     ) -> tuple[tuple[int, int, int], float, Array]:
         """Return the best pairs of one block's layers, with what it adds to score and costs."""
         layers = [_One(found, at, weight, self.prices) for found in blocks.layers]
-        first, second, third = (index.tolist() for index in self.problem.groups[0].indices)
-        if self.problem.widths_per_layer:
-            expand, depthwise, project = (
-                index[self._best_of([one.value(pair) for pair in index])]
-                for one, index in zip(layers, (first, second, third), strict=True)
-            )
-        else:
-            expand = first[self._best_of([sum(one.value(pair) for one in layers) for pair in first])]
-            depthwise = project = expand
+        indices = self.problem.groups[0].indices
+        values = [one.values()[index] for one, index in zip(layers, indices, strict=True)]
+        if not self.problem.widths_per_layer:
+            values = [values[0] + values[1] + values[2]] * 3
+        expand, depthwise, project = (
+            int(index[self._best(value)]) for value, index in zip(values, indices, strict=True)
+        )
         pairs, score, costs = (expand, depthwise, project), 0.0, np.zeros(len(self.problem.costs))
         for one, pair in zip(layers, pairs, strict=True):
             score += one.score(pair)
@@ -132,12 +130,6 @@ class _Reader:
             raise TieError
         return best
 
-    def _best_of(self, values: list[float]) -> int:
-        most = max(values)
-        if sum(value >= most - self.near for value in values) > 1:
-            raise TieError
-        return values.index(most)
-
 
 class _One:
     """One layer of many, in plain numbers."""
@@ -147,12 +139,12 @@ class _One:
         self._parts = [[(_at(part.shape, at), part.factor) for part in parts] for parts in layers.costs]
         self._prices, self._worth = prices.multipliers.tolist(), prices.score * weight
 
-    def value(self, pair: int) -> float:
-        """Return what the pair is worth, but for what all pairs of the layer are."""
-        found = self._worth * float(self._gains[pair])
+    def values(self) -> Array:
+        """Return what each pair is worth, but for what all pairs of the layer are."""
+        found = self._worth * self._gains
         for price, parts in zip(self._prices, self._parts, strict=True):
             if price:
-                found -= price * sum(shape * float(factor[pair]) for shape, factor in parts)
+                found = found - price * sum(shape * factor for shape, factor in parts)
         return found
 
     def score(self, pair: int) -> float:

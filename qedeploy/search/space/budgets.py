@@ -28,9 +28,10 @@ _UNIT_HINTS = {
 """The unit that a bare number below the limit beside it is likely to lack."""
 
 
-def parse_budget(text: str) -> tuple[Budget, float]:
+def parse_budget(text: str, *, counted: bool = False) -> tuple[Budget, float]:
     """Return budget and limit of `KIND=LIMIT`, such as `bitops=7.0G`, `peak-memory=320KiB` or `latency=4ms`.
 
+    A `counted` number is in what the budget counts, however small; else one too small to be meant asks for its unit.
     Raises UserError for an unknown kind, a limit that is not positive, or a unit of another quantity.
     """
     key, equals, limit = text.partition("=")
@@ -46,7 +47,8 @@ def parse_budget(text: str) -> tuple[Budget, float]:
         raise UserError(
             f"budget {text!r}{hint}: expected KIND=LIMIT such as bitops=7.0G, with KIND one of {', '.join(names)}"
         )
-    _require_unit(budget, limit.strip())
+    if not counted:
+        _require_unit(budget, limit.strip())
     try:
         return budget, parse_quantity(limit, budget.quantity)
     except QuantityError as error:
@@ -68,10 +70,10 @@ def _require_unit(budget: Budget, limit: str) -> None:
 
 
 def device_limits(recipe: Recipe, profile: Profile) -> dict[Budget, float]:
-    """Return what the device's memory allows a structure of `recipe`, in the measures that budgets use.
+    """Return what the device's memory can hold of a structure of `recipe`, in the measures that budgets use.
 
-    `size` does not count the classifier (the reference's accounting), the device's memory does: its bytes come off.
-    Raises RequestError where the classifier alone fills the memory for weights.
+    Nothing is reserved in it. `size` does not count the classifier (the reference's accounting), the device's memory
+    does: its bytes come off. Raises RequestError where the classifier alone fills the memory for weights.
     """
     limits: dict[Budget, float] = {}
     memory = profile.memory
@@ -94,12 +96,13 @@ def resolve_budgets(recipe: Recipe, profile: Profile, overrides: Budgets | None 
     """Return the limits a search keeps to, in the order of `all_budgets`.
 
     An override replaces the recipe's limit of its kind, and one of latency the recipe's limits of operations too: those
-    stand in for a time that is not known. The device's memory tightens what the recipe says without a
-    word; an override that the device cannot hold is refused with RequestError, since a network that meets it might
-    not run there.
+    stand in for a time that is not known. The device's memory, less what the profile reserves, tightens what the recipe
+    says without a word. An override may use what is reserved; one that the device cannot hold is refused with
+    RequestError, since a network that meets it might not run there.
     """
     overrides = overrides or {}
     limits = device_limits(recipe, profile)
+    reserved: dict[Budget, float] = {SIZE: profile.memory.reserved_flash, PEAK_MEMORY: profile.memory.reserved_sram}
     for kind, limit in limits.items():
         if overrides.get(kind, 0.0) > limit:
             raise RequestError(
@@ -110,7 +113,15 @@ def resolve_budgets(recipe: Recipe, profile: Profile, overrides: Budgets | None 
         kind: limit for kind, limit in recipe.budgets.items() if LATENCY not in overrides or kind not in _OPERATIONS
     }
     asked = {**kept, **overrides}
-    found = {kind: min(asked.get(kind, limit), limit) for kind, limit in limits.items()}
+    # Who names a limit has thought of what else needs memory; everybody else is left the profile's reserve.
+    free = {kind: limit if kind in overrides else limit - reserved[kind] for kind, limit in limits.items()}
+    if SIZE in free and free[SIZE] <= 0:
+        raise RequestError(
+            f"recipe {recipe.name}: beside its classifier {profile.name} has no flash left but the "
+            f"{format_bytes(reserved[SIZE])} that it reserves: take a recipe with fewer head channels or classes, or "
+            "name a limit with --budget size="
+        )
+    found = {kind: min(asked.get(kind, limit), limit) for kind, limit in free.items()}
     return in_order({**asked, **found})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -144,13 +145,18 @@ def _score(value: object) -> Score:
     return TypeAdapter(found).validate_python(settings)
 
 
+def _sorted(values: list[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(set(values)))
+
+
+Sorted = AfterValidator(_sorted)
 Count = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
 Depth = Annotated[int, Field(ge=1, le=MAX_BLOCKS, strict=True)]
 Multiple = Annotated[int, Field(ge=ROUND_CHANNELS, le=MAX_SIZE, multiple_of=ROUND_CHANNELS, strict=True)]
-Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1, max_length=MOST_CHANNELS)]
+Channels = Annotated[list[Multiple], BeforeValidator(_channels), Field(min_length=1, max_length=MOST_CHANNELS), Sorted]
 Stride = Annotated[int, Field(ge=1, le=2, strict=True)]
 Pair = Annotated[Bits, BeforeValidator(_pair)]
-Pairs = Annotated[Annotated[list[Pair], Field(max_length=MOST_PAIRS)] | None, BeforeValidator(_pairs)]
+Pairs = Annotated[Annotated[list[Pair], Field(max_length=MOST_PAIRS), Sorted] | None, BeforeValidator(_pairs)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(gt=0, le=1000)]
 
@@ -189,10 +195,10 @@ class _Classifier(_Table):
 class _Stages(_Table):
     strides: Annotated[list[Stride], Field(min_length=1, max_length=MOST_CHOICES)]
     channels: Channels
-    kernels: Annotated[list[Kernel], Field(min_length=1, max_length=MOST_CHOICES)]
-    ratios: Annotated[list[Ratio], Field(min_length=1, max_length=MOST_CHOICES)]
+    kernels: Annotated[list[Kernel], Field(min_length=1, max_length=MOST_CHOICES), Sorted]
+    ratios: Annotated[list[Ratio], Field(min_length=1, max_length=MOST_CHOICES), Sorted]
     depths: Annotated[
-        list[Annotated[list[Depth], Field(min_length=1, max_length=MOST_CHOICES)]],
+        list[Annotated[list[Depth], Field(min_length=1, max_length=MOST_CHOICES), Sorted]],
         BeforeValidator(_depths),
         Field(min_length=1, max_length=MOST_CHOICES),
     ]
@@ -237,8 +243,8 @@ class _RecipeTable(_Table):
     resolution: Count = 224
     stem: _Stem
     stages: _Stages
-    head: _Head = _Head()
-    classifier: _Classifier = _Classifier()
+    head: _Head = Field(default_factory=_Head)
+    classifier: _Classifier = Field(default_factory=_Classifier)
     budgets: Annotated[dict[str, float], BeforeValidator(_limits)] = {}
     score: Annotated[Score, PlainValidator(_score)] = Field(default_factory=lambda: _score({}))
     start: list[_Start] = []
@@ -258,30 +264,32 @@ class _RecipeTable(_Table):
         return self
 
 
+_PARTS: dict[str, tuple[type[_Table], str]] = {
+    "stem": (_Stem, "stem_"),
+    "stages": (_Stages, ""),
+    "head": (_Head, "head_"),
+    "classifier": (_Classifier, "classifier_"),
+}
+_PLACES = tuple(
+    (part, key, {"classifier_classes": "classes"}.get(f"{prefix}{key}", f"{prefix}{key}"))
+    for part, (table, prefix) in _PARTS.items()
+    for key in table.model_fields
+)
+"""Table, key and the Recipe's field of everything that its tables say."""
+
+
 def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str) -> Recipe:
     """Return the Recipe of a TOML file's tables; raises UserError naming `source` and every fault with its field."""
     table = validate(TypeAdapter(_RecipeTable), data, source)
-    stages = table.stages
-    depths = stages.depths * len(stages.strides) if len(stages.depths) == 1 else stages.depths
+    found = {field: getattr(getattr(table, part), key) for part, key, field in _PLACES}
+    found["strides"] = tuple(found["strides"])
+    # One list serves all stages.
+    found["depths"] = tuple(found["depths"] * (len(found["strides"]) if len(found["depths"]) == 1 else 1))
     return Recipe(
+        **found,
         name=name,
         description=" ".join(table.description.split()),
         resolution=table.resolution,
-        stem_channels=_sorted(table.stem.channels),
-        stem_kernel=table.stem.kernel,
-        stem_stride=table.stem.stride,
-        stem_bits=table.stem.bits,
-        strides=tuple(stages.strides),
-        channels=_sorted(stages.channels),
-        kernels=_sorted(stages.kernels),
-        ratios=_sorted(stages.ratios),
-        depths=tuple(_sorted(depth) for depth in depths),
-        bits=None if stages.bits is None else _sorted(stages.bits),
-        bits_per=stages.bits_per,
-        head_channels=table.head.channels,
-        head_bits=None if table.head.bits is None else _sorted(table.head.bits),
-        classes=table.classifier.classes,
-        classifier_bits=table.classifier.bits,
         budgets=in_order({budget_named(name): limit for name, limit in table.budgets.items()}),
         score=table.score,
         start=tuple(_structure(start, table) for start in table.start),
@@ -290,26 +298,13 @@ def recipe_from_document(data: dict[str, Any], *, name: str, source: Path | str)
 
 def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
     """Return `recipe` as JSON-ready data in the form of its TOML file."""
+    parts: dict[str, dict[str, Any]] = {}
+    for part, key, field in _PLACES:
+        parts.setdefault(part, {})[key] = _plain(getattr(recipe, field))
     return {
         "description": recipe.description,
         "resolution": recipe.resolution,
-        "stem": {
-            "channels": list(recipe.stem_channels),
-            "kernel": recipe.stem_kernel,
-            "stride": recipe.stem_stride,
-            "bits": str(recipe.stem_bits),
-        },
-        "stages": {
-            "strides": list(recipe.strides),
-            "channels": list(recipe.channels),
-            "kernels": list(recipe.kernels),
-            "ratios": list(recipe.ratios),
-            "depths": [list(depth) for depth in recipe.depths],
-            "bits": _pairs_document(recipe.bits),
-            "bits_per": str(recipe.bits_per),
-        },
-        "head": {"channels": recipe.head_channels, "bits": _pairs_document(recipe.head_bits)},
-        "classifier": {"classes": recipe.classes, "bits": str(recipe.classifier_bits)},
+        **parts,
         "budgets": {
             # A time is not read without its unit.
             budget.name: f"{limit!r} s" if budget.quantity is Quantity.DURATION else limit
@@ -320,8 +315,12 @@ def recipe_to_document(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _sorted(values: list[Any]) -> tuple[Any, ...]:
-    return tuple(sorted(set(values)))
+def _plain(value: Any) -> Any:
+    if value is None:
+        return PROFILE_BITS
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Bits | BitsPer) else value
 
 
 def _structure(start: _Start, table: _RecipeTable) -> Structure:
@@ -359,7 +358,3 @@ def _start_document(structure: Structure) -> dict[str, Any]:
             for stage in structure.stages
         ],
     }
-
-
-def _pairs_document(pairs: tuple[Bits, ...] | None) -> str | list[str]:
-    return PROFILE_BITS if pairs is None else [str(bits) for bits in pairs]

@@ -26,17 +26,12 @@ class BitsPer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSpace:
-    """Choices of a recipe on a profile. Tuples are sorted and without repeats.
+class Choices:
+    """What a recipe chooses from on any device. Tuples are sorted and without repeats, but for `strides`.
 
-    One stage for each stride; a stage's output `channels` do not decrease from the stem on; its bottleneck has
-    `bottleneck_channels(out, ratio)`; all its blocks share kernel and bottleneck. `depths` lists, per stage, how many
-    blocks it may have.
-
-    `block_choices` are the width triples one block may take with `bits_per = block`. With `bits_per = layer` each of
-    its layers takes any pair of `pairs` for its kind, independently. `pairs` has the kinds pointwise, depthwise and
-    head; the stem and the classifier are fixed. `executed` gives, for each kind (stem included) and pair, the widths
-    that the device computes in. `latency` predicts seconds where a latency table is in play; else none can be limited.
+    Channels are multiples of 8. One stage for each stride; a stage's output `channels` do not decrease from the stem
+    on; its bottleneck has `bottleneck_channels(out, ratio)`; all its blocks share kernel and bottleneck. `depths`
+    lists, per stage, how many blocks it may have.
     """
 
     resolution: int
@@ -50,12 +45,24 @@ class SearchSpace:
     ratios: tuple[float, ...]
     depths: tuple[tuple[int, ...], ...]
     bits_per: BitsPer
+    head_channels: int
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace(Choices):
+    """Choices of a recipe on a profile.
+
+    `block_choices` are the width triples one block may take with `bits_per = block`. With `bits_per = layer` each of
+    its layers takes any pair of `pairs` for its kind, independently. `pairs` has the kinds pointwise, depthwise and
+    head; the stem and the classifier are fixed. `executed` gives, for each kind (stem included) and pair, the widths
+    that the device computes in. `latency` predicts seconds where a latency table is in play; else none can be limited.
+    """
+
     block_choices: tuple[Block, ...]
     pairs: Mapping[LayerCategory, tuple[Bits, ...]]
     executed: Mapping[tuple[LayerCategory, Bits], Bits]
-    head_channels: int
     classifier: Classifier
-    score: Score
     latency: LatencyModel | None = None
 
     def head(self, bits: Bits) -> Convolution:

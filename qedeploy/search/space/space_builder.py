@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.space.recipe import Recipe
-from qedeploy.search.space.space import SearchSpace
+from qedeploy.search.space.space import Choices, SearchSpace
 from qedeploy.words import listed
 
 
@@ -31,17 +33,7 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
             for bits in found:
                 latency.require(kind, bits)
     return SearchSpace(
-        resolution=recipe.resolution,
-        stem_channels=recipe.stem_channels,
-        stem_kernel=recipe.stem_kernel,
-        stem_stride=recipe.stem_stride,
-        stem_bits=recipe.stem_bits,
-        strides=recipe.strides,
-        channels=recipe.channels,
-        kernels=recipe.kernels,
-        ratios=recipe.ratios,
-        depths=recipe.depths,
-        bits_per=recipe.bits_per,
+        **{field.name: getattr(recipe, field.name) for field in fields(Choices)},
         block_choices=_block_choices(pairs[LayerCategory.POINTWISE], pairs[LayerCategory.DEPTHWISE]),
         pairs=pairs,
         executed={
@@ -49,9 +41,7 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
             for kind, kind_pairs in {LayerCategory.STEM: stem, **pairs}.items()
             for bits in kind_pairs
         },
-        head_channels=recipe.head_channels,
         classifier=Classifier(classes=recipe.classes, bits=recipe.classifier_bits),
-        score=recipe.score,
         latency=latency,
     )
 

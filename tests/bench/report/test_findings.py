@@ -10,18 +10,17 @@ from qedeploy.bench.attribution.attribution import TimedPart
 from qedeploy.bench.attribution.correlation import Correlation
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
-from qedeploy.bench.report.document import ComparedModel, LayerRow, ProfiledPass, Totals
-from qedeploy.bench.report.findings import (
+from qedeploy.bench.report.comparisons import (
     FLOAT_TWIN,
     THIS_MODEL,
     W8A8_TWIN,
-    Circumstances,
     carried_bits,
     compared_findings,
-    products_findings,
-    profile_findings,
-    warnings,
+    withheld_reason,
 )
+from qedeploy.bench.report.document import ComparedModel, LayerRow, ProfiledPass, Totals
+from qedeploy.bench.report.doubts import Circumstances, products_findings, warnings
+from qedeploy.bench.report.findings import correlation_sentences, profile_findings
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import Overhead
 from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
@@ -123,6 +122,31 @@ def test_unstable_comparisons_are_hints():
     assert "hint" not in said(compared(FLOAT_TWIN, (0.4, 0.5, 0.6)))
 
 
+def test_a_ratio_is_withheld_where_a_run_varies_by_half_its_mean():
+    wild = dataclasses.replace(STEADY, variation=0.84)
+    assert withheld_reason(STEADY, STEADY, wild, MAX_VARIATION) == "the two vary by 1% and 84%"
+    assert withheld_reason(STEADY, STEADY, wild, 1.0) == ""
+
+
+def test_a_ratio_is_withheld_where_one_model_has_two_medians():
+    alone = dataclasses.replace(STEADY, median=1.132e-3, variation=0.2)
+    beside = dataclasses.replace(STEADY, median=3.841e-3, variation=0.3)
+    assert "1.132 ms alone and 3.841 ms in alternation" in withheld_reason(alone, beside, beside, MAX_VARIATION)
+    assert withheld_reason(alone, alone, beside, MAX_VARIATION) == ""
+
+
+def test_a_withheld_ratio_is_in_no_sentence_and_facts_that_need_no_run_stay():
+    own, other = compared(W8A8_TWIN, (0.1, 5.61, 9.0), variation=0.9)
+    other = dataclasses.replace(other, withheld="the two vary by 1% and 90%")
+    rows = (row("stem", EIGHT), row("head", Bits(weight=5, activation=5)))
+    text = said((own, other), *rows)
+    assert "5.61" not in text
+    assert "withheld, since the two vary by 1% and 90%" in text
+    assert "gain no arithmetic here" in text
+    text = said((own, dataclasses.replace(other, name=FLOAT_TWIN)))
+    assert text == "Against float32 twin: withheld, since the two vary by 1% and 90%."
+
+
 def test_many_widths_are_given_as_a_range():
     rows = [row(f"l{w}{a}", Bits(weight=w, activation=a)) for w in (3, 4, 5, 6) for a in (4, 5)]
     assert carried_bits(rows) == ("W3A4 to W6A5 (W3-6, A4-5)", 8)
@@ -132,14 +156,14 @@ def test_rates_and_correlations_are_said():
     rows = (row("a", EIGHT, rate=8e12), row("b", EIGHT, kind="depthwise", rate=1e12))
     known = Correlation(estimate="Nominal BitOps", layers=2, spearman=0.5, kendall=0.25)
     unknown = Correlation(estimate="Executed BitOps", layers=2, spearman=None, kendall=None)
-    text = " ".join(profile_findings(profiled(*rows), (known, unknown)))
-    assert "8.0 times the rate" in text
+    assert "8.0 times the rate" in " ".join(profile_findings(profiled(*rows)))
+    text = " ".join(correlation_sentences((known, unknown)))
     assert "tau 0.25" in text
     assert "Executed BitOps" not in text
 
 
 def test_interruptions_are_no_overhead_of_the_model():
-    found = profile_findings(profiled(row("a", EIGHT), whole=1e-3, interrupted=9.6e-4), ())
+    found = profile_findings(profiled(row("a", EIGHT), whole=1e-3, interrupted=9.6e-4))
     assert found[0].startswith("75% of the usual time is spent outside the layers, most of it on runtime between nodes")
 
 
@@ -152,6 +176,10 @@ def test_a_good_run_has_no_warnings():
     [
         ({"summary": dataclasses.replace(STEADY, variation=0.03)}, "alone 3.0%"),
         ({"compared": compared(FLOAT_TWIN, (1, 1, 1), variation=0.05)}, "float32 twin in alternation 5.0%"),
+        (
+            {"summary": dataclasses.replace(STEADY, median=2e-3), "compared": compared(FLOAT_TWIN, (1, 1, 1))},
+            "took 2.000 ms alone and 1.000 ms in alternation",
+        ),
         ({"summary": dataclasses.replace(STEADY, queries=12)}, "p99 rests on 12 queries"),
         ({"machine": dataclasses.replace(MACHINE, load=5.0)}, "Load was 5.0 on 4 cores"),
         ({"machine": dataclasses.replace(MACHINE, governor="powersave")}, "powersave"),

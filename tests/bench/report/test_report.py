@@ -8,12 +8,16 @@ from html.parser import HTMLParser
 import pytest
 
 from qedeploy.bench.benchmark import benchmark
-from qedeploy.bench.gates import Ruling, Verdict
+from qedeploy.bench.gates import TimingVerdict
+from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.prediction.prediction import compare
 from qedeploy.bench.prediction.table_update import TableUpdate
+from qedeploy.bench.report.headline import headline
 from qedeploy.bench.report.report import render
-from qedeploy.cli.bench_tables import print_result
+from qedeploy.bench.report.surroundings import AccuracyRecord, BudgetUse, SearchRecord, Surroundings
+from qedeploy.cli.bench_tables import print_headline, print_result
 from qedeploy.network.structure import Bits
+from qedeploy.rulings import Ruling
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
@@ -87,7 +91,67 @@ def test_a_report_shows_every_finding_layer_and_plot(results):
     shown = " ".join(" ".join(page.words).split())
     for sentence in (*result.findings, *result.warnings, *(row.name for row in result.profiled.layers)):
         assert sentence in shown
-    assert sum(tag == "svg" for tag, _ in page.elements) == 4
+    assert sum(tag == "svg" for tag, _ in page.elements) == 3
+
+
+def test_the_first_screen_says_what_where_when_and_the_verdict(results):
+    html = render(results[0])
+    said = headline(results[0])
+    heading = html[html.index("<h1>") : html.index("</h1>")]
+    for part in ("model.onnx", "cpu-int8", results[0].machine.cpu, results[0].created[:10]):
+        assert part in heading
+    assert html.index(said.text[1:]) < html.index("This model and its baselines") < html.index("Where the time goes")
+    assert html.index("Where the time goes") < html.index("What was found") < html.index("<details>")
+    assert f'class="verdict {said.tone}"' in html
+
+
+def test_every_layer_can_be_hovered_and_filtered_by_its_kind(results):
+    html = render(results[0])
+    for row in results[0].profiled.layers:
+        assert html.count(f"<title>{row.name}: ") >= 2
+        assert f'<tr data-kind="{row.kind}"><td><span class="dot"></span>{row.name}</td>' in html
+
+
+def test_one_scatter_where_every_layer_runs_in_its_own_widths(results):
+    result = results[0]
+    rows = tuple(dataclasses.replace(row, nominal_bitops=row.executed_bitops) for row in result.profiled.layers)
+    html = render(dataclasses.replace(result, profiled=dataclasses.replace(result.profiled, layers=rows)))
+    assert "Nominal BitOps against time" in render(result)
+    assert "Nominal BitOps against time" not in html
+    assert "BitOps against time" in html
+
+
+def test_what_lies_beside_the_model_is_shown_and_what_is_unknown_is_said(results):
+    assert "counts what this file gets right" in render(results[0])
+    budget = BudgetUse(name="bitops", label="nominal BitOps", used=6.9e9, limit=7e9, used_text="6.9G", limit_text="7G")
+    around = Surroundings(
+        network="a network",
+        elsewhere="Some Runtime",
+        search=SearchRecord(recipe="r", profile="p", score=12.5, proof="proven <best>", budgets=(budget,)),
+        accuracy=AccuracyRecord(top1=0.5, interval=(0.45, 0.55), images=400, data="photos", runtime="a runtime"),
+    )
+    html = render(dataclasses.replace(results[0], surroundings=around))
+    for text in ("a network (model.onnx)", "6.9G of 7G nominal BitOps (98.6 %)", "12.500, proven &lt;best&gt;"):
+        assert text in html
+    assert "top-1 50.00% [45.00%, 55.00%] of 400 images of photos" in html
+    assert html.index("Exported for Some Runtime, timed on this CPU") < html.index("<h1>")
+
+
+def test_a_withheld_ratio_is_on_no_page_and_on_no_screen(results):
+    from rich.console import Console
+
+    own, twin, *_ = results[0].compared
+    withheld = dataclasses.replace(
+        twin, ratio=Ratio(value=5.61, low=4.0, high=7.0, rounds=15), withheld="the two vary by 84% and 116%"
+    )
+    result = dataclasses.replace(results[0], compared=(own, withheld))
+    console = Console(width=140)
+    with console.capture() as captured:
+        print_result(result, console, verbose=True)
+        print_headline(result, console)
+    for text in (render(result), captured.get()):
+        assert "withheld" in text
+        assert "5.61x" not in text
 
 
 def test_names_are_escaped(results):
@@ -99,7 +163,7 @@ def test_names_are_escaped(results):
 def test_verdicts_are_shown_in_the_report_and_on_the_terminal(results):
     from rich.console import Console
 
-    verdicts = tuple(Verdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Ruling)
+    verdicts = tuple(TimingVerdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Ruling)
     result = dataclasses.replace(results[0], verdicts=verdicts)
     console = Console(width=140)
     with console.capture() as captured:
@@ -116,7 +180,7 @@ def test_the_terminal_shows_every_layer_and_the_sum(results):
     for result in results:
         console = Console(width=140)
         with console.capture() as captured:
-            print_result(result, console)
+            print_result(result, console, verbose=True)
         text = captured.get()
         assert all(row.name in text for row in result.profiled.layers)
         assert "whole profiled query" in text
@@ -133,7 +197,7 @@ def test_a_prediction_is_shown_layer_by_layer_with_its_table(results):
     result = dataclasses.replace(results[0], prediction=prediction, table_update=update)
     page = parse(render(result))
     shown = " ".join(" ".join(page.words).split())
-    assert sum(tag == "svg" for tag, _ in page.elements) == 5
+    assert sum(tag == "svg" for tag, _ in page.elements) == 4
     console = Console(width=140)
     with console.capture() as captured:
         print_result(result, console)
@@ -142,7 +206,8 @@ def test_a_prediction_is_shown_layer_by_layer_with_its_table(results):
         assert f"{prediction.error * 100:+.1f} %" in text
         assert prediction.worst(1)[0].name in text
         assert update.sentence in text
-    assert shown.count("stage1.block1.depthwise") == 2
+    told = [found for tag, found in page.elements if tag == "tr" and found.get("data-kind") == "depthwise"]
+    assert len(told) >= 2 * sum(row.kind == "depthwise" for row in result.profiled.layers)
     assert "1.50 times as long as with the table" in shown
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from qedeploy.export.verification import VerificationError, require_passed, verify_model
+from qedeploy.export.comparison import DifferenceError, compare_with_pytorch, require_passed
 from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq import simulation
@@ -35,21 +35,21 @@ def exported(structure: Structure, *, seed: int = 0, signed: bool = False, image
     network = lowered(random_trained(structure, seed=seed, signed=signed), sample)
     written = write_model(network, DIALECT)
     onnx.checker.check_model(written.model, full_check=True)
-    verification = verify_model(
+    comparison = compare_with_pytorch(
         network, written, sample, simulation.logits(network, sample), float_tolerance=DIALECT.float_tolerance
     )
-    require_passed(verification)
-    return network, written, verification
+    require_passed(comparison)
+    return network, written, comparison
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("width", range(2, 9))
 def test_every_width_of_weights_and_activations(width, signed):
-    _, _, verification = exported(small_structure(Bits(weight=width, activation=width)), seed=width, signed=signed)
-    assert verification.top1_agreement == 1.0
-    assert verification.logit_difference < 0.05 * verification.logit_range
+    _, _, comparison = exported(small_structure(Bits(weight=width, activation=width)), seed=width, signed=signed)
+    assert comparison.top1_agreement == 1.0
+    assert comparison.logit_difference < 0.05 * comparison.logit_range
     # Values that are all saturated or all zero would pass whatever the graph did.
-    assert all(check.values > 0 for check in verification.checks)
+    assert all(check.values > 0 for check in comparison.checks)
 
 
 @pytest.mark.parametrize(("weight", "activation"), [(2, 8), (8, 2), (3, 7), (7, 3), (8, 4)])
@@ -103,8 +103,10 @@ def test_the_ceiling_of_relu6_cuts_the_grid_where_it_reaches_higher():
     network = lowered(dataclasses.replace(trained, grids=grids), sample)
     written = write_model(network, DIALECT)
     assert network.plan.grids()["stem"].high < 255
-    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
-    require_passed(verification)
+    comparison = compare_with_pytorch(
+        network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4
+    )
+    require_passed(comparison)
 
 
 def test_layer_inputs_lie_on_the_grids_that_training_had():
@@ -140,9 +142,11 @@ def test_float_layers_between_quantized_ones(signed):
     trained = random_trained(structure, signed=signed)
     network = lower(trained, profile, DIALECT, sample, StepSource.RANDOM)
     written = write_model(network, DIALECT)
-    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
-    require_passed(verification)
-    assert [check.name for check in verification.checks if not check.quantized] == [
+    comparison = compare_with_pytorch(
+        network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4
+    )
+    require_passed(comparison)
+    assert [check.name for check in comparison.checks if not check.quantized] == [
         "stage1.block1.expand",
         "classifier",
     ]
@@ -158,11 +162,13 @@ def test_a_tampered_weight_fails_the_verification_and_names_the_layer():
     weight = onnx.numpy_helper.to_array(tensor).copy()
     weight[5] = np.where(weight[5] == 0, 3, -weight[5])
     tensor.CopyFrom(onnx.numpy_helper.from_array(weight, name))
-    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
-    assert not verification.passed
-    assert [check.name for check in verification.checks if not check.passed] == ["stage2.block1.project"]
-    with pytest.raises(VerificationError, match=r"stage2\.block1\.project: onnxruntime .* nothing was written"):
-        require_passed(verification)
+    comparison = compare_with_pytorch(
+        network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4
+    )
+    assert not comparison.passed
+    assert [check.name for check in comparison.checks if not check.passed] == ["stage2.block1.project"]
+    with pytest.raises(DifferenceError, match=r"stage2\.block1\.project: onnxruntime .* nothing was written"):
+        require_passed(comparison)
 
 
 def test_a_wrong_step_by_one_percent_fails_the_verification():
@@ -172,8 +178,10 @@ def test_a_wrong_step_by_one_percent_fails_the_verification():
     written = write_model(network, DIALECT)
     tensor = next(item for item in written.model.graph.initializer if item.name == "stage1.block2.project.scale")
     tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(1.01) * onnx.numpy_helper.to_array(tensor), tensor.name))
-    verification = verify_model(network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4)
-    assert not verification.passed
+    comparison = compare_with_pytorch(
+        network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4
+    )
+    assert not comparison.passed
 
 
 def test_the_same_logits_without_graph_optimisation():

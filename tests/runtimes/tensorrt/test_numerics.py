@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError
-from qedeploy.export.verification import Verification, verify_model
+from qedeploy.export.comparison import Comparison, compare_with_pytorch
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits, Structure
@@ -30,13 +30,13 @@ from tests.tensorrt_cpu.models import W4A16, W8A8, lowered, structure
 IMAGES = 2
 
 
-def verified(network: LoweredNetwork, dialect: TensorRTDialect) -> Verification:
+def compared(network: LoweredNetwork, dialect: TensorRTDialect) -> Comparison:
     images = random_images(network.graph.input, IMAGES, 0)
     written = write_model(network, dialect)
     onnx.checker.check_model(written.model, full_check=True)
     onnx.shape_inference.infer_shapes(written.model, check_type=True, strict_mode=True, data_prop=True)
     expected = simulation.logits(network, images)
-    found = verify_model(
+    found = compare_with_pytorch(
         network, written, images, expected, float_tolerance=dialect.float_tolerance, rounding=dialect.rounding
     )
     assert found.passed, [check for check in found.checks if not check.passed]
@@ -45,9 +45,9 @@ def verified(network: LoweredNetwork, dialect: TensorRTDialect) -> Verification:
 
 def both_forms(described: Structure, profile: str = "t4-int8", *, seed: int = 0) -> LoweredNetwork:
     network = lowered(described, profile, seed=seed)
-    exact = verified(network, TensorRTDialect(exact=True))
+    exact = compared(network, TensorRTDialect(exact=True))
     assert exact.logit_difference < 2e-3 * exact.logit_range
-    half = verified(network, TensorRTDialect())
+    half = compared(network, TensorRTDialect())
     assert half.logit_difference < 0.05 * half.logit_range
     return network
 
@@ -83,9 +83,9 @@ def test_4_bit_weights(described):
 def test_mobilenetv2_with_its_relu6_and_signed_adds():
     described = dataclasses.replace(find_published("MBV2-4bit").structure, resolution=32)
     network = lowered(described)
-    exact = verified(network, TensorRTDialect(exact=True))
+    exact = compared(network, TensorRTDialect(exact=True))
     assert exact.logit_difference < 2e-3 * exact.logit_range
-    verified(network, TensorRTDialect())
+    compared(network, TensorRTDialect())
 
 
 def test_the_graph_is_what_tensorrt_fuses():
@@ -133,7 +133,7 @@ def test_layers_without_a_kernel_run_in_float16():
     names = ("stage1.block1.depthwise", "stage1.block1.expand", "head")
     changed = without_quantization(network, names)
     for dialect in (TensorRTDialect(exact=True), TensorRTDialect()):
-        verified(changed, dialect)
+        compared(changed, dialect)
     plans = {layer.name: layer for layer in changed.plan.layers}
     assert {plans[name].lowering for name in names} == {Lowering.FLOAT16}
     assert plans["stage1.block1.depthwise"].input is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections import Counter
 
-import onnx
 import pytest
 
 from qedeploy import api
@@ -60,54 +61,69 @@ def test_an_export_is_built_for_a_gpu_that_is_not_here(profile, tmp_path):
     assert runtime_of(plan) is RTX
 
 
-def test_4_bit_weights_stay_4_bit_in_the_plan(tmp_path):
-    wide = structure(
-        expand=W4A16, project=W4A16, head=W4A16, classifier=W4A16, channels=128, bottleneck=512, classes=1000
-    )
-    eight = structure(channels=128, bottleneck=512, classes=1000)
-    sizes = {}
-    for name, described in (("four", wide), ("eight", eight)):
-        folder = tmp_path / name
-        folder.mkdir()
-        result = exported(checkpoint(folder, described), "rtx-40")
-        sizes[name] = build_artefact(result, BuildChoice.REQUIRED, {}).artefact.size_bytes
-        if name == "four":
-            weights = [layer.name for layer in result.plan.layers if layer.lowering == "int4-weight-only"]
-            count = sum(result.prepared.network.layers[layer].weight.size for layer in weights)
-    # Four bits and a scale for each block against eight: 0.38 bytes a weight, less what the kernels differ by.
-    assert sizes["eight"] - sizes["four"] > 0.25 * count
+FOUR_BIT_CONSTANT = re.compile(rb"const_payload_size=(\d+) dims=\{ (\d+) (\d+) \}[^\n]*? type=int4 \}")
+"""How plans of 1.7.1 list what they hold: bytes, then rows and columns."""
 
 
-@pytest.mark.slow
-def test_the_4_bit_layers_of_a_searched_network_stay_4_bit(tmp_path):
-    """search --profile t4-int4 --budget bitops=7.0G --budget size=300KB, and the network of the same shape in W8A8."""
-    found = api.search("t4-int4", budgets={"bitops": "7.0G", "size": "300KB"}, model=False).structure
-    sizes = {}
-    for name, described in (("four", found), ("eight", _with_eight_bits(found))):
-        folder = tmp_path / name
-        folder.mkdir()
-        result = exported(checkpoint(folder, described), "rtx-40")
-        graph = onnx.load(result.model).graph
-        held = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT4]
-        assert len(held) == (17 if name == "four" else 0)
-        sizes[name] = build_artefact(result, BuildChoice.REQUIRED, {}).artefact.size_bytes
-    assert sizes["four"] < 0.8 * sizes["eight"]
+def four_bit_constants(plan):
+    """(weights, bytes) of each 4-bit constant that a plan holds."""
+    listed = [tuple(int(group) for group in found.groups()) for found in FOUR_BIT_CONSTANT.finditer(plan.read_bytes())]
+    return sorted((rows * columns, size) for size, rows, columns in listed)
 
 
-def _with_eight_bits(described):
-    from qedeploy.export.baselines import uniform_structure
+def four_bit_layers(result):
+    """(weights, bytes at 4 bits) of the layers that an export says have 4-bit weights."""
+    names = [layer.name for layer in result.plan.layers if layer.lowering == "int4-weight-only"]
+    counts = [result.prepared.network.layers[name].weight.size for name in names]
+    return sorted((count, count // 2) for count in counts)
 
-    return uniform_structure(described, 8)
+
+def parsed(path):
+    """The network that the real parser makes of a file, by the type of each of its constants."""
+    import tensorrt_rtx as trt
+
+    log = trt.Logger(trt.Logger.ERROR)
+    network = trt.Builder(log).create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    assert trt.OnnxParser(network, log).parse(path.read_bytes())
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    return Counter(layer.get_output(0).dtype.name for layer in layers if layer.type == trt.LayerType.CONSTANT)
 
 
-def test_turing_and_hopper_are_refused_with_the_reason(tmp_path):
-    source = BuildSource(model=tmp_path / "model.onnx", target="7.5")
-    with pytest.raises(RequestError, match=r"compute capability 7\.5: TensorRT for RTX has no INT8 on Turing"):
+@pytest.mark.parametrize("profile", ["rtx-30", "rtx-40", "rtx-50"])
+def test_4_bit_weights_stay_4_bit_in_the_plan(profile, tmp_path):
+    described = structure(expand=W4A16, project=W4A16, head=W4A16, classifier=W4A16)
+    result = exported(checkpoint(tmp_path, described), profile)
+    expected = four_bit_layers(result)
+    assert parsed(result.model)["INT4"] == len(expected) == 8
+    build_artefact(result, BuildChoice.REQUIRED, {})
+    assert four_bit_constants(tmp_path / "engine.plan") == expected
+
+
+@pytest.mark.parametrize("profile", ["t4-int4", "rtx-40"])
+def test_the_4_bit_layers_of_a_searched_network_stay_4_bit(profile, tmp_path):
+    """search --profile PROFILE --budget bitops=7.0G --budget size=300KB."""
+    found = api.search(profile, budgets={"bitops": "7.0G", "size": "300KB"}, model=False).structure
+    result = exported(checkpoint(tmp_path, dataclasses.replace(found, resolution=64)), "rtx-40")
+    expected = four_bit_layers(result)
+    assert parsed(result.model)["INT4"] == len(expected) == 17
+    if profile == "rtx-40":
+        build_artefact(result, BuildChoice.REQUIRED, {})
+        assert four_bit_constants(tmp_path / "engine.plan") == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("7.5", r"compute capability 7\.5: TensorRT for RTX has no INT8 on Turing"),
+        ("9.0", "does not compile for Hopper"),
+        ("6.1", r"6\.1: TensorRT for RTX compiles for 8\.0, 8\.6"),
+    ],
+)
+def test_gpus_that_it_is_not_for_are_refused_with_the_reason(target, reason, tmp_path):
+    profile = dataclasses.replace(load_profile("rtx-40"), target=target)
+    source = BuildSource(model=tmp_path / "model.onnx", profile=profile)
+    with pytest.raises(RequestError, match=reason):
         RTX.build(source, tmp_path / "engine.plan", {}, 1)
-    with pytest.raises(RequestError, match="does not compile for Hopper"):
-        RTX.build(dataclasses.replace(source, target="9.0"), tmp_path / "engine.plan", {}, 1)
-    with pytest.raises(RequestError, match=r"6\.1: TensorRT for RTX compiles for 8\.0, 8\.6"):
-        RTX.build(dataclasses.replace(source, target="6.1"), tmp_path / "engine.plan", {}, 1)
 
 
 def test_without_a_target_it_takes_the_gpu_that_is_here(tmp_path):
@@ -149,4 +165,6 @@ def test_the_doctor_says_that_it_builds_here_and_runs_elsewhere():
 
 def test_layers_keep_to_the_bits_that_it_multiplies(tmp_path):
     path = checkpoint(tmp_path, structure(depthwise=Bits(weight=3, activation=5)))
-    assert exported(path, "rtx-50").verification.passed
+    result = exported(path, "rtx-50")
+    assert result.comparison.passed
+    assert result.exact.passed

@@ -26,14 +26,14 @@ from qedeploy.search.space.space_builder import build_space
 from tests.search.made_up_latency import MadeUpLatency, plausible_table
 from tests.search.spaces import make_space, spaces
 
-REAL = ["cpu-int8", "t4-int4", "stm32f746"]
+REAL = ["cpu-int8", "t4-int4", "stm32f746-cmix"]
 
 
 @cache
 def real_space(profile_name: str) -> SearchSpace:
     profile = load_profile(profile_name)
     recipe = load_recipe(profile.recipe)
-    if profile_name == "stm32f746":
+    if profile_name == "stm32f746-cmix":
         return build_space(recipe, profile, MadeUpLatency(1))
     return build_space(recipe, profile, LatencyModel(plausible_table(profile, recipe), profile))
 

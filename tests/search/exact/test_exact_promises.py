@@ -49,7 +49,9 @@ def test_reference_optima_and_evolution_below_them(recipe: str) -> None:
     assert qe_score(evolved.structure, request.space.score) <= free.upper_bound <= free.relaxed_bound
 
 
-@pytest.mark.parametrize("profile", ["cpu-int8", "t4-int4", "stm32f746", "stm32h743", "any-bits"])
+@pytest.mark.parametrize(
+    "profile", ["cpu-int8", "t4-int4", "stm32f746", "stm32f746-cmix", "stm32h743-cmix", "any-bits"]
+)
 def test_every_kind_of_profile_is_solved_to_the_end(profile: str) -> None:
     request = make_request(profile)
     solution = solve(Problem.of(request.space, request.budgets))

@@ -55,7 +55,7 @@ def test_an_override_replaces_the_recipes_limit():
 
 
 def test_memory_limits_apply_and_the_classifier_takes_its_share():
-    recipe, profile = load_recipe("mixed-7d0g"), load_profile("stm32h743")
+    recipe, profile = load_recipe("mixed-7d0g"), load_profile("stm32h743-cmix")
     found = resolve_budgets(recipe, profile)
     assert found[PEAK_MEMORY] == 512 * 1024
     assert found[SIZE] == 2 * 1024 * 1024 - classifier_bytes(recipe)
@@ -65,21 +65,41 @@ def test_memory_limits_apply_and_the_classifier_takes_its_share():
 def test_the_tighter_limit_wins():
     recipe = load_recipe("mixed-7d0g")
     roomy, tight = (replace(recipe, budgets={PEAK_MEMORY: limit}) for limit in (1e9, 1e3))
-    profile = load_profile("stm32h743")
+    profile = load_profile("stm32h743-cmix")
     assert resolve_budgets(roomy, profile)[PEAK_MEMORY] == 512 * 1024
     assert resolve_budgets(tight, profile)[PEAK_MEMORY] == 1e3
     assert resolve_budgets(roomy, profile, {PEAK_MEMORY: 1e5})[PEAK_MEMORY] == 1e5
 
 
 def test_an_override_beyond_the_device_is_refused():
-    with pytest.raises(RequestError, match=r"budget peak-memory=1 MiB: stm32h743 holds 512 KiB; lower it"):
-        resolve_budgets(load_recipe("mixed-7d0g"), load_profile("stm32h743"), {PEAK_MEMORY: 2**20})
+    with pytest.raises(RequestError, match=r"budget peak-memory=1 MiB: stm32h743-cmix holds 512 KiB; lower it"):
+        resolve_budgets(load_recipe("mixed-7d0g"), load_profile("stm32h743-cmix"), {PEAK_MEMORY: 2**20})
 
 
 def test_a_classifier_that_fills_the_flash_is_a_request_that_cannot_be_met():
     with pytest.raises(RequestError, match=r"classifier \(1280x1000 at W8A8\) takes .* k1dwk1-mcu"):
-        resolve_budgets(load_recipe("k1dwk1-224"), load_profile("stm32f746"))
-    assert resolve_budgets(load_recipe("k1dwk1-mcu"), load_profile("stm32f746"))[SIZE] > 700_000
+        resolve_budgets(load_recipe("k1dwk1-224"), load_profile("stm32f746-cmix"))
+    assert resolve_budgets(load_recipe("k1dwk1-mcu"), load_profile("stm32f746-cmix"))[SIZE] > 700_000
+
+
+def test_what_a_profile_reserves_is_left_free_unless_a_limit_is_named():
+    recipe, profile = load_recipe("k1dwk1-mcu"), load_profile("stm32f746")
+    memory = profile.memory
+    assert memory.reserved_flash > 0
+    assert memory.reserved_sram > 0
+    found = resolve_budgets(recipe, profile)
+    assert found[PEAK_MEMORY] == memory.activation_bytes - memory.reserved_sram
+    assert found[SIZE] == memory.weight_bytes - memory.reserved_flash - classifier_bytes(recipe)
+    assert resolve_budgets(recipe, profile, {PEAK_MEMORY: 300e3})[PEAK_MEMORY] == 300e3
+    with pytest.raises(RequestError, match="stm32f746 holds 320 KiB"):
+        resolve_budgets(recipe, profile, {PEAK_MEMORY: 330e3})
+
+
+def test_a_reserve_that_leaves_no_flash_beside_the_classifier_is_refused():
+    recipe, profile = load_recipe("k1dwk1-mcu"), load_profile("stm32f746")
+    memory = replace(profile.memory, reserved_flash=profile.memory.weight_bytes - 300_000)
+    with pytest.raises(RequestError, match=r"has no flash left but the .* that it reserves"):
+        resolve_budgets(recipe, replace(profile, memory=memory))
 
 
 def test_a_latency_limit_takes_the_place_of_limits_that_stand_in_for_time():

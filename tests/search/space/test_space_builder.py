@@ -43,22 +43,24 @@ def test_named_widths_bring_in_carried_pairs():
 
 
 def test_named_widths_the_device_half_has_are_cut_to_those():
-    assert build_space(load_recipe("mixed-7d0g"), load_profile("stm32h743")).block_choices == (Block.uniform(W4A4),)
+    assert build_space(load_recipe("mixed-7d0g"), load_profile("stm32h743-cmix")).block_choices == (
+        Block.uniform(W4A4),
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"bits": (Bits(weight=3, activation=3),)}, "stm32f746 has none .* pointwise layers .*W3A3.*it has W2A2"),
-        ({"head_bits": (W4A16,)}, "profile stm32f746 has none .* head layers"),
-        ({"stem_bits": Bits(weight=16, activation=16)}, "profile stm32f746 has none .* stem layers"),
-        ({"classifier_bits": Bits(weight=5, activation=8)}, "profile stm32f746 has none .* classifier layers"),
+        ({"bits": (Bits(weight=3, activation=3),)}, "stm32f746-cmix has none .* pointwise layers .*W3A3.*it has W2A2"),
+        ({"head_bits": (W4A16,)}, "profile stm32f746-cmix has none .* head layers"),
+        ({"stem_bits": Bits(weight=16, activation=16)}, "profile stm32f746-cmix has none .* stem layers"),
+        ({"classifier_bits": Bits(weight=5, activation=8)}, "profile stm32f746-cmix has none .* classifier layers"),
     ],
 )  # fmt: skip
 def test_widths_the_profile_lacks_cannot_be_asked(change, expected):
     recipe = replace(load_recipe("k1dwk1-mcu"), **change)
     with pytest.raises(RequestError, match=expected) as caught:
-        build_space(recipe, load_profile("stm32f746"))
+        build_space(recipe, load_profile("stm32f746-cmix"))
     assert caught.value.exit_code == 3
 
 

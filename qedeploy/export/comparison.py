@@ -35,7 +35,7 @@ CHECKED_IMAGES = 4
 _CHUNK = 4
 
 
-class VerificationError(UserError):
+class DifferenceError(UserError):
     """An exported graph that does not compute its plan: a fault of qedeploy or of the runtime (exit code 1)."""
 
     exit_code = 1
@@ -66,7 +66,7 @@ class ValueCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Comparison:
     """What was compared on how many images, with the runtime that ran the graph.
 
     `logit_difference` is the largest between runtime and PyTorch end to end, in the logits' own units, and
@@ -96,7 +96,7 @@ class Verification:
         return sum(check.differing for check in self.checks if check.quantized)
 
 
-def verify_model(
+def compare_with_pytorch(
     network: LoweredNetwork,
     written: WrittenModel,
     images: Tensor,
@@ -105,7 +105,7 @@ def verify_model(
     float_tolerance: float,
     rounding: Rounding = EXACT,
     exact: bool = True,
-) -> Verification:
+) -> Comparison:
     """Compare `written`, run literally, with PyTorch's run of the same plan on `images`; raises no error for a failure.
 
     It runs with products that are `exact` on every processor, or else as a user's own session does.
@@ -127,34 +127,34 @@ def verify_model(
             continue
         outputs = exposed(feed)
         if rounding is EXACT and not np.array_equal(logits[-1], outputs[LOGITS]):
-            raise VerificationError("reading layers' values out of the graph changed its result; please report this")
+            raise DifferenceError("reading layers' values out of the graph changed its result; please report this")
         for check in _check_chunk(network, written, chunk, outputs, float_tolerance):
             counts.setdefault(check.name, []).append(dataclasses.replace(check, allowed_share=rounding.share))
     _require_same_in_fixed_batch(written.model, images, logits[0], lambda model: evaluator(model, rounding.optimize))
     found = torch.from_numpy(np.concatenate(logits)).to(torch.float64)
-    return Verification(
+    return Comparison(
         runtime=runtime.version(),
         images=len(images),
         checks=tuple(_merged(checks) for checks in counts.values()),
         logit_difference=float((found - expected).abs().max()),
         logit_range=float(expected.abs().max()),
-        top1_agreement=agreement(found, expected),
+        top1_agreement=top1_agreement(found, expected),
     )
 
 
-def require_passed(verification: Verification) -> None:
-    """Raise VerificationError, naming the worst layer, where `verification` did not pass."""
-    failed = [check for check in verification.checks if not check.passed]
+def require_passed(comparison: Comparison) -> None:
+    """Raise DifferenceError, naming the worst layer, where `comparison` did not pass."""
+    failed = [check for check in comparison.checks if not check.passed]
     if failed:
         worst = max(failed, key=lambda check: (check.largest, check.differing))
         unit = "steps" if worst.quantized else "of its largest value"
-        raise VerificationError(
-            f"{worst.name}: {verification.runtime} differs from PyTorch by up to {worst.largest:g} {unit} in "
+        raise DifferenceError(
+            f"{worst.name}: {comparison.runtime} differs from PyTorch by up to {worst.largest:g} {unit} in "
             f"{worst.differing} of {worst.values} values ({len(failed)} layers differ); nothing was written"
         )
 
 
-def agreement(first: Tensor, second: Tensor) -> float:
+def top1_agreement(first: Tensor, second: Tensor) -> float:
     """Return the share of images on which two sets of logits (batch, classes) have the same largest class."""
     return float((first.argmax(dim=1) == second.argmax(dim=1)).to(torch.float64).mean())
 
@@ -178,9 +178,7 @@ def _require_same_in_fixed_batch(
     run = opened(model.SerializeToString())
     found = run({IMAGE: images.to(torch.float32).numpy()[chosen]})[LOGITS]
     if not np.allclose(found, logits[chosen], rtol=1e-5, atol=1e-6 * float(np.abs(logits).max())):
-        raise VerificationError(
-            f"with its batch fixed to {batch} the graph computes something else; nothing was written"
-        )
+        raise DifferenceError(f"with its batch fixed to {batch} the graph computes something else; nothing was written")
 
 
 def _exposed(network: LoweredNetwork, written: WrittenModel) -> onnx.ModelProto:
