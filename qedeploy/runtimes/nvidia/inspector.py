@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.errors import UserError
-from qedeploy.runtimes.tensorrt.engine_names import EngineName, parse_engine_name
+from qedeploy.runtimes.nvidia.engine_names import EngineName, parse_engine_name
 
 _TYPES = (
     # Order matters: BFloat16 contains Float, and Int8 must be seen before a shorter name could be.

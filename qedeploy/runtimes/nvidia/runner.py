@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from qedeploy.errors import MissingRuntimeError, UserError
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.runtimes.inputs import require_inputs
+from qedeploy.runtimes.nvidia.child import Child, ChildCrashedError
+from qedeploy.runtimes.nvidia.inspector import EngineDescription, read_description
+from qedeploy.runtimes.nvidia.join import EngineRow, Network, join, node_times
+from qedeploy.runtimes.nvidia.machine import Gpu, TensorrtMachine, probe
+from qedeploy.runtimes.nvidia.node_names import NODE_NAMES
+from qedeploy.runtimes.nvidia.nvml import GpuConditions, GpuSampler
+from qedeploy.runtimes.nvidia.product import TENSORRT, Product
+from qedeploy.runtimes.nvidia.record import EngineRecord, read_record, record_path, require_same_machine
+from qedeploy.runtimes.nvidia.report import EngineReport, assemble, runtime_report
+from qedeploy.runtimes.nvidia.settings import QuerySettings
+from qedeploy.runtimes.nvidia.times import EngineTimes, summarize
 from qedeploy.runtimes.runner import InputTensor, ProfiledRun, RunnerDescription, RunnerOptions
 from qedeploy.runtimes.sections import RuntimeReport
-from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError
-from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
-from qedeploy.runtimes.tensorrt.join import EngineRow, Network, join, node_times
-from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, probe
-from qedeploy.runtimes.tensorrt.node_names import NODE_NAMES
-from qedeploy.runtimes.tensorrt.nvml import GpuConditions, GpuSampler
-from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, record_path, require_same_machine
-from qedeploy.runtimes.tensorrt.report import EngineReport, assemble, runtime_report
-from qedeploy.runtimes.tensorrt.settings import QuerySettings
-from qedeploy.runtimes.tensorrt.times import EngineTimes, summarize
 from qedeploy.runtimes.timing import Samples, TimingProtocol
 
-_WORKER = "qedeploy.runtimes.tensorrt.worker"
+_WORKER = "qedeploy.runtimes.nvidia.worker"
 
 LATENCY = (
     "the host's clock around one query, from the launch (and the copies in, where they are measured) to its end; one "
@@ -45,8 +46,10 @@ class TensorRTRunner:
         options: RunnerOptions,
         *,
         look: Callable[[], TensorrtMachine] = probe,
+        product: Product = TENSORRT,
     ) -> None:
         self._path = path
+        self._product = product
         if options.shapes:
             raise UserError(f"{path}: --shape: an engine has the sizes that it was built with; leave the option out")
         self._options = options
@@ -100,7 +103,7 @@ class TensorRTRunner:
             for item in self._loaded["inputs"]
         )
         return RunnerDescription(
-            runtime="TensorRT",
+            runtime=self._product.label,
             version=self._loaded["tensorrt"],
             device=str(self._gpu),
             latency=LATENCY,
@@ -113,6 +116,7 @@ class TensorRTRunner:
                 "transfers": "measured" if self._engine.transfers else "left out",
                 "cuda": self._loaded["cuda"],
                 "device_memory_bytes": str(self._loaded["device_memory_bytes"]),
+                **({"runtime_cache": cached} if (cached := self._loaded.get("runtime_cache")) else {}),
             },
         )
 
@@ -197,6 +201,7 @@ class TensorRTRunner:
             "cuda_graph": self._engine.cuda_graph,
             "spin_wait": self._engine.spin_wait,
             "transfers": self._engine.transfers,
+            "product": self._product.to_document(),
         }
 
 

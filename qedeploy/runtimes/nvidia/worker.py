@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from qedeploy.errors import RequestError
-from qedeploy.runtimes.tensorrt.child import Emit, serve
-from qedeploy.runtimes.tensorrt.loading import Loaded, load
+from qedeploy.runtimes.nvidia.child import Emit, serve
+from qedeploy.runtimes.nvidia.loading import Loaded, load
 
 _MAX_PROFILED_QUERIES = 500
 _TRANSFER_QUERIES = 20

@@ -12,11 +12,13 @@ import numpy as np
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes
 from qedeploy.runtimes.inputs import random_values
-from qedeploy.runtimes.tensorrt.child import Emit
-from qedeploy.runtimes.tensorrt.cuda import Buffer, Cuda, open_cuda
-from qedeploy.runtimes.tensorrt.machine import inspect_machine, load_tensorrt
-from qedeploy.runtimes.tensorrt.messages import Messages, logger
-from qedeploy.runtimes.tensorrt.refusals import refusal
+from qedeploy.runtimes.nvidia.child import Emit
+from qedeploy.runtimes.nvidia.cuda import Buffer, Cuda, open_cuda
+from qedeploy.runtimes.nvidia.machine import inspect_machine, load_tensorrt
+from qedeploy.runtimes.nvidia.messages import Messages, logger
+from qedeploy.runtimes.nvidia.product import Product
+from qedeploy.runtimes.nvidia.refusals import refusal
+from qedeploy.runtimes.nvidia.runtime_cache import RuntimeCache
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,8 +55,9 @@ def load(request: Mapping[str, Any], emit: Emit) -> tuple[Loaded, Mapping[str, A
     plan, RequestError where the GPU's memory does not suffice.
     """
     # TensorRT ends in a segmentation fault when it loads a plan without a driver: ask before.
-    inspect_machine().require()
-    trt = load_tensorrt()
+    product = Product.from_document(request["product"])
+    inspect_machine(product).require()
+    trt = load_tensorrt(product)
     messages = Messages(emit)
     log = logger(trt, messages)
     cuda = open_cuda(spin_wait=request["spin_wait"])
@@ -62,7 +65,8 @@ def load(request: Mapping[str, Any], emit: Emit) -> tuple[Loaded, Mapping[str, A
     engine = trt.Runtime(log).deserialize_cuda_engine(read_bytes(plan))
     if engine is None:
         raise refusal(plan, messages.errors, trt.__version__)
-    context = _context(engine, plan, messages)
+    kernels = RuntimeCache.of(engine, trt.__version__, emit) if product.ahead_of_time else None
+    context = _context(engine, plan, messages, kernels)
     shapes = _set_shapes(trt, engine, context, request["batch"], plan)
     inputs, outputs = _bind(trt, engine, context, cuda, shapes, request["seed"])
     loaded = Loaded(
@@ -78,11 +82,14 @@ def load(request: Mapping[str, Any], emit: Emit) -> tuple[Loaded, Mapping[str, A
         transfers=request["transfers"],
     )
     graphed = _prepare_launch(loaded, wanted=request["cuda_graph"], plan=plan, messages=messages)
-    return loaded, _describe(loaded, graphed)
+    if kernels is not None:
+        # The first queries have made them.
+        kernels.save()
+    return loaded, {**_describe(loaded, graphed), "runtime_cache": None if kernels is None else kernels.state}
 
 
-def _context(engine: Any, plan: Path, messages: Messages) -> Any:
-    context = engine.create_execution_context()
+def _context(engine: Any, plan: Path, messages: Messages, kernels: RuntimeCache | None) -> Any:
+    context = engine.create_execution_context() if kernels is None else engine.create_execution_context(kernels.config)
     if context is None:
         raise RequestError(f"{plan}: cannot be run: {messages.reason()}; free the GPU's memory, or build it again")
     return context

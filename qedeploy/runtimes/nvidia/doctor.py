@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from qedeploy.errors import UserError
 from qedeploy.runtimes.findings import Finding, Readiness
-from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
-from qedeploy.runtimes.tensorrt.nvml import driver_version
+from qedeploy.runtimes.nvidia.machine import TensorrtMachine
+from qedeploy.runtimes.nvidia.nvml import driver_version
 
 
 def findings(look: Callable[[], TensorrtMachine]) -> tuple[Finding, ...]:

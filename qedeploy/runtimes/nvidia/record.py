@@ -14,8 +14,8 @@ from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LoweringPlan
-from qedeploy.runtimes.tensorrt.machine import Gpu
-from qedeploy.runtimes.tensorrt.settings import EngineSettings
+from qedeploy.runtimes.nvidia.machine import Gpu
+from qedeploy.runtimes.nvidia.settings import EngineSettings
 from qedeploy.schema import read_json, validate
 
 FORMAT = "qedeploy-engine/1"
@@ -29,9 +29,9 @@ class EngineRecord:
 
     The network is a `structure` where it is one of our search spaces, else a `graph`.
 
-    `gpu` is None for a plan that was compiled without one. `dropped` are layers whose Q/DQ was taken out because this
-    GPU has no kernel for them; `lowering` already says float16 for those. `engine_layers` is what the engine inspector
-    said, None where the plan could not be inspected.
+    `gpu` is None for a plan that was compiled without one, for the compute capability `target`. `dropped` are layers
+    whose Q/DQ was taken out because this GPU has no kernel for them; `lowering` already says float16 for those.
+    `engine_layers` is what the engine inspector said, None where the plan could not be inspected.
     """
 
     tensorrt: str
@@ -46,6 +46,7 @@ class EngineRecord:
     lowering: LoweringPlan | None = None
     dropped: tuple[str, ...] = ()
     engine_layers: Mapping[str, Any] | None = None
+    target: str | None = None
 
     @property
     def metadata(self) -> ModelMetadata | None:
@@ -64,8 +65,10 @@ def record_path(plan: Path) -> Path:
 def write_record(record: EngineRecord, plan: Path) -> Path:
     """Write the record beside its plan; returns its path."""
     document = {"format": FORMAT, **dataclasses.asdict(record)}
-    if record.graph is None:
-        del document["graph"]
+    # Left out where they say nothing: what 0.1.0 wrote has neither.
+    for key in ("graph", "target"):
+        if document[key] is None:
+            del document[key]
     return write_json(record_path(plan), document)
 
 
@@ -112,6 +115,12 @@ def require_same_machine(record: EngineRecord, plan: Path, version: str, gpu: Gp
         raise MissingRuntimeError(
             f"{plan}: built by TensorRT {record.tensorrt}, this machine has {version}: {_REBUILD}, or install that one"
         )
+    if record.gpu is None and record.target is not None:
+        if record.target != gpu.capability:
+            raise MissingRuntimeError(
+                f"{plan}: built for compute capability {record.target}, this machine has {gpu}: {_REBUILD}"
+            )
+        return
     built_for = "no GPU" if record.gpu is None else str(record.gpu)
     if record.gpu is None or (record.gpu.name, record.gpu.capability) != (gpu.name, gpu.capability):
         raise MissingRuntimeError(f"{plan}: built for {built_for}, this machine has {gpu}: {_REBUILD}")

@@ -10,7 +10,7 @@ from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LayerPlan
-from qedeploy.runtimes.tensorrt.join import EngineRow
+from qedeploy.runtimes.nvidia.join import EngineRow
 from qedeploy.words import listed
 
 _TENSOR_CORE = re.compile(r"imma|hmma|xmma|i8?88|884|1688|16816|tensor ?op|gemm_mma", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from qedeploy.runtimes.tensorrt.child import Emit
+from qedeploy.runtimes.nvidia.child import Emit
 
 _SECONDS_BETWEEN_STEPS = 0.05
 

@@ -31,7 +31,7 @@ from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid
-from qedeploy.runtimes.tensorrt.half import in_half
+from qedeploy.runtimes.nvidia.half import in_half
 
 _HALF_TOLERANCE = 2**-7
 """Error of a float16 value as a share of the largest: products and their sum are each rounded to 11 bits (2^-12 of
@@ -78,7 +78,7 @@ class TensorRTDialect:
 
     def exact_form(self) -> TensorRTDialect | None:
         """Return the float32 form."""
-        return None if self._exact else TensorRTDialect(exact=True)
+        return None if self._exact else type(self)(exact=True)
 
     def highest_weight(self, lowering: Lowering) -> int:
         """Return 7 for 4-bit weights, else 127."""

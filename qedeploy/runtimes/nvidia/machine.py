@@ -14,15 +14,8 @@ from importlib import metadata
 from typing import Any
 
 from qedeploy.errors import MissingRuntimeError
-from qedeploy.runtimes.tensorrt.child import Emit, run_child, serve
-
-OLDEST = (10, 16)
-"""The oldest TensorRT that qedeploy is written for; 10.16 and 11 share the calls it makes."""
-
-OLDEST_CAPABILITY = (7, 5)
-"""Turing, the oldest GPU of TensorRT 10.5 to 11.4 (its support matrix)."""
-
-INSTALL = "pip install 'qedeploy[tensorrt]'"
+from qedeploy.runtimes.nvidia.child import Emit, run_child, serve
+from qedeploy.runtimes.nvidia.product import TENSORRT, Product
 
 _ATTRIBUTE_MULTIPROCESSORS, _ATTRIBUTE_MAJOR, _ATTRIBUTE_MINOR = 16, 75, 76
 
@@ -54,6 +47,12 @@ class TensorrtMachine:
     lacks_tensorrt: str = ""
     lacks_gpu: str = ""
 
+    def require_version(self) -> str:
+        """Return the version; raises MissingRuntimeError with how to get it where it is missing."""
+        if self.tensorrt is None:
+            raise MissingRuntimeError(self.lacks_tensorrt)
+        return self.tensorrt
+
     def require(self) -> tuple[str, Gpu]:
         """Return version and GPU; raises MissingRuntimeError with everything that is missing and how to get it."""
         if self.tensorrt is None or self.gpu is None or self.lacks_gpu:
@@ -61,50 +60,51 @@ class TensorrtMachine:
         return self.tensorrt, self.gpu
 
 
-def probe() -> TensorrtMachine:
-    """Return what this machine offers, asked in a child process."""
-    found = run_child(__name__, {}, subject="this machine", doing="looking for a GPU")
+def probe(product: Product = TENSORRT) -> TensorrtMachine:
+    """Return what this machine offers `product`, asked in a child process."""
+    found = run_child(__name__, product.to_document(), subject="this machine", doing="looking for a GPU")
     return TensorrtMachine(**{**found, "gpu": Gpu(**found["gpu"]) if found["gpu"] else None})
 
 
-def inspect_machine() -> TensorrtMachine:
-    """Return what this machine offers, asked in this process."""
+def inspect_machine(product: Product = TENSORRT) -> TensorrtMachine:
+    """Return what this machine offers `product`, asked in this process."""
     version: str | None = None
     gpu: Gpu | None = None
     lacks_tensorrt = ""
     try:
-        version = tensorrt_version()
+        version = tensorrt_version(product)
     except MissingRuntimeError as error:
         lacks_tensorrt = str(error)
     try:
         gpu = find_gpu()
-        lacks_gpu = "; ".join(_unsuitable(gpu))
+        lacks_gpu = "; ".join(_unsuitable(gpu, product))
     except MissingRuntimeError as error:
         lacks_gpu = str(error)
     return TensorrtMachine(tensorrt=version, gpu=gpu, lacks_tensorrt=lacks_tensorrt, lacks_gpu=lacks_gpu)
 
 
-def load_tensorrt() -> Any:
-    """Return the module `tensorrt`; raises MissingRuntimeError where it is absent, broken or too old."""
+def load_tensorrt(product: Product = TENSORRT) -> Any:
+    """Return the module of `product`; raises MissingRuntimeError where it is absent, broken or too old."""
+    label, install = product.label, product.install
     try:
-        module = importlib.import_module("tensorrt")
+        module = importlib.import_module(product.module)
     except ModuleNotFoundError as error:
-        raise MissingRuntimeError(f"TensorRT is not installed ({error}): {INSTALL}") from error
+        raise MissingRuntimeError(f"{label} is not installed ({error}): {install}") from error
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise MissingRuntimeError(f"TensorRT is installed and does not load ({reason}): {INSTALL}") from error
+        raise MissingRuntimeError(f"{label} is installed and does not load ({reason}): {install}") from error
     version = getattr(module, "__version__", None)
     if version is None or not hasattr(module, "Builder"):
-        raise MissingRuntimeError(f"the module `tensorrt` that is installed is not TensorRT's: {INSTALL}")
-    if _major_minor(version) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise MissingRuntimeError(f"TensorRT {version} is too old, expected {oldest} or later: {INSTALL} --upgrade")
+        raise MissingRuntimeError(f"the module `{product.module}` that is installed is not {label}'s: {install}")
+    if _major_minor(version) < product.oldest:
+        oldest = ".".join(map(str, product.oldest))
+        raise MissingRuntimeError(f"{label} {version} is too old, expected {oldest} or later: {install} --upgrade")
     return module
 
 
-def tensorrt_version() -> str:
-    """Return the version of the installed TensorRT; raises MissingRuntimeError as `load_tensorrt` does."""
-    return str(load_tensorrt().__version__)
+def tensorrt_version(product: Product = TENSORRT) -> str:
+    """Return the version that is installed; raises MissingRuntimeError as `load_tensorrt` does."""
+    return str(load_tensorrt(product).__version__)
 
 
 def find_gpu() -> Gpu:
@@ -141,23 +141,26 @@ def find_gpu() -> Gpu:
     )
 
 
-def _unsuitable(gpu: Gpu) -> list[str]:
+def _unsuitable(gpu: Gpu, product: Product) -> list[str]:
     found = []
-    if _major_minor(gpu.capability) < OLDEST_CAPABILITY:
-        found.append(f"{gpu} is older than Turing (7.5), which TensorRT needs: use another GPU")
-    needed = _cuda_of_wheels()
+    if _major_minor(gpu.capability) < product.oldest_gpu:
+        oldest = ".".join(map(str, product.oldest_gpu))
+        found.append(
+            f"{gpu} is older than {product.architecture} ({oldest}), which {product.label} needs: use another GPU"
+        )
+    needed = _cuda_of_wheels(product.wheels)
     if needed is not None and _major_minor(gpu.cuda) < (needed, 0):
         found.append(
-            f"TensorRT's packages are for CUDA {needed}, the driver knows {gpu.cuda} at most: "
-            f"update the driver, or pip install tensorrt-cu{needed - 1}"
+            f"{product.label}'s packages are for CUDA {needed}, the driver knows {gpu.cuda} at most: "
+            f"update the driver, or pip install {product.wheels}-cu{needed - 1}"
         )
     return found
 
 
-def _cuda_of_wheels() -> int | None:
+def _cuda_of_wheels(wheels: str) -> int | None:
     # Packages of the system (deb, rpm) do not tell Python; then the driver's own error has to do.
     for major in (13, 12):
-        for package in (f"tensorrt-cu{major}", f"tensorrt-cu{major}-libs", f"tensorrt-cu{major}-bindings"):
+        for package in (f"{wheels}-cu{major}", f"{wheels}-cu{major}-libs", f"{wheels}-cu{major}-bindings"):
             try:
                 metadata.version(package)
             except metadata.PackageNotFoundError:
@@ -178,8 +181,8 @@ def _major_minor(version: str) -> tuple[int, ...]:
 
 
 def _answer(request: Mapping[str, Any], emit: Emit) -> Mapping[str, Any]:
-    del request, emit
-    return asdict(inspect_machine())
+    del emit
+    return asdict(inspect_machine(Product.from_document(request)))
 
 
 if __name__ == "__main__":

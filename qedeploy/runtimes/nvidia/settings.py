@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qedeploy.errors import UserError
+from qedeploy.runtimes.nvidia.options import DEFAULT_OPTIMIZATION_LEVEL, RUN_OPTIONS
 from qedeploy.runtimes.options import Settings, chosen
-from qedeploy.runtimes.tensorrt.options import DEFAULT_OPTIMIZATION_LEVEL, RUN_OPTIONS
 from qedeploy.units import Quantity, QuantityError, parse_quantity
 
 

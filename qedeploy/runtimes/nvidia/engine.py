@@ -12,15 +12,16 @@ from qedeploy.errors import RequestError
 from qedeploy.files import read_bytes, replacing, sha256
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import ModelMetadata
-from qedeploy.runtimes.tensorrt.builder import BuildRequest
-from qedeploy.runtimes.tensorrt.child import ChildCrashedError, Emit, run_child, serve
-from qedeploy.runtimes.tensorrt.machine import Gpu, load_tensorrt
-from qedeploy.runtimes.tensorrt.messages import Messages, layers_of, logger
-from qedeploy.runtimes.tensorrt.record import EngineRecord, write_record
-from qedeploy.runtimes.tensorrt.settings import EngineSettings
-from qedeploy.runtimes.tensorrt.timing_cache import cache_path
+from qedeploy.runtimes.nvidia.builder import BuildRequest
+from qedeploy.runtimes.nvidia.child import ChildCrashedError, Emit, run_child, serve
+from qedeploy.runtimes.nvidia.machine import Gpu, load_tensorrt
+from qedeploy.runtimes.nvidia.messages import Messages, layers_of, logger
+from qedeploy.runtimes.nvidia.product import TENSORRT, Product
+from qedeploy.runtimes.nvidia.record import EngineRecord, write_record
+from qedeploy.runtimes.nvidia.settings import EngineSettings
+from qedeploy.runtimes.nvidia.timing_cache import cache_path
 
-_BUILDER = "qedeploy.runtimes.tensorrt.builder"
+_BUILDER = "qedeploy.runtimes.nvidia.builder"
 
 Revise = Callable[[tuple[str, ...]], ModelMetadata]
 """Writes the ONNX file again with these layers in float16; returns its new metadata."""
@@ -46,15 +47,20 @@ def build_engine(
     revise: Revise | None = None,
     settings: EngineSettings = EngineSettings(),
     on_event: Emit = lambda _event: None,
+    product: Product = TENSORRT,
+    target: str | None = None,
 ) -> BuiltEngine:
-    """Build `plan` from `onnx` with TensorRT `version` for `gpu` and write engine.json beside it.
+    """Build `plan` from `onnx` with `product` of `version` for `gpu` and write engine.json beside it.
 
-    `on_event` receives phases, warnings and notices (see progress.py). `gpu` None builds where the builder needs none.
+    `on_event` receives phases, warnings and notices (see progress.py). `gpu` None builds where the builder needs none,
+    for the compute capability `target`.
     Raises RequestError with TensorRT's reason, ChildCrashedError where its builder crashes.
     """
     cache = cache_path(gpu.name, version) if settings.timing_cache and gpu is not None else None
     with replacing(plan) as temporary:
-        request = BuildRequest(onnx=onnx, plan=temporary, cache=cache, settings=settings)
+        request = BuildRequest(
+            onnx=onnx, plan=temporary, cache=cache, settings=settings, product=product, target=target
+        )
         attempt = _build(request, metadata, revise, on_event)
         known = attempt.metadata
         record = EngineRecord(
@@ -69,7 +75,8 @@ def build_engine(
             graph=known.graph if known and known.structure is None else None,
             lowering=known.plan if known else None,
             dropped=attempt.dropped,
-            engine_layers=_engine_layers(temporary, on_event) if gpu is not None else None,
+            engine_layers=_engine_layers(temporary, product, on_event) if gpu is not None else None,
+            target=target,
         )
     write_record(record, plan)
     return BuiltEngine(plan=plan, record=record, plan_bytes=attempt.result["bytes"], seconds=attempt.result["seconds"])
@@ -120,9 +127,10 @@ def _droppable(
 _QUANTIZED = {Lowering.INT8, Lowering.INT4_WEIGHT_ONLY}
 
 
-def _engine_layers(plan: Path, on_event: Emit) -> Mapping[str, Any] | None:
+def _engine_layers(plan: Path, product: Product, on_event: Emit) -> Mapping[str, Any] | None:
+    request = {"plan": str(plan), "product": product.to_document()}
     try:
-        found = run_child(__name__, {"plan": str(plan)}, subject=str(plan), doing="inspecting the engine")
+        found = run_child(__name__, request, subject=str(plan), doing="inspecting the engine")
     except (RequestError, ChildCrashedError) as error:
         on_event({"event": "notice", "text": f"the engine's layers are not recorded: {error}"})
         return None
@@ -131,7 +139,7 @@ def _engine_layers(plan: Path, on_event: Emit) -> Mapping[str, Any] | None:
 
 
 def _inspect(request: Mapping[str, Any], emit: Emit) -> Mapping[str, Any]:
-    trt = load_tensorrt()
+    trt = load_tensorrt(Product.from_document(request["product"]))
     messages = Messages(emit)
     runtime = trt.Runtime(logger(trt, messages))
     engine = runtime.deserialize_cuda_engine(read_bytes(Path(request["plan"])))

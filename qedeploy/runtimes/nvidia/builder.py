@@ -14,22 +14,28 @@ from typing import Any
 from qedeploy.errors import RequestError
 from qedeploy.files import read_bytes, write_bytes
 from qedeploy.qdq.graph_builder import owner
-from qedeploy.runtimes.tensorrt import timing_cache
-from qedeploy.runtimes.tensorrt.child import Emit, serve
-from qedeploy.runtimes.tensorrt.machine import load_tensorrt
-from qedeploy.runtimes.tensorrt.messages import Messages, logger, node_without_kernel, one_line, speaks_of_memory
-from qedeploy.runtimes.tensorrt.progress import monitor
-from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.runtimes.nvidia import timing_cache
+from qedeploy.runtimes.nvidia.child import Emit, serve
+from qedeploy.runtimes.nvidia.machine import load_tensorrt
+from qedeploy.runtimes.nvidia.messages import Messages, logger, node_without_kernel, one_line, speaks_of_memory
+from qedeploy.runtimes.nvidia.product import TENSORRT, Product
+from qedeploy.runtimes.nvidia.progress import monitor
+from qedeploy.runtimes.nvidia.settings import BatchRange, EngineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What the child builds: `onnx` to `plan`, with timings in `cache` (None: a cache of its own that is not kept)."""
+    """What the child builds: `onnx` to `plan`, with timings in `cache` (None: a cache of its own that is not kept).
+
+    `target` is the compute capability to build for, such as "8.9", where the product builds ahead of time.
+    """
 
     onnx: Path
     plan: Path
     cache: Path | None
     settings: EngineSettings
+    product: Product = TENSORRT
+    target: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the request as JSON-ready data."""
@@ -38,6 +44,8 @@ class BuildRequest:
             "plan": str(self.plan),
             "cache": str(self.cache) if self.cache else None,
             "settings": asdict(self.settings),
+            "product": self.product.to_document(),
+            "target": self.target,
         }
 
     @classmethod
@@ -51,6 +59,8 @@ class BuildRequest:
             plan=Path(data["plan"]),
             cache=cache,
             settings=EngineSettings(batch=batch, **settings),
+            product=Product.from_document(data["product"]),
+            target=data["target"],
         )
 
 
@@ -59,7 +69,7 @@ def build(request: BuildRequest, emit: Emit) -> Mapping[str, Any]:
 
     Raises RequestError with TensorRT's reason where parsing or building fails otherwise.
     """
-    trt = load_tensorrt()
+    trt = load_tensorrt(request.product)
     messages = Messages(emit)
     log = logger(trt, messages)
     builder = _create_builder(trt, log, messages)
@@ -67,6 +77,8 @@ def build(request: BuildRequest, emit: Emit) -> Mapping[str, Any]:
     _parse(trt, trt.OnnxParser(network, log), request.onnx, messages)
     config = builder.create_builder_config()
     progress = _configure(trt, builder, network, config, request.settings, emit)
+    if request.target is not None:
+        _aim(trt, config, request.target)
     if request.cache:
         _notice(emit, timing_cache.attach(config, request.cache))
     started = time.perf_counter()
@@ -118,6 +130,14 @@ def _configure(trt: Any, builder: Any, network: Any, config: Any, settings: Engi
     config.progress_monitor = progress
     _add_batches(builder, network, config, settings.batch)
     return progress
+
+
+def _aim(trt: Any, config: Any, target: str) -> None:
+    """Build for one compute capability, which no GPU of it has to be here for."""
+    config.num_compute_capabilities = 1
+    capability = getattr(trt.ComputeCapability, f"SM{target.replace('.', '')}")
+    if not config.set_compute_capability(capability, 0):
+        raise RequestError(f"the builder refuses compute capability {target} as its target")
 
 
 def _add_batches(builder: Any, network: Any, config: Any, batch: BatchRange) -> None:

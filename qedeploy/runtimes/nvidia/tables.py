@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from qedeploy.runtimes.nvidia.join import EngineRow
+from qedeploy.runtimes.nvidia.nvml import GpuConditions
+from qedeploy.runtimes.nvidia.times import TimeFigures
 from qedeploy.runtimes.sections import Column, Section
-from qedeploy.runtimes.tensorrt.join import EngineRow
-from qedeploy.runtimes.tensorrt.nvml import GpuConditions
-from qedeploy.runtimes.tensorrt.times import TimeFigures
 
 _LONGEST_NAME = 44
 """Characters of a kernel or of a layer without a type that a terminal shows."""

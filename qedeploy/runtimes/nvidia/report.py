@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from qedeploy.qdq.metadata import ModelMetadata
+from qedeploy.runtimes.nvidia.join import EngineRow, rows_of_layer
+from qedeploy.runtimes.nvidia.lints import lint, why_not_int8
+from qedeploy.runtimes.nvidia.nvml import GpuConditions
+from qedeploy.runtimes.nvidia.tables import conditions_table, layer_table, times_table
+from qedeploy.runtimes.nvidia.times import TimeFigures, time_warnings
 from qedeploy.runtimes.sections import Column, RuntimeReport, Section
-from qedeploy.runtimes.tensorrt.join import EngineRow, rows_of_layer
-from qedeploy.runtimes.tensorrt.lints import lint, why_not_int8
-from qedeploy.runtimes.tensorrt.nvml import GpuConditions
-from qedeploy.runtimes.tensorrt.tables import conditions_table, layer_table, times_table
-from qedeploy.runtimes.tensorrt.times import TimeFigures, time_warnings
 from qedeploy.schema import validate
 from qedeploy.words import counted, listed
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qedeploy.qdq.graph_builder import owner
-from qedeploy.runtimes.runner import NodeTime
-from qedeploy.runtimes.tensorrt.engine_names import (
+from qedeploy.runtimes.nvidia.engine_names import (
     EngineName,
     Region,
     names_nothing,
     parse_engine_name,
     without_profile,
 )
-from qedeploy.runtimes.tensorrt.inspector import EngineDescription, EngineLayer
+from qedeploy.runtimes.nvidia.inspector import EngineDescription, EngineLayer
+from qedeploy.runtimes.runner import NodeTime
 
 _QUANTIZERS = {"quantize", "dequantize", "clip", "cast"}
 _REFORMAT = "Reformat"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
-from qedeploy.runtimes.tensorrt.messages import speaks_of_memory
+from qedeploy.runtimes.nvidia.messages import speaks_of_memory
 
 _REBUILD = "build it again here with qedeploy export"
 

@@ -79,14 +79,14 @@ def open_cuda(*, spin_wait: bool) -> Cuda:
     `spin_wait` makes the host wait by spinning instead of sleeping, which is quicker to notice the end.
     """
     if _installed("cuda.bindings.runtime"):
-        from qedeploy.runtimes.tensorrt.cuda_python import CudaPython
+        from qedeploy.runtimes.nvidia.cuda_python import CudaPython
 
         return CudaPython(spin_wait=spin_wait)
     if _installed("torch"):
         import torch
 
         if torch.version.cuda is not None:
-            from qedeploy.runtimes.tensorrt.cuda_torch import CudaTorch
+            from qedeploy.runtimes.nvidia.cuda_torch import CudaTorch
 
             return CudaTorch(spin_wait=spin_wait)
     raise MissingRuntimeError("CUDA cannot be called from Python: pip install cuda-python (or a CUDA build of torch)")

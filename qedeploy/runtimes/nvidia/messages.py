@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qedeploy.qdq.graph_builder import owner
-from qedeploy.runtimes.tensorrt.child import Emit
-from qedeploy.runtimes.tensorrt.engine_names import parse_engine_name
+from qedeploy.runtimes.nvidia.child import Emit
+from qedeploy.runtimes.nvidia.engine_names import parse_engine_name
 
 _NO_KERNEL = re.compile(r"[Cc]ould not find any implementation for node (?P<node>.+?)(?:\.?\)\s*$|\.\s*$|$)")
 _NOISE = re.compile(r"\s*\[checkMacros\.cpp::.*")
