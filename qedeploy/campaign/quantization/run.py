@@ -51,8 +51,8 @@ def run_quantization(request: QuantizationRequest, folder: Path | None, progress
     """
     if request.model.suffix.lower() in {".pth", ".pt"}:
         raise UserError(
-            f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: a network of qedeploy's own has its "
-            "widths already, `qedeploy export` writes it; export any other with torch.onnx.export"
+            f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: of qedeploy's own, "
+            "`api.assign_widths` chooses the widths; export any other with torch.onnx.export"
         )
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")

@@ -150,10 +150,3 @@ def layer_names(tmp_path):
 
     prepared = prepare(write(mobile_network(), tmp_path), parse_sizes(SIZES))
     return [layer.name for layer in integer_layers(GraphEditor(prepared.model))]
-
-
-def test_a_checkpoint_is_told_what_it_is(tmp_path, data):
-    path = tmp_path / "model.pth"
-    path.write_bytes(b"x")
-    with pytest.raises(UserError, match="qedeploy export"):
-        api.quantize(path, data)
