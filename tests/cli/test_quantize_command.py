@@ -50,7 +50,7 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(folder, extra, code,
 @pytest.mark.parametrize(
     ("extra", "code", "part"),
     [
-        ((), 2, "nowhere.pth: no such file"),
+        ((), 2, "expected a limit for a checkpoint"),
         (("--budget", "size=300KB"), 2, "nowhere.pth: no such file"),
         (("--budget", "size=300KB", "--shape", "x=1x3x8x8"), 2, "--shape: means nothing for a checkpoint"),
         (("--budget", "size=300KB", "--metric", "ctc-accuracy"), 2, "expected top1 for a checkpoint"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from qedeploy.errors import UserError
-from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.layers import expand_layers
+from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.network.structure_file import read_structures
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
