@@ -24,7 +24,9 @@ def test_a_network_of_anybody_is_quantized(folder):
     assert "prepared: " in done.stdout
     assert "float32 throughout: " in done.stdout
     assert "the front as predicted" in done.stdout
-    assert {path.name for path in (folder / "out").iterdir()} == {"model.onnx", "sensitivity.json", "assignment.json"}
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "model.onnx", "sensitivity.json", "assignment.json", "sensitivity.svg", "front.svg"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

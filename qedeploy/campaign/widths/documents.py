@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qedeploy.campaign.quantization.documents import problem_document
+from qedeploy.campaign.quantization.plots import SENSITIVITY_PLOT, draw_sensitivity
 from qedeploy.campaign.widths.finding import FoundWidths
 from qedeploy.campaign.widths.request import WidthRequest
 from qedeploy.files import sha256, write_json
 from qedeploy.network.structure_file import to_document
 from qedeploy.search.result import MODEL_FILE, STRUCTURE_FILE
 from qedeploy.train.accuracy import Share
+from qedeploy.train.sensitivity import Side
 
 SENSITIVITY_FILE, ASSIGNMENT_FILE = "sensitivity.json", "assignment.json"
 
@@ -25,6 +29,7 @@ class WrittenWidths:
     structure: Path
     sensitivity: Path
     assignment: Path
+    plot: Path
 
 
 def write_widths(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
@@ -40,6 +45,23 @@ def write_widths(found: FoundWidths, request: WidthRequest, folder: Path) -> Wri
         structure=write_json(folder / STRUCTURE_FILE, to_document(found.checkpoint.structure)),
         sensitivity=write_json(folder / SENSITIVITY_FILE, _sensitivity(found, source)),
         assignment=write_json(folder / ASSIGNMENT_FILE, _assignment(found, request, model, source)),
+        plot=_plot(found, folder / SENSITIVITY_PLOT),
+    )
+
+
+def _plot(found: FoundWidths, path: Path) -> Path:
+    """Draw what every width of every layer costs, weights and inputs apart."""
+    bits = sorted({item.bits for item in found.errors})
+    rows = [(layer.name, width) for layer in found.problem.layers for width in bits]
+    known = {(item.layer, item.side, item.bits): (item.error, item.spread) for item in found.errors}
+    return draw_sensitivity(
+        path,
+        [name for name, _ in rows],
+        {
+            f"loss by {what}, nats": [known.get((name, side, width), (math.nan, 0.0)) for name, width in rows]
+            for what, side in (("weights", Side.WEIGHT), ("inputs", Side.ACTIVATION))
+        },
+        [f"{width} bits" for _, width in rows],
     )
 
 
@@ -69,11 +91,7 @@ def _assignment(found: FoundWidths, request: WidthRequest, model: Path, source: 
             "gap": assignment.gap,
             "second_way": asdict(found.proof),
         },
-        "problem": {
-            "float_seconds": found.problem.float_seconds,
-            "layers": [asdict(layer) for layer in found.problem.layers],
-            "pairs": [asdict(pair) for pair in found.problem.pairs],
-        },
+        "problem": problem_document(found.problem),
         "top1": None if found.before is None or found.after is None else {
             "before": _share(found.before), "after": _share(found.after), "apart": found.apart,
         },

@@ -64,6 +64,20 @@ def test_the_files_are_a_checkpoint_and_why(halved, trained, tmp_path):
     assert exported.comparison.differing / exported.comparison.values < 0.01
 
 
+def test_verify_solves_it_again(halved, tmp_path):
+    checks = api.verify(halved.written.model.parent)
+    assert all(check.holds for check in checks)
+    document = json.loads(halved.written.assignment.read_text())
+    name = next(layer["name"] for layer in document["problem"]["layers"] if len(layer["choices"]) > 1)
+    chosen = document["precisions"][name]
+    (layer,) = [layer for layer in document["problem"]["layers"] if layer["name"] == name]
+    document["precisions"][name] = next(one["precision"] for one in layer["choices"] if one["precision"] != chosen)
+    (tmp_path / "assignment.json").write_text(json.dumps(document))
+    claims = {check.claim for check in api.verify(tmp_path) if check.holds is False}
+    assert "error" in claims
+    assert "model.pth is the file of assignment.json" in claims
+
+
 def test_training_goes_on_from_the_widths(halved, digits, tmp_path):
     from qedeploy.train.recipe import load_recipe, with_changes
     from qedeploy.train.training import TrainOptions, train
