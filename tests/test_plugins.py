@@ -14,6 +14,8 @@ def test_a_rooms_folders_are_found_by_name():
     assert {"onnxruntime", "tensorrt"} <= set(BUILT_IN)
     assert [RUNTIMES.find(name).name for name in BUILT_IN] == list(BUILT_IN)
     assert RUNTIMES.find("base") is None
+    # Two runtimes share it, and it is none.
+    assert RUNTIMES.find("nvidia") is None
     assert RUNTIMES.find("registry") is None
     assert RUNTIMES.find("../onnxruntime") is None
 

@@ -16,19 +16,21 @@ A program (other than a notebook) that measures, or searches with several `worke
 
 from __future__ import annotations
 
-from qedeploy.api.exporting import build_artefact, export, quantize
+from qedeploy.api.exporting import assign_widths, build_artefact, export, quantize
 from qedeploy.api.listing import doctor, latency_tables, machine, models, profile, profiles
 from qedeploy.api.networks import build, import_model
 from qedeploy.api.searching import front, score, search, verify
 from qedeploy.api.timing import bench, bench_models, correlate, measure
-from qedeploy.api.training import evaluate, labelled_data, train
+from qedeploy.api.training import correlate_accuracy, evaluate, labelled_data, train
 
 __all__ = [
+    "assign_widths",
     "bench",
     "bench_models",
     "build",
     "build_artefact",
     "correlate",
+    "correlate_accuracy",
     "doctor",
     "evaluate",
     "export",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.api.arguments import as_path, say_nothing
 
 if TYPE_CHECKING:
+    from qedeploy.campaign.accuracy.question import AccuracyCorrelation
     from qedeploy.train.data import LabelledData
     from qedeploy.train.evaluate import Evaluation
     from qedeploy.train.execution import TrainingProgress
@@ -98,3 +99,60 @@ def evaluate(
     if folder is not None:
         write_evaluation(found, Path(folder))
     return found
+
+
+def correlate_accuracy(
+    profile: str,
+    data: Path | str,
+    recipe: str | None = None,
+    *,
+    budgets: Mapping[str, float | str] | Iterable[str] | None = None,
+    arms: Iterable[str] = (),
+    networks: int = 24,
+    epochs: float = 10.0,
+    float_epochs: float | None = None,
+    seeds: int = 2,
+    training: TrainingRecipe | str | None = None,
+    flip: bool = True,
+    resolution: int | None = None,
+    latency_table: Path | str | None = None,
+    threads: int = 1,
+    workers: int = 1,
+    seed: int = 0,
+    cluster: str | None = None,
+    folder: Path | str | None = None,
+    keep: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> AccuracyCorrelation:
+    """Draw networks of one budget, train them alike on the labelled pictures `data`, and say what orders accuracy.
+
+    The first of `budgets` is what all networks use up; without one it is the recipe's of operations. `arms` are
+    `widths-fixed`, `shapes-fixed` and `free`, the first two by default where widths differ; each has so many
+    `networks`, spread evenly over the score. Each is trained with so many `seeds`: `float_epochs` (as many as `epochs`)
+    in float and then `epochs` with quantizers, otherwise by the `training` recipe; without `flip` no picture is
+    mirrored. So many `workers` train at a time, each on so many `threads`, or the devices of `cluster` do, which find
+    `data` under the same name.
+
+    `folder` gets correlation.json, .svg and .csv and all that was trained; `keep` names one below runs/ where none is
+    named. The same call goes on where one was killed or stopped (Interrupted on Ctrl-C), and what is done is not done
+    again. A program that trains with `workers` starts below a guard, as one that measures; 0 train in this process.
+    """
+    from qedeploy.campaign.accuracy.question import AccuracyQuestion, training_recipe
+    from qedeploy.campaign.accuracy.study import study
+
+    question = AccuracyQuestion.of(
+        profile,
+        recipe,
+        Path(data),
+        budgets=budgets or {},
+        arms=arms,
+        networks=networks,
+        seeds=seeds,
+        training=training_recipe(training, epochs, epochs if float_epochs is None else float_epochs, flip=flip),
+        resolution=resolution,
+        latency_table=as_path(latency_table),
+        threads=threads,
+        seed=seed,
+    )
+    target = question.folder(as_path(folder)) if keep or folder is not None else None
+    return study(question, target, workers=workers, cluster=cluster, watch=progress or say_nothing)

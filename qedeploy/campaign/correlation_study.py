@@ -104,7 +104,8 @@ class Question:
 
     def journal(self, folder: Path) -> Journal:
         """Return where the measurements are kept until all are done."""
-        return Journal(folder / JOURNAL_FILE, {**self.document(), "machine": self.machine})
+        settings = {**self.document(), "machine": self.machine}
+        return Journal(folder / JOURNAL_FILE, settings, mend="name another --out")
 
 
 def answer(question: Question, folder: Path, execute: Execute, watch: Watch) -> CorrelationResult:

@@ -67,9 +67,9 @@ def test_another_measurements_journal_is_refused_by_what_differs(journal):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"hello\n{}\n", "line 1 is no measurement"),
+        (b"hello\n{}\n", "line 1 is none of the measurements"),
         (b'{"format": "other"}\n', "expected measurements that"),
-        (b"[1]\n", "line 1 is no measurement"),
+        (b"[1]\n", "line 1 is none of the measurements"),
         (b"\xff\xfe\n", "not UTF-8"),
     ],
 )

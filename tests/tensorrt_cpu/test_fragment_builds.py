@@ -8,7 +8,7 @@ import pytest
 
 from qedeploy.campaign import sampling
 from qedeploy.export.benchmark_cases import neutral_bits, reference_case, write_graph
-from qedeploy.runtimes.tensorrt.engine import build_engine
+from qedeploy.runtimes.nvidia.engine import build_engine
 from qedeploy.search.request import make_request
 from tests.tensorrt_cpu.test_engine_builds import VERSION
 

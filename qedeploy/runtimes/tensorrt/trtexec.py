@@ -13,9 +13,9 @@ from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import LARGEST_TEXT, read_head
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata
-from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
-from qedeploy.runtimes.tensorrt.record import FORMAT, EngineRecord, parse_record
-from qedeploy.runtimes.tensorrt.times import EngineTimes
+from qedeploy.runtimes.nvidia.inspector import EngineDescription, read_description
+from qedeploy.runtimes.nvidia.record import FORMAT, EngineRecord, parse_record
+from qedeploy.runtimes.nvidia.times import EngineTimes
 from qedeploy.schema import read_json
 from qedeploy.words import listed
 
