@@ -22,7 +22,7 @@ from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.evolution import solver
 from qedeploy.search.evolution.evolution import EvolutionSettings
-from qedeploy.search.exact.completion import Grid, complete
+from qedeploy.search.exact.completion import ChannelGrid, complete
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.exact.solver import Solution, solve
 from qedeploy.search.request import make_request
@@ -168,7 +168,7 @@ def growth() -> None:
 def row(table: Table, space: SearchSpace, budgets: Mapping[Budget, float]) -> None:
     solution, seconds = timed(space, budgets)
     problem = Problem.of(space, budgets)
-    grid = Grid.of(problem)
+    grid = ChannelGrid.of(problem)
     prices = Prices(multipliers=np.array(list(solution.certificate.multipliers.values())))
     bounds = []
     for _ in range(REPEATS + 1):

@@ -35,13 +35,13 @@ from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits, Block, Structure
 from qedeploy.qdq import simulation
+from qedeploy.runtimes.nvidia.fallback import without_quantization
+from qedeploy.runtimes.nvidia.machine import Gpu, probe
+from qedeploy.runtimes.nvidia.record import read_record
+from qedeploy.runtimes.nvidia.report import read_figures
+from qedeploy.runtimes.nvidia.runner import TensorRTRunner
+from qedeploy.runtimes.nvidia.settings import BatchRange
 from qedeploy.runtimes.runner import RunnerOptions
-from qedeploy.runtimes.tensorrt.fallback import without_quantization
-from qedeploy.runtimes.tensorrt.machine import Gpu, probe
-from qedeploy.runtimes.tensorrt.record import read_record
-from qedeploy.runtimes.tensorrt.report import read_figures
-from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
-from qedeploy.runtimes.tensorrt.settings import BatchRange
 from qedeploy.runtimes.timing import TimingProtocol
 from qedeploy.units import parse_seconds
 

@@ -17,13 +17,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 
+from qedeploy import api
 from qedeploy.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 # The rooms as data flows through them. The command line has a page of its own.
 ROOMS = ("network", "profiles", "latency", "search", "model", "train", "qdq", "runtimes", "export", "bench", "campaign")
 REFERENCE = "Python"
-FUNCTIONS = "# Functions\n\n::: qedeploy.api\n"
 ROOMS_INTRODUCTION = """\
 [Functions](functions.md) are what a program or a notebook calls; the rooms below hold what they are made of.
 
@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "changelog.md": _from_the_top("CHANGELOG.md"),
         "contributing.md": _from_the_top("CONTRIBUTING.md"),
         "api/index.md": _rooms_page(),
-        "api/functions.md": FUNCTIONS,
+        "api/functions.md": _functions(),
     }
     pages |= {f"api/{room}.md": _reference(room) for room in _rooms()}
     for path, content in pages.items():
@@ -55,9 +55,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def _functions() -> str:
+    names = "\n".join(f"::: qedeploy.api.{name}\n" for name in api.__all__)
+    return f"# Functions\n\n::: qedeploy.api\n    options:\n      members: false\n\n{names}"
+
+
 def _rooms() -> list[str]:
     """Return the rooms of the package in their order; a new one comes last."""
-    found = {path.parent.name for path in ROOT.glob("qedeploy/*/__init__.py")} - {"cli"}
+    found = {path.parent.name for path in ROOT.glob("qedeploy/*/__init__.py")} - {"api", "cli"}
     return [room for room in ROOMS if room in found] + sorted(found.difference(ROOMS))
 
 

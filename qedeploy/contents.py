@@ -9,7 +9,7 @@ HEAD_BYTES = 1024
 """How much of a file `sniff` wants to see; less is enough for most kinds."""
 
 
-class Kind(StrEnum):
+class ContentKind(StrEnum):
     """Kinds that the code, and not only a message, tells apart."""
 
     EMPTY = "empty"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Content:
     """What a file holds: `name` with its article, for `found a ...`; `mend` is what to do about it, "" for nothing."""
 
-    kind: Kind
+    kind: ContentKind
     name: str
     mend: str = ""
 
@@ -37,7 +37,7 @@ class Content:
 
 
 def _unpack(name: str, command: str) -> Content:
-    return Content(kind=Kind.OTHER, name=name, mend=f"unpack it first ({command})")
+    return Content(kind=ContentKind.OTHER, name=name, mend=f"unpack it first ({command})")
 
 
 _DOWNLOAD = "a page was saved in place of the file: download it again, logged in where that is needed"
@@ -45,44 +45,48 @@ _MAGIC: tuple[tuple[bytes, Content], ...] = (
     (
         b"version https://git-lfs.github.com/spec/",
         Content(
-            kind=Kind.POINTER, name="a Git LFS pointer and not the file that it stands for", mend="run `git lfs pull`"
+            kind=ContentKind.POINTER,
+            name="a Git LFS pointer and not the file that it stands for",
+            mend="run `git lfs pull`",
         ),
     ),
     (
         b"/annex/objects/",
         Content(
-            kind=Kind.POINTER, name="a git-annex pointer and not the file it stands for", mend="run `git annex get`"
+            kind=ContentKind.POINTER,
+            name="a git-annex pointer and not the file it stands for",
+            mend="run `git annex get`",
         ),
     ),
     (
         b"\x00\x05\x16\x07",
         Content(
-            kind=Kind.OTHER,
+            kind=ContentKind.OTHER,
             name="an AppleDouble companion that macOS leaves beside a file",
             mend="use the file without `._`",
         ),
     ),
-    (b"PK\x03\x04", Content(kind=Kind.ZIP, name="a zip archive")),
-    (b"PK\x05\x06", Content(kind=Kind.ZIP, name="an empty zip archive")),
+    (b"PK\x03\x04", Content(kind=ContentKind.ZIP, name="a zip archive")),
+    (b"PK\x05\x06", Content(kind=ContentKind.ZIP, name="an empty zip archive")),
     (b"\x1f\x8b", _unpack("a gzip archive", "gunzip, or tar -xzf")),
     (b"BZh", _unpack("a bzip2 archive", "bunzip2, or tar -xjf")),
     (b"\xfd7zXZ\x00", _unpack("an xz archive", "unxz, or tar -xJf")),
     (b"\x28\xb5\x2f\xfd", _unpack("a zstd archive", "unzstd")),
     (b"7z\xbc\xaf\x27\x1c", _unpack("a 7z archive", "7z x")),
     (b"Rar!", _unpack("a RAR archive", "unrar x")),
-    (b"\x89HDF\r\n\x1a\n", Content(kind=Kind.OTHER, name="an HDF5 file, as Keras writes")),
-    (b"\x93NUMPY", Content(kind=Kind.OTHER, name="a NumPy array")),
-    (b"GGUF", Content(kind=Kind.OTHER, name="a GGUF file of language-model weights")),
-    (b"ftrt", Content(kind=Kind.OTHER, name="a TensorRT engine")),
-    (b"\x7fELF", Content(kind=Kind.OTHER, name="a Linux program or library")),
-    (b"MZ\x90\x00", Content(kind=Kind.OTHER, name="a Windows program or library")),
-    (b"\x89PNG", Content(kind=Kind.OTHER, name="a PNG image")),
-    (b"\xff\xd8\xff", Content(kind=Kind.OTHER, name="a JPEG image")),
-    (b"GIF8", Content(kind=Kind.OTHER, name="a GIF image")),
-    (b"%PDF", Content(kind=Kind.OTHER, name="a PDF document")),
-    (b"SQLite format 3\x00", Content(kind=Kind.OTHER, name="an SQLite database")),
-    (b"\xff\xfe", Content(kind=Kind.OTHER, name="text in UTF-16", mend="save it as UTF-8")),
-    (b"\xfe\xff", Content(kind=Kind.OTHER, name="text in UTF-16", mend="save it as UTF-8")),
+    (b"\x89HDF\r\n\x1a\n", Content(kind=ContentKind.OTHER, name="an HDF5 file, as Keras writes")),
+    (b"\x93NUMPY", Content(kind=ContentKind.OTHER, name="a NumPy array")),
+    (b"GGUF", Content(kind=ContentKind.OTHER, name="a GGUF file of language-model weights")),
+    (b"ftrt", Content(kind=ContentKind.OTHER, name="a TensorRT engine")),
+    (b"\x7fELF", Content(kind=ContentKind.OTHER, name="a Linux program or library")),
+    (b"MZ\x90\x00", Content(kind=ContentKind.OTHER, name="a Windows program or library")),
+    (b"\x89PNG", Content(kind=ContentKind.OTHER, name="a PNG image")),
+    (b"\xff\xd8\xff", Content(kind=ContentKind.OTHER, name="a JPEG image")),
+    (b"GIF8", Content(kind=ContentKind.OTHER, name="a GIF image")),
+    (b"%PDF", Content(kind=ContentKind.OTHER, name="a PDF document")),
+    (b"SQLite format 3\x00", Content(kind=ContentKind.OTHER, name="an SQLite database")),
+    (b"\xff\xfe", Content(kind=ContentKind.OTHER, name="text in UTF-16", mend="save it as UTF-8")),
+    (b"\xfe\xff", Content(kind=ContentKind.OTHER, name="text in UTF-16", mend="save it as UTF-8")),
 )
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
 _ONNX_SECOND_FIELDS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72})
@@ -99,14 +103,14 @@ def sniff(head: bytes) -> Content:
     'an HTML document'
     """
     if not head:
-        return Content(kind=Kind.EMPTY, name="an empty file", mend="copy it again")
+        return Content(kind=ContentKind.EMPTY, name="an empty file", mend="copy it again")
     for magic, content in _MAGIC:
         if head.startswith(magic):
             return content
     start = head[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((*_PAGES, b"<?xml")):
         return Content(
-            kind=Kind.PAGE, name="an XML document" if start[1:2] == b"?" else "an HTML document", mend=_DOWNLOAD
+            kind=ContentKind.PAGE, name="an XML document" if start[1:2] == b"?" else "an HTML document", mend=_DOWNLOAD
         )
     return _by_structure(head)
 
@@ -115,24 +119,24 @@ def _by_structure(head: bytes) -> Content:
     if head[257:262] == b"ustar":
         return _unpack("a tar archive", "tar -xf")
     if head[4:8] == b"TFL3":
-        return Content(kind=Kind.OTHER, name="a LiteRT (TensorFlow Lite) model")
+        return Content(kind=ContentKind.OTHER, name="a LiteRT (TensorFlow Lite) model")
     if not head.strip(b"\x00"):
-        return Content(kind=Kind.OTHER, name="nothing but zero bytes", mend="copy it again")
+        return Content(kind=ContentKind.OTHER, name="nothing but zero bytes", mend="copy it again")
     return _by_first_fields(head)
 
 
 def _by_first_fields(head: bytes) -> Content:
     if len(head) > 8 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER:
-        return Content(kind=Kind.SAFETENSORS, name="a safetensors file")
+        return Content(kind=ContentKind.SAFETENSORS, name="a safetensors file")
     if head[0] == 0x80 and len(head) > 1 and 2 <= head[1] <= 5:
-        return Content(kind=Kind.PICKLE, name="a pickle or an old PyTorch file")
+        return Content(kind=ContentKind.PICKLE, name="a pickle or an old PyTorch file")
     # A ModelProto begins with field 1, its ir_version, and goes on with one of the fields that models have.
     if len(head) > 2 and head[0] == 0x08 and 1 <= head[1] <= 32 and head[2] in _ONNX_SECOND_FIELDS:
-        return Content(kind=Kind.ONNX, name="an ONNX model")
-    return Content(kind=Kind.TEXT, name="text") if _is_text(head[:HEAD_BYTES]) else _BINARY
+        return Content(kind=ContentKind.ONNX, name="an ONNX model")
+    return Content(kind=ContentKind.TEXT, name="text") if _is_text(head[:HEAD_BYTES]) else _BINARY
 
 
-_BINARY = Content(kind=Kind.UNKNOWN, name="another kind of file")
+_BINARY = Content(kind=ContentKind.UNKNOWN, name="another kind of file")
 
 
 def _is_text(head: bytes) -> bool:

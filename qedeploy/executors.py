@@ -132,7 +132,7 @@ def this_process() -> Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult(Generic[Job, Result]):
+class FinishedJob(Generic[Job, Result]):
     """A finished job: its result, or None and `lost` if its worker died twice."""
 
     job: Job
@@ -161,7 +161,7 @@ def open_workers(processes: int = 0, cluster: str | None = None, device: str | N
 
 def run_jobs(
     workers: Workers, function: Callable[[Job], Result], jobs: Iterable[Job]
-) -> Iterator[JobResult[Job, Result]]:
+) -> Iterator[FinishedJob[Job, Result]]:
     """Yield the outcome of `function` for every job, in the order in which they finish.
 
     Jobs are taken from the iterable only when workers have room, so it may depend on earlier outcomes. A job whose
@@ -178,7 +178,7 @@ def run_jobs(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             finished = [(future, running.pop(future)) for future in done]
             suspects = [job for future, job in finished if _lost(future)]
-            yield from (JobResult(job=job, result=future.result()) for future, job in finished if not _lost(future))
+            yield from (FinishedJob(job=job, result=future.result()) for future, job in finished if not _lost(future))
             if suspects and workers.renew():
                 # Every job in the pool went down with it; running each alone shows whose fault it was.
                 suspects.extend(running.values())
@@ -190,13 +190,13 @@ def run_jobs(
             future.cancel()
 
 
-def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> JobResult[Job, Result]:
+def _alone(workers: Workers, function: Callable[[Job], Result], job: Job) -> FinishedJob[Job, Result]:
     future = workers.submit(function, job)
     wait([future])
     if not _lost(future):
-        return JobResult(job=job, result=future.result())
+        return FinishedJob(job=job, result=future.result())
     workers.renew()
-    return JobResult(job=job, result=None, lost=True)
+    return FinishedJob(job=job, result=None, lost=True)
 
 
 def _lost(future: Future[Any]) -> bool:

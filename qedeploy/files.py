@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 
 LARGEST_FILE = 4 << 30
@@ -79,9 +79,9 @@ def decode_text(content: bytes, source: Path | str) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        what = "" if found.kind in {Kind.TEXT, Kind.UNKNOWN} else f", found {found}"
+        what = "" if found.kind in {ContentKind.TEXT, ContentKind.UNKNOWN} else f", found {found}"
         raise UserError(f"{source}: not UTF-8 text (byte {error.start}){what}: is it the right file?") from error
-    if found.kind in {Kind.POINTER, Kind.PAGE}:
+    if found.kind in {ContentKind.POINTER, ContentKind.PAGE}:
         raise UserError(f"{source}: found {found}")
     return text
 

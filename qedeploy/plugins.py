@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class PluginGroup:
     """A kind of thing that can be added.
 
     `name` is the entry-point group, and the package whose sub-packages are the built-in ones; these call their object
@@ -33,7 +33,7 @@ class Group:
 
     def names(self) -> tuple[str, ...]:
         """Return all names: the built-in ones sorted, then those of installed packages, sorted."""
-        built_in = _built_in(self.name)
+        built_in = _built_in(self.name, self.attribute)
         return (*built_in, *sorted(set(_entry_points(self.name, tuple(sys.path))) - set(built_in)))
 
     def find(self, name: str) -> Any | None:
@@ -41,7 +41,7 @@ class Group:
 
         Raises MissingRuntimeError where an installed package has it and does not load.
         """
-        if name in _built_in(self.name):
+        if name in _built_in(self.name, self.attribute):
             return getattr(importlib.import_module(f"{self.name}.{name}"), self.attribute)
         entry = _entry_points(self.name, tuple(sys.path)).get(name)
         if entry is None:
@@ -57,10 +57,16 @@ class Group:
 
 
 @functools.cache
-def _built_in(package: str) -> tuple[str, ...]:
+def _built_in(package: str, attribute: str) -> tuple[str, ...]:
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
-    found = {path.parent.name for folder in folders or () for path in Path(folder).glob("*/__init__.py")}
+    # Read and not imported: a sub-package without the object is what several of its neighbours share.
+    found = {
+        path.parent.name
+        for folder in folders or ()
+        for path in Path(folder).glob("*/__init__.py")
+        if f"\n{attribute} = " in path.read_text(encoding="utf-8")
+    }
     return tuple(sorted(found))
 
 
@@ -73,5 +79,5 @@ def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
-RUNTIMES = Group(name="qedeploy.runtimes", attribute="RUNTIME")
+RUNTIMES = PluginGroup(name="qedeploy.runtimes", attribute="RUNTIME")
 """What executes an exported network: see runtimes/base.py."""

@@ -22,6 +22,12 @@ def golden_records() -> list[dict[str, Any]]:
     return json.loads((GOLDEN / "named_structures.json").read_text()) + [json.loads(line) for line in lines]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ("slow", "gpu")):
+            item.add_marker("fast")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_latency_tables_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let nothing that was measured on this machine before come into a test."""

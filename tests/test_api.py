@@ -14,7 +14,14 @@ from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.structure_file import read_structure
 from tests.cli.conftest import SMALL_RECIPE
 
-EXAMPLES = [example for example in doctest.DocTestFinder(recurse=True).find(api) if example.examples]
+FUNCTIONS = [getattr(api, name) for name in api.__all__]
+DOCUMENTED = [api, *FUNCTIONS]
+EXAMPLES = [
+    example
+    for documented in DOCUMENTED
+    for example in doctest.DocTestFinder(recurse=False).find(documented, globs=dict(vars(api)))
+    if example.examples
+]
 
 
 @pytest.fixture
@@ -38,10 +45,8 @@ def test_the_examples_give_what_they_say(example, tmp_path, monkeypatch):
 
 
 def test_every_function_says_how_it_is_called():
-    functions = [value for name, value in vars(api).items() if callable(value) and value.__module__ == api.__name__]
-    public = [function for function in functions if not function.__name__.startswith("_")]
-    assert len(public) > 10
-    for function in public:
+    assert len(FUNCTIONS) > 10
+    for function in FUNCTIONS:
         assert function.__doc__, function.__name__
         assert set(function.__annotations__) > {"return"} or function.__code__.co_argcount == 0, function.__name__
 

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from qedeploy.contents import Kind, sniff
+from qedeploy.contents import ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes, read_head, read_text, require_file
 
@@ -73,7 +73,9 @@ def is_utf8(content: bytes) -> bool:
 
 # Bytes that are UTF-8 by chance are for whoever parses them to refuse.
 NO_TEXT = [
-    name for name, content in FILES.items() if not is_utf8(content) or sniff(content).kind in {Kind.POINTER, Kind.PAGE}
+    name
+    for name, content in FILES.items()
+    if not is_utf8(content) or sniff(content).kind in {ContentKind.POINTER, ContentKind.PAGE}
 ]
 
 
@@ -82,7 +84,7 @@ def test_where_text_is_expected_the_message_says_what_lies_there(name, tmp_path)
     (tmp_path / "structure.txt").write_bytes(FILES[name])
     with pytest.raises(UserError, match=r"structure\.txt: ") as caught:
         read_text(tmp_path / "structure.txt")
-    assert sniff(FILES[name]).kind is Kind.UNKNOWN or name in str(caught.value)
+    assert sniff(FILES[name]).kind is ContentKind.UNKNOWN or name in str(caught.value)
 
 
 def test_a_mark_of_byte_order_is_no_part_of_the_text(tmp_path):

@@ -1,4 +1,4 @@
-"""The examples run as they stand, and are notebooks: cells of code and of text."""
+"""The examples run as they stand, and turn into notebooks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -14,16 +16,18 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_in_cells(example):
-    head, *cells = example.read_text().split("# %%")
-    assert head == ""
-    text = [cell for cell in cells if cell.startswith(" [markdown]\n")]
-    code = [cell for cell in cells if cell.startswith("\n")]
-    assert len(text) + len(code) == len(cells)
-    assert len(text) > 2
-    assert all(line.startswith("#") or not line for cell in text for line in cell.splitlines()[1:])
-    for cell in code:
-        compile(cell, example.name, "exec")
+def test_an_example_becomes_a_notebook(example, tmp_path):
+    notebook = jupytext.read(example)
+    jupytext.write(notebook, tmp_path / "example.ipynb")
+    written = nbformat.read(tmp_path / "example.ipynb", as_version=4)
+    nbformat.validate(written)
+    kinds = [cell.cell_type for cell in written.cells]
+    assert set(kinds) == {"code", "markdown"}
+    assert kinds[0] == "markdown"
+    assert kinds.count("markdown") > 2
+    for cell in written.cells:
+        if cell.cell_type == "code":
+            compile(cell.source, example.name, "exec")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qedeploy.errors import MissingRuntimeError
-from qedeploy.plugins import RUNTIMES, Group
+from qedeploy.plugins import RUNTIMES, PluginGroup
 from tests.runtimes.toy.package import BUILT_IN, install
 
 
@@ -14,12 +14,14 @@ def test_a_rooms_folders_are_found_by_name():
     assert {"onnxruntime", "tensorrt"} <= set(BUILT_IN)
     assert [RUNTIMES.find(name).name for name in BUILT_IN] == list(BUILT_IN)
     assert RUNTIMES.find("base") is None
+    # Two runtimes share it, and it is none.
+    assert RUNTIMES.find("nvidia") is None
     assert RUNTIMES.find("registry") is None
     assert RUNTIMES.find("../onnxruntime") is None
 
 
 def test_a_room_that_is_none_has_nothing():
-    assert Group(name="qedeploy_no_such_room", attribute="THING").names() == ()
+    assert PluginGroup(name="qedeploy_no_such_room", attribute="THING").names() == ()
 
 
 def test_no_package_takes_the_name_of_a_built_in_one(tmp_path, monkeypatch):

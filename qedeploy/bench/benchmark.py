@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from qedeploy.bench.attribution.attribution import Attribution, attribute
 from qedeploy.bench.attribution.estimates import LayerEstimate, estimate
 from qedeploy.bench.attribution.file_layers import file_estimates, file_findings, with_owners
-from qedeploy.bench.gates import Gate, Verdict, judge_absolute, judge_relative
+from qedeploy.bench.gates import Gate, TimingVerdict, judge_absolute, judge_relative
 from qedeploy.bench.measure.interleave import ROUNDS, interleave, ratio
 from qedeploy.bench.measure.machine import Machine, describe_machine
-from qedeploy.bench.measure.stage import Stage
+from qedeploy.bench.measure.stage import BenchStage
 from qedeploy.bench.prediction.expected import Expectation, TableOptions, expect
 from qedeploy.bench.prediction.machine_speed import measure_at_pace
 from qedeploy.bench.prediction.prediction import Prediction, compare, prediction_findings, prediction_warnings
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from qedeploy.export.onnx_networks.layer_table import FileLayers
     from qedeploy.qdq.metadata import ModelMetadata
 
-Progress = Callable[[Stage], None]
+Progress = Callable[[BenchStage], None]
 
 _PROFILED_SHARE = 1 / 2
 """Length of the profiled pass as a share of the headline run's."""
@@ -115,7 +115,7 @@ def benchmark(path: Path, options: BenchOptions, progress: Progress = lambda _: 
 def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measurement:
     machine = describe_machine()
     with ExitStack() as stack:
-        progress(Stage(text=f"loading {path.name}"))
+        progress(BenchStage(text=f"loading {path.name}"))
         runner = stack.enter_context(open_runner(path, options.runner))
         others = _open_against(stack, runner, options)
         files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
@@ -125,17 +125,17 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
             require_updatable(expectation)
         twins = options.twins and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
-            progress(Stage(text="writing the float32 and W8A8 twins"))
+            progress(BenchStage(text="writing the float32 and W8A8 twins"))
             written = _write_twins(stack, metadata, options.runner)
             others |= {name: stack.enter_context(open_runner(file, options.runner)) for name, file in written.items()}
             files |= written
         profiling = options.protocol.duration * _PROFILED_SHARE
         rounds_left = options.protocol.duration * (1 + len(others)) if others else 0.0
         left = options.protocol.warm_up + options.protocol.duration + rounds_left + profiling
-        progress(Stage(text=f"timing {path.name}", seconds_left=left))
+        progress(BenchStage(text=f"timing {path.name}", seconds_left=left))
         samples, pace = measure_at_pace(runner, options.protocol, expectation, options.runner)
         rounds = _alternate(runner, others, options.protocol, progress)
-        progress(Stage(text="profiling node by node", seconds_left=profiling))
+        progress(BenchStage(text="profiling node by node", seconds_left=profiling))
         profile = runner.profile(replace(options.protocol, duration=profiling))
         return Measurement(
             machine=machine,
@@ -304,7 +304,7 @@ def _alternate(
         {THIS_MODEL: runner, **others},
         protocol,
         progress=lambda done: progress(
-            Stage(
+            BenchStage(
                 text=f"alternating with {names} (round {done} of {ROUNDS})",
                 seconds_left=protocol.duration * ((1 + len(others)) * (1 - done / ROUNDS) + _PROFILED_SHARE),
             )
@@ -361,7 +361,7 @@ def _doubt(measured: Measurement, name: str) -> str:
     return measured.products[name].doubt if name in measured.products else ""
 
 
-def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> Verdict:
+def _judge(gate: Gate, measured: Measurement, summary: Summary, options: BenchOptions) -> TimingVerdict:
     if not gate.relative or options.against is None:
         return judge_absolute(gate, summary, options.variation_limit)
     own, other = measured.rounds[THIS_MODEL], measured.rounds[options.against.name]

@@ -1,8 +1,7 @@
 """Gates for continuous integration: `p50>1.05x` fails a model that is more than 1.05 times as slow as another.
 
 A verdict is given only where the measurement carries it: it is withheld where a run is unstable, and where the
-interval of a ratio contains the limit. Failed and withheld both end with exit code 3, so that no gate passes in
-silence; the message and bench.json tell them apart.
+interval of a ratio contains the limit.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 from qedeploy.bench.measure.interleave import Ratio
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import UserError
+from qedeploy.rulings import Ruling, Verdict
 from qedeploy.runtimes.timing import MAX_VARIATION, Samples, Summary, summarize
 from qedeploy.units import parse_seconds
 
@@ -30,14 +28,6 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _PATTERN = re.compile(r"\s*([a-z]+\d*)\s*(>=|<=|>|<)\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµ/]+)\s*")
 _EXPECTED = "expected a figure, an operator and a limit, such as p50>1.05x, p99>4ms or throughput<200/s"
-
-
-class Ruling(StrEnum):
-    """What became of a gate."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    WITHHELD = "withheld"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +54,9 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a gate decided, in one sentence; `ratio` where the gate compares two models."""
+class TimingVerdict(Verdict):
+    """What a gate on time decided; `ratio` where the gate compares two models."""
 
-    gate: str
-    outcome: Ruling
-    sentence: str
     ratio: Ratio | None = None
 
 
@@ -87,7 +74,7 @@ def parse_gate(text: str) -> Gate:
     return Gate(text=text.strip(), metric=metric, operator=operator, limit=limit, relative=unit == "x")
 
 
-def judge_absolute(gate: Gate, summary: Summary, variation_limit: float = MAX_VARIATION) -> Verdict:
+def judge_absolute(gate: Gate, summary: Summary, variation_limit: float = MAX_VARIATION) -> TimingVerdict:
     """Return the verdict on a figure of one model's own run."""
     if not summary.stable(variation_limit):
         return _withheld(gate, _unstable([summary.variation], variation_limit), None)
@@ -95,7 +82,9 @@ def judge_absolute(gate: Gate, summary: Summary, variation_limit: float = MAX_VA
     return _decided(gate, met=gate.met_by(value), found=_figure(value, gate), ratio=None)
 
 
-def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit: float = MAX_VARIATION) -> Verdict:
+def judge_relative(
+    gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit: float = MAX_VARIATION
+) -> TimingVerdict:
     """Return the verdict on a ratio of two models, whose interleaved runs `summaries` describe."""
     if not all(summary.stable(limit) for summary in summaries):
         return _withheld(gate, _unstable([summary.variation for summary in summaries], limit), ratio)
@@ -106,35 +95,14 @@ def judge_relative(gate: Gate, ratio: Ratio, summaries: Sequence[Summary], limit
     return _decided(gate, met=ends.pop(), found=f"{ratio} of the other model", ratio=ratio)
 
 
-class Judged(Protocol):
-    """Something that was decided once the measurement was there, and the sentence that says so."""
-
-    @property
-    def outcome(self) -> Ruling:
-        """What was decided."""
-        ...
-
-    @property
-    def sentence(self) -> str:
-        """The decision in words."""
-        ...
-
-
-def enforce(judged: Sequence[Judged]) -> None:
-    """Raise RequestError where a gate failed, or its verdict or a table's update was withheld, naming every one."""
-    bad = [one.sentence for one in judged if one.outcome is not Ruling.PASSED]
-    if bad:
-        raise RequestError("; ".join(bad))
-
-
-def _decided(gate: Gate, *, met: bool, found: str, ratio: Ratio | None) -> Verdict:
+def _decided(gate: Gate, *, met: bool, found: str, ratio: Ratio | None) -> TimingVerdict:
     outcome = Ruling.FAILED if met else Ruling.PASSED
-    return Verdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}", ratio=ratio)
+    return TimingVerdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}", ratio=ratio)
 
 
-def _withheld(gate: Gate, reason: str, ratio: Ratio | None) -> Verdict:
+def _withheld(gate: Gate, reason: str, ratio: Ratio | None) -> TimingVerdict:
     sentence = f"gate {gate.text}: verdict withheld: {reason}"
-    return Verdict(gate=gate.text, outcome=Ruling.WITHHELD, sentence=sentence, ratio=ratio)
+    return TimingVerdict(gate=gate.text, outcome=Ruling.WITHHELD, sentence=sentence, ratio=ratio)
 
 
 def _unstable(variations: Sequence[float], limit: float) -> str:

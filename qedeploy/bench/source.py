@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.benchmark import BenchOptions, Progress, benchmark
-from qedeploy.bench.measure.stage import Stage
+from qedeploy.bench.measure.stage import BenchStage
 from qedeploy.bench.report.document import BenchResult
 from qedeploy.bench.report.origin import accuracy_record
 from qedeploy.bench.report.output import output_folder
@@ -65,7 +65,7 @@ class ModelOrRecording:
         from qedeploy.train.evaluate import EvaluateOptions, evaluate
 
         _require_no_folder(self.model)
-        progress(Stage(text=f"counting what {self.model.name} gets right"))
+        progress(BenchStage(text=f"counting what {self.model.name} gets right"))
         return evaluate(self.model, data, EvaluateOptions(threads=options.runner.threads))
 
     def _recording(self) -> tuple[Recordings, Path]:

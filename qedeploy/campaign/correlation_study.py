@@ -104,7 +104,8 @@ class Question:
 
     def journal(self, folder: Path) -> Journal:
         """Return where the measurements are kept until all are done."""
-        return Journal(folder / JOURNAL_FILE, {**self.document(), "machine": self.machine})
+        settings = {**self.document(), "machine": self.machine}
+        return Journal(folder / JOURNAL_FILE, settings, mend="name another --out")
 
 
 def answer(question: Question, folder: Path, execute: Execute, watch: Watch) -> CorrelationResult:
@@ -134,7 +135,7 @@ def answer(question: Question, folder: Path, execute: Execute, watch: Watch) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correlation:
+class CorrelationStudy:
     """What was asked, what was found, and the files that say so, if any were written."""
 
     question: Question
@@ -148,7 +149,7 @@ def study(
     *,
     cluster: str | None = None,
     watch: Watch = lambda _what, _done, _total: None,
-) -> Correlation:
+) -> CorrelationStudy:
     """Answer a question, here or on the devices of `cluster`, and write the answer into `folder`, if one is given.
 
     Raises what `answer` raises; Interrupted on Ctrl-C where the folder keeps what was measured until then.
@@ -164,7 +165,7 @@ def study(
                 raise
             raise Interrupted(f"{folder} keeps what was measured; the same command goes on") from stop
     if folder is None:
-        return Correlation(question=question, result=result)
+        return CorrelationStudy(question=question, result=result)
     written = write_correlation(folder, result, question.document())
     journal.remove()
-    return Correlation(question=question, result=result, written=written)
+    return CorrelationStudy(question=question, result=result, written=written)

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from qedeploy.campaign.execution import executing
 from qedeploy.campaign.jobs import JobSettings
-from qedeploy.campaign.planner import Campaign, Standing
-from qedeploy.campaign.storage import Keeping
+from qedeploy.campaign.planner import Campaign, CampaignStanding
+from qedeploy.campaign.storage import Storage
 from qedeploy.latency.table import LatencyTable
 from qedeploy.search.request import Request
 
@@ -41,7 +41,7 @@ def measure_table(
     keep: bool = True,
     fresh: bool = False,
     cluster: str | None = None,
-    watch: Callable[[Standing], None] = lambda _: None,
+    watch: Callable[[CampaignStanding], None] = lambda _: None,
 ) -> MeasuredTable:
     """Measure a table of the request's space for so many minutes, and write it to `out` or, to `keep`, the user's data.
 
@@ -63,7 +63,7 @@ def measure_table(
             )
         return replace(measured, path=None)
     with executing(request.profile, cluster) as execute:
-        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
+        keeping = Storage.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
         if fresh:
             keeping.journal.remove()
         end = time.monotonic() + minutes * 60

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qedeploy.bench.gates import Ruling
 from qedeploy.bench.prediction.prediction import PredictedLayer, Prediction
 from qedeploy.bench.report import formats
 from qedeploy.bench.report.document import BenchResult, longest_layers
 from qedeploy.bench.report.findings import correlation_sentences
 from qedeploy.bench.report.headline import Tone, headline
 from qedeploy.cli.verdicts import BAD, GOOD, PLAIN, UNSURE, print_verdict
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.sections import Section
 from qedeploy.screen import line
 from qedeploy.words import counted

@@ -40,11 +40,12 @@ def evaluate(
     """
     from qedeploy.files import json_text
     from qedeploy.qdq.images import parse_normalisation
+    from qedeploy.rulings import enforce
     from qedeploy.screen import bars, line, screen
     from qedeploy.train.accuracy_report import print_evaluation, write_evaluation
     from qedeploy.train.evaluate import EvaluateOptions, to_document
     from qedeploy.train.evaluate import evaluate as evaluate_model
-    from qedeploy.train.gates import enforce, parse_gate
+    from qedeploy.train.gates import parse_gate
 
     options = EvaluateOptions(
         images=images, threads=threads, workers=workers, settings=parse_normalisation(mean, deviation), strict=strict

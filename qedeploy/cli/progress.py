@@ -12,9 +12,9 @@ from qedeploy.printable import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from qedeploy.bench.measure.stage import Stage
-    from qedeploy.campaign.planner import Standing
-    from qedeploy.search.evolution.solver import Progress
+    from qedeploy.bench.measure.stage import BenchStage
+    from qedeploy.campaign.planner import CampaignStanding
+    from qedeploy.search.evolution.solver import EvolutionProgress
     from qedeploy.search.exact.search import Bounds
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def bounds_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Bounds]
 
 
 @contextmanager
-def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[EvolutionProgress], None] | None]:
     """Yield what evolution reports to: a progress bar on a terminal, a line now and then elsewhere, None if `quiet`."""
     if quiet:
         yield None
@@ -49,7 +49,9 @@ def evolution_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Prog
 
 
 @contextmanager
-def measuring_shown(console: Console, seconds: float, *, quiet: bool) -> Iterator[Callable[[Standing], None] | None]:
+def measuring_shown(
+    console: Console, seconds: float, *, quiet: bool
+) -> Iterator[Callable[[CampaignStanding], None] | None]:
     """Yield what a campaign of `seconds` reports to: as `evolution_shown`."""
     began = time.monotonic()
     if quiet:
@@ -77,7 +79,7 @@ def counting_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[str, 
 
 
 @contextmanager
-def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Stage], None]]:
+def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[BenchStage], None]]:
     """Yield what a benchmark reports to: the time that is left on a terminal, a line now and then elsewhere."""
     if quiet:
         yield lambda _: None
@@ -87,7 +89,7 @@ def stages_shown(console: Console, *, quiet: bool) -> Iterator[Callable[[Stage],
         yield _now_and_then(console, lambda stage: f"{stage}{_left(stage.seconds_left)}")
 
 
-def _countdown(console: Console) -> Iterator[Callable[[Stage], None]]:
+def _countdown(console: Console) -> Iterator[Callable[[BenchStage], None]]:
     from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
@@ -102,7 +104,7 @@ def _countdown(console: Console) -> Iterator[Callable[[Stage], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None, end=None)
 
-        def show(stage: Stage) -> None:
+        def show(stage: BenchStage) -> None:
             left = stage.seconds_left
             progress.update(
                 task, description=one_line(stage.text), end=None if left is None else time.monotonic() + left
@@ -115,7 +117,7 @@ def _left(seconds: float | None) -> str:
     return "" if seconds is None else f", about {seconds:.0f} s left"
 
 
-def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
+def _evolution_bar(console: Console) -> Iterator[Callable[[EvolutionProgress], None]]:
     from rich.console import Group
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -129,7 +131,7 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
     found = Text("searching")
     first: dict[str, tuple[float, int]] = {}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: EvolutionProgress) -> None:
         now = time.monotonic()
         # Counted from the first report: what a checkpoint brought along was not evaluated here.
         began, before = first.setdefault("report", (now, progress.evaluations))
@@ -141,7 +143,7 @@ def _evolution_bar(console: Console) -> Iterator[Callable[[Progress], None]]:
         yield watch
 
 
-def _seconds_bar(console: Console, seconds: float) -> Iterator[Callable[[Standing], None]]:
+def _seconds_bar(console: Console, seconds: float) -> Iterator[Callable[[CampaignStanding], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

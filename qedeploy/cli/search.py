@@ -24,7 +24,7 @@ from qedeploy.cli.options import (
 from qedeploy.printable import one_line
 
 
-class Method(StrEnum):
+class SearchMethod(StrEnum):
     """How to search."""
 
     EXACT = "exact"
@@ -43,7 +43,7 @@ def search(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     latency_table: LatencyTableOption = None,
-    method: Annotated[Method, typer.Option(help="With a proof, or by mutation.")] = Method.EXACT,
+    method: Annotated[SearchMethod, typer.Option(help="With a proof, or by mutation.")] = SearchMethod.EXACT,
     top: Annotated[int, typer.Option(min=1, max=1000, help="List that many shapes (exact).")] = 1,
     pareto: Annotated[
         str | None, typer.Option(metavar="KIND", help="Also the front of score against this budget (exact).")
@@ -130,13 +130,13 @@ def search(
         raise typer.Exit(130)
 
 
-def _shown(method: Method, *, quiet: bool) -> AbstractContextManager[Callable[[Any], None] | None]:
+def _shown(method: SearchMethod, *, quiet: bool) -> AbstractContextManager[Callable[[Any], None] | None]:
     """Return what shows on standard error where a search is; without Rich, which takes its time, where nothing is."""
     if quiet:
         return nullcontext()
     from qedeploy.cli.progress import bounds_shown, evolution_shown
     from qedeploy.screen import screen
 
-    if method is Method.EXACT:
+    if method is SearchMethod.EXACT:
         return bounds_shown(screen(stderr=True), quiet=False)
     return evolution_shown(screen(stderr=True), quiet=False)

@@ -14,8 +14,8 @@ import numpy as np
 
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
-from qedeploy.latency.csv_rows import COLUMNS, SHAPE_COLUMNS, UNITS, LayerRow, NetworkRow, row_of, shown
-from qedeploy.latency.table import Calibration, LatencyTable, Point, Shape, Source, spread
+from qedeploy.latency.csv_rows import COLUMNS, SHAPE_COLUMNS, UNITS, LayerTimeRow, NetworkRow, row_of, shown
+from qedeploy.latency.table import Calibration, LatencyTable, Shape, Source, TablePoint, spread
 from qedeploy.profiles.profile import Profile
 from qedeploy.schema import read_json
 
@@ -54,7 +54,7 @@ def read_imported(path: Path, profile: Profile) -> LatencyTable:
     if faults:
         more = f"; and {len(faults) - _REPORTED} more rows" if len(faults) > _REPORTED else ""
         raise UserError(f"{path}: {'; '.join(faults[:_REPORTED])}{more}")
-    layers = [row for _, row in rows if isinstance(row, LayerRow)]
+    layers = [row for _, row in rows if isinstance(row, LayerTimeRow)]
     if not layers:
         raise UserError(f"{path}: expected at least one row with a layer's time, found none")
     _require_one(path, "unit", ((place, row.unit) for place, row in rows))
@@ -85,16 +85,16 @@ def _require_one(path: Path, what: str, *found: Iterable[tuple[str, str]]) -> st
     return first[1] if first is not None else None
 
 
-def _points(rows: Iterable[LayerRow]) -> tuple[Point, ...]:
-    by_shape: dict[Shape, list[LayerRow]] = {}
+def _points(rows: Iterable[LayerTimeRow]) -> tuple[TablePoint, ...]:
+    by_shape: dict[Shape, list[LayerTimeRow]] = {}
     for row in rows:
         by_shape.setdefault(row.shape, []).append(row)
     return tuple(_point(shape, members) for shape, members in by_shape.items())
 
 
-def _point(shape: Shape, rows: list[LayerRow]) -> Point:
+def _point(shape: Shape, rows: list[LayerTimeRow]) -> TablePoint:
     times = [row.time for row in rows]
-    return Point(
+    return TablePoint(
         shape=shape,
         seconds=float(np.median(times)),
         spread=spread(times),

@@ -77,7 +77,7 @@ class NetworkRow(_Row):
     """What a query costs beside its layers."""
 
 
-class LayerRow(_Row):
+class LayerTimeRow(_Row):
     """What a layer, or a shortcut, takes."""
 
     in_channels: Count
@@ -108,24 +108,24 @@ class LayerRow(_Row):
         return Shape(part=Part(self.kind), **{name: getattr(self, name) for name in SHAPE_COLUMNS})
 
 
-def row_of(values: Mapping[str, Any], profile: Profile) -> LayerRow | NetworkRow:
+def row_of(values: Mapping[str, Any], profile: Profile) -> LayerTimeRow | NetworkRow:
     """Return the row with `values` by column; raises ValueError naming a wrong column, or bits that `profile` lacks."""
     kind = values.get("kind")
     if kind is not None and not (isinstance(kind, str) and kind in {*Part, NETWORK}):
         raise ValueError(f"kind: expected one of {', '.join((*Part, NETWORK))}, found {shown(kind)}")
     if kind == NETWORK and (extra := [name for name in SHAPE_COLUMNS if name in values]):
         raise ValueError(f"{extra[0]}: expected nothing in a row of kind {NETWORK}, found {values[extra[0]]!r}")
-    model = NetworkRow if kind == NETWORK else LayerRow
+    model = NetworkRow if kind == NETWORK else LayerTimeRow
     try:
         row = model.model_validate(dict(values))
     except ValidationError as error:
         raise ValueError("; ".join(_fault(item) for item in error.errors(include_url=False))) from error
-    if isinstance(row, LayerRow):
+    if isinstance(row, LayerTimeRow):
         _require_pair(row, profile)
     return row
 
 
-def _require_pair(row: LayerRow, profile: Profile) -> None:
+def _require_pair(row: LayerTimeRow, profile: Profile) -> None:
     # A shortcut is computed as the layer in front of it, which is a pointwise one.
     kind = LayerCategory.POINTWISE if row.kind == Part.SHORTCUT else LayerCategory(row.kind)
     if profile.precision(kind, row.bits) is None:

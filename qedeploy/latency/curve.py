@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qedeploy.latency.table import Part, Point
+from qedeploy.latency.table import Part, TablePoint
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class CurveError:
 class Curve:
     """One part at one kernel, stride and arithmetic."""
 
-    def __init__(self, part: Part, points: Sequence[Point]) -> None:
+    def __init__(self, part: Part, points: Sequence[TablePoint]) -> None:
         self._part = part
         self._points = tuple(points)
         shapes = [point.shape for point in points]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from qedeploy.errors import RequestError
 from qedeploy.latency.curve import Curve, CurveError
 from qedeploy.latency.shapes import shapes_of
-from qedeploy.latency.table import LatencyTable, Part, Point, Shape
+from qedeploy.latency.table import LatencyTable, Part, Shape, TablePoint
 from qedeploy.network.graph import Graph
 from qedeploy.network.layers import Layer, LayerCategory, Position, round_up
 from qedeploy.network.padding import inner_layers
@@ -63,7 +63,7 @@ class LatencyModel:
     def __init__(self, table: LatencyTable, profile: Profile) -> None:
         self.table = table
         self.profile = profile
-        grouped: dict[_Key, list[Point]] = defaultdict(list)
+        grouped: dict[_Key, list[TablePoint]] = defaultdict(list)
         for point in table.points:
             shape = point.shape
             grouped[shape.part, shape.kernel, shape.stride, arithmetic(profile, _KINDS[shape.part], shape.bits)].append(

@@ -74,7 +74,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class TablePoint:
     """Seconds that a shape took, the median over `rounds`; `spread` is half their interquartile range over it."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -150,7 +150,7 @@ class LatencyTable:
     device: str
     runtime: Mapping[str, Any]
     settings: Mapping[str, Any]
-    points: tuple[Point, ...]
+    points: tuple[TablePoint, ...]
     networks: tuple[NetworkPoint, ...] = ()
     calibration: Calibration = Calibration()
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class LatencyTable:
     reference_seconds: float | None = None
     bottleneck_multiple: int = 1
 
-    def with_points(self, points: Iterable[Point]) -> LatencyTable:
+    def with_points(self, points: Iterable[TablePoint]) -> LatencyTable:
         """Return the table with `points` in place of those of the same shapes."""
         merged = {point.shape: point for point in (*self.points, *points)}
         return dataclasses.replace(self, points=tuple(merged.values()))

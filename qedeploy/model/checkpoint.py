@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes, write_bytes
 from qedeploy.model import image_settings
@@ -259,11 +259,11 @@ def _checked_names(content: bytes) -> list[str]:
 def _what_is(content: bytes) -> str:
     found = sniff(content[:HEAD_BYTES])
     match found.kind:
-        case Kind.PICKLE:
+        case ContentKind.PICKLE:
             return f"{found.name}, which is never loaded because it can run code; {_MEND}"
-        case Kind.SAFETENSORS:
+        case ContentKind.SAFETENSORS:
             return f"{found.name}: with the structure of its network, `qedeploy import --checkpoint` reads it"
-        case Kind.ONNX:
+        case ContentKind.ONNX:
             return f"{found.name}: `qedeploy bench` measures it as it is"
     return f"{found}" if found.mend else f"{found}; {_MEND}"
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
 from qedeploy.words import listed
@@ -40,7 +40,7 @@ _COUNTER = "n_averaged"
 _AVERAGED_WORDS = frozenset({"ema", "ema_model", "model_ema", "averaged", "averaged_model", "swa_model", "ema_module"})
 _WRAPPERS = ("module.", "_orig_mod.")
 _REFUSED = re.compile(r"GLOBAL (\S+) was not")
-_READ = frozenset({Kind.ZIP, Kind.PICKLE, Kind.SAFETENSORS})
+_READ = frozenset({ContentKind.ZIP, ContentKind.PICKLE, ContentKind.SAFETENSORS})
 _EXPECTED = "expected a PyTorch checkpoint (.pth, .pth.tar, .pt) or safetensors"
 _MOST_NESTED = 4
 
@@ -117,9 +117,9 @@ def _load(path: Path) -> Any:
     content = sniff(data[:HEAD_BYTES])
     if content.kind not in _READ:
         raise UserError(f"{path}: {_EXPECTED}, found {content}")
-    if content.kind is Kind.SAFETENSORS:
+    if content.kind is ContentKind.SAFETENSORS:
         return _safetensors(data, path)
-    if content.kind is Kind.ZIP:
+    if content.kind is ContentKind.ZIP:
         _require_torch(data, path)
     try:
         return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")

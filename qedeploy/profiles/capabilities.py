@@ -23,12 +23,15 @@ class Capabilities:
     """The lowerings that a runtime executes.
 
     `unsigned_activation_bits` is the widest unsigned activation that it represents exactly, None where any can be
-    claimed. `restrictions` are of lowerings that are not for every layer kind.
+    claimed. `restrictions` are of lowerings that are not for every layer kind. `targets` are the devices that it
+    compiles for by name, each with "" or the reason why it is refused; there are none where it compiles for the one
+    that is here.
     """
 
     lowerings: tuple[Lowering, ...]
     unsigned_activation_bits: int | None = None
     restrictions: Mapping[Lowering, Restriction] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
 
 
 ANYTHING = Capabilities(lowerings=tuple(Lowering))

@@ -105,6 +105,7 @@ def profile_document(profile: Profile) -> dict[str, Any]:
         "device": profile.device,
         "runtime": profile.runtime,
         **({} if profile.dialect is None else {"dialect": profile.dialect}),
+        **({} if profile.target is None else {"target": profile.target}),
         "description": profile.description,
         "source": profile.source,
         "recipe": profile.recipe,

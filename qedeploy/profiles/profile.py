@@ -93,7 +93,8 @@ class Profile:
 
     `unsigned_activation_bits` is the widest unsigned activation the runtime represents exactly after a ReLU.
     `recipe` names the recipe of a search on this device if the user names none. `runtime` is the runtime's
-    name, or `none`; `dialect` names the dialect of files for the device, None for the usual one.
+    name, or `none`; `dialect` names the dialect of files for the device, None for the usual one. `target` is the device
+    as a runtime that compiles ahead of time calls it (a compute capability), None for other runtimes.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Profile:
     source: str
     recipe: str = "k1dwk1-224"
     dialect: str | None = None
+    target: str | None = None
 
     @property
     def search_only(self) -> bool:

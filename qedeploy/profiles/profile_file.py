@@ -70,6 +70,7 @@ class _ProfileTable(_Table):
     device: Text
     runtime: Text
     dialect: Text | None = None
+    target: Text | None = None
     description: Text
     source: Text
     recipe: Text = "k1dwk1-224"
@@ -91,6 +92,7 @@ def profile_from_document(data: dict[str, Any], *, name: str, source: Path | str
         device=table.device,
         runtime=table.runtime,
         dialect=table.dialect,
+        target=table.target,
         description=" ".join(table.description.split()),
         source=" ".join(table.source.split()),
         recipe=table.recipe,
@@ -134,6 +136,7 @@ def _impossible(table: _ProfileTable) -> Iterator[str]:
             f"unsigned_activation_bits: expected {widest}, the widest that {table.runtime} represents exactly, "
             f"found {table.unsigned_activation_bits}"
         )
+    yield from _impossible_target(table, capabilities)
     for index, entry in enumerate(table.precision):
         where = f"precision[{index}]"
         if entry.lowering not in capabilities.lowerings:
@@ -141,6 +144,19 @@ def _impossible(table: _ProfileTable) -> Iterator[str]:
             yield f"{where}.lowering: expected what {table.runtime} executes ({offered}), found {entry.lowering}"
         yield from _impossible_widths(where, entry)
         yield from _impossible_kinds(where, entry, capabilities)
+
+
+def _impossible_target(table: _ProfileTable, capabilities: Capabilities) -> Iterator[str]:
+    target, known = table.target, capabilities.targets
+    if not known:
+        if target is not None:
+            yield f"target: expected none, {table.runtime} compiles for the device that is here, found {target}"
+        return
+    offered = ", ".join(name for name, refused in known.items() if not refused)
+    if target not in known or target is None:
+        yield f"target: expected what {table.runtime} compiles for ({offered}), found {target or 'none'}"
+    elif known[target]:
+        yield f"target: expected one of {offered}, found {target}: {known[target]}"
 
 
 def _impossible_kinds(where: str, entry: _PrecisionTable, capabilities: Capabilities) -> Iterator[str]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import require_file
 from qedeploy.model.image_settings import ImageSettings
@@ -243,7 +243,7 @@ def _reason(source: Path | BinaryIO, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError) and isinstance(source, Path):
         with source.open("rb") as stream:
             content = sniff(stream.read(HEAD_BYTES))
-        if content.kind is not Kind.UNKNOWN:
+        if content.kind is not ContentKind.UNKNOWN:
             return f"found {content}"
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -49,8 +49,8 @@ class BuildSource:
     `model` is the ONNX file in the runtime's dialect, which has been verified where it is an export. `network` is what
     that file says, lowered and arranged: a runtime that does not read ONNX writes its own form from it, and `blocks`
     are the ones that the file has of it (None: all). Both are None for a file that is not ours. `profile` is the one it
-    was lowered for, where that is at hand. `rewrite` writes and
-    verifies the file again for another lowering of its network, and returns that as the source.
+    was lowered for, where that is at hand. `rewrite` writes and verifies the file again for another lowering of its
+    network, and returns that as the source.
     """
 
     model: Path

@@ -29,7 +29,7 @@ from qedeploy.search.result import (
 
 if TYPE_CHECKING:
     from qedeploy.search.evolution.evolution import EvolutionSettings
-    from qedeploy.search.evolution.solver import Progress
+    from qedeploy.search.evolution.solver import EvolutionProgress
 
 CHECKPOINT_FILE = "search.checkpoint.npz"
 
@@ -88,7 +88,7 @@ class FinishedSearch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class SearchFolder:
     """Where a search goes: `folder`, or with `keep` one below runs/ where none is named, or else nowhere.
 
     Without `write_model` it has no model.pth; `lightnas` adds best_structure.txt.
@@ -119,7 +119,7 @@ class Target:
 
 def run_exact(
     request: Request,
-    target: Target = Target(),
+    target: SearchFolder = SearchFolder(),
     *,
     count: int = 1,
     progress: Callable[[Bounds], None] | None = None,
@@ -149,11 +149,11 @@ def run_exact(
 def run_evolution(
     request: Request,
     settings: EvolutionSettings,
-    target: Target = Target(),
+    target: SearchFolder = SearchFolder(),
     *,
     workers: int = 1,
     cluster: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[EvolutionProgress], None] | None = None,
 ) -> FinishedSearch:
     """Return the best structure that evolution finds; written where `target` says, with a checkpoint on the way.
 

@@ -25,7 +25,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Artefact:
+class EvaluatedModel:
     """A model that answers: `answer` takes images (count, channels, size, size), normalised, and gives logits.
 
     `images` says how it was trained to see pictures, None where the file does not say. `batch` is what it takes at a
@@ -44,7 +44,7 @@ class Artefact:
 
 
 @contextmanager
-def opened(path: Path, *, threads: int = 1) -> Iterator[Artefact]:
+def opened(path: Path, *, threads: int = 1) -> Iterator[EvaluatedModel]:
     """Yield the model at `path`; raises UserError, RequestError or MissingRuntimeError where it cannot answer."""
     if path.suffix.lower() in {".pth", ".pt"}:
         yield _checkpoint(path)
@@ -53,7 +53,7 @@ def opened(path: Path, *, threads: int = 1) -> Iterator[Artefact]:
         yield _running(path, runner)
 
 
-def _checkpoint(path: Path) -> Artefact:
+def _checkpoint(path: Path) -> EvaluatedModel:
     checkpoint = load_checkpoint(path)
     unset = [name for name, quantizer in quantizers(checkpoint.network) if not bool(quantizer.initialized)]
     if unset:
@@ -64,7 +64,7 @@ def _checkpoint(path: Path) -> Artefact:
     return network_artefact(path, checkpoint.network, checkpoint.images)
 
 
-def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSettings | None) -> Artefact:
+def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSettings | None) -> EvaluatedModel:
     """Return the artefact of a network in evaluation mode that came from the checkpoint at `path`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     computing = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -75,7 +75,7 @@ def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSetting
         logits: Tensor = computing(pictures.to(device))
         return logits.cpu()
 
-    return Artefact(
+    return EvaluatedModel(
         path=path,
         sha256=sha256(path),
         runtime=f"PyTorch {torch.__version__} on {device.type.upper()}",
@@ -88,7 +88,7 @@ def network_artefact(path: Path, network: QuantizedNetwork, images: ImageSetting
     )
 
 
-def _running(path: Path, runner: Runner) -> Artefact:
+def _running(path: Path, runner: Runner) -> EvaluatedModel:
     fed = runner.description.inputs
     if len(fed) != 1 or len(fed[0].shape) != 4 or fed[0].shape[2] != fed[0].shape[3]:
         shown = listed(map(str, fed))
@@ -106,7 +106,7 @@ def _running(path: Path, runner: Runner) -> Artefact:
         return torch.from_numpy(np.array(_logits(path, runner, tensor, filled)[: len(values)]))
 
     description = runner.description
-    return Artefact(
+    return EvaluatedModel(
         path=path,
         sha256=sha256(path),
         runtime=f"{description.runtime} {description.version} on {description.device}",

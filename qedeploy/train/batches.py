@@ -34,7 +34,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Request:
+class BatchRequest:
     """One process's part of a batch: pictures `places` of a source, the first of which is number `first` of `whole`."""
 
     seeds: tuple[int, ...]
@@ -62,7 +62,7 @@ class Order:
         """Steps in an epoch."""
         return max(1, self.count // self.batch)
 
-    def requests(self, first_step: int, last_step: int) -> Iterator[Request]:
+    def requests(self, first_step: int, last_step: int) -> Iterator[BatchRequest]:
         """Yield what the steps from `first_step` up to `last_step`, counted over all epochs, need."""
         epoch, order = -1, np.empty(0, np.int64)
         whole = min(self.batch, self.count)
@@ -72,7 +72,7 @@ class Order:
                 epoch = step // self.steps
                 order = np.random.default_rng([*self.seeds, epoch]).permutation(self.count)
             start = (step % self.steps) * whole + self.rank * part
-            yield Request(
+            yield BatchRequest(
                 seeds=(*self.seeds, epoch, step),
                 places=order[start : start + part],
                 first=self.rank * part,
@@ -89,7 +89,7 @@ class TrainingPictures(Dataset[Batch]):
         self._preparation = preparation
         self._augmentation = augmentation
 
-    def __getitem__(self, request: Request) -> Batch:
+    def __getitem__(self, request: BatchRequest) -> Batch:
         """Return the pictures of a request; raises RequestError where none of them can be read."""
         generator = np.random.default_rng([*request.seeds, 1])
         mixup = self._augmentation.mixup

@@ -30,7 +30,7 @@ class Best:
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class TrainingState:
     """Where a training is: `stage` and the `step` in it that is next, and all that the steps to come depend on.
 
     `set_steps` names quantizers whose step was set and not trained. `sums` add up since the last row of the log.
@@ -64,13 +64,13 @@ class Keeper:
         """Whether it is time to write again."""
         return time.monotonic() - self._written >= self._every
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: TrainingState) -> None:
         """Write `standing`, whole or not at all; raises UserError where the disk does not take it."""
         document = {
             "format": FORMAT,
             "settings": self._settings,
             "standing": {
-                name: getattr(standing, name) for name in Standing.__dataclass_fields__ if name not in {"best"}
+                name: getattr(standing, name) for name in TrainingState.__dataclass_fields__ if name not in {"best"}
             },
             "best": None
             if standing.best is None
@@ -82,7 +82,7 @@ class Keeper:
         write_bytes(self.path, stream.getvalue())
         self._written = time.monotonic()
 
-    def load(self) -> Standing | None:
+    def load(self) -> TrainingState | None:
         """Return what was kept, None where nothing was; raises UserError where it is damaged or of another training."""
         if not self.path.exists():
             return None
@@ -91,7 +91,7 @@ class Keeper:
             if document["format"] != FORMAT:
                 raise UserError(f"{self.path}: expected {FORMAT}, found {document['format']}: choose another --out")
             self._require_same(document["settings"])
-            standing = Standing(**document["standing"])
+            standing = TrainingState(**document["standing"])
             standing.best = None if document["best"] is None else Best(**document["best"])
             torch.set_rng_state(document["torch"])
         except UserError:

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from qedeploy.train.batches import Batch, TrainingPictures, loaded
-from qedeploy.train.execution import Stage
+from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
 from qedeploy.train.memory import keep_memory
 from qedeploy.train.quantization import bypass
 from qedeploy.train.recipe import Start
-from qedeploy.train.training import FLOAT, QUANTIZED, Job, TrainOptions, prepared, set_quantizers
+from qedeploy.train.training import FLOAT, QUANTIZED, TrainingJob, TrainOptions, prepared, set_quantizers
 
 _STEPS = 5
 
@@ -61,19 +61,21 @@ def estimate(model: Path, data: Path, options: TrainOptions, out: Path) -> Train
         if job.start is Start.FLOAT and recipe.float_epochs:
             bypass(job.network, True)
             stages.append(
-                _measured(job, Stage(number=FLOAT, name="float", epochs=recipe.float_epochs, rate=recipe.rate))
+                _measured(job, TrainingStage(number=FLOAT, name="float", epochs=recipe.float_epochs, rate=recipe.rate))
             )
             bypass(job.network, False)
         if recipe.epochs:
             set_quantizers(job)
             stages.append(
-                _measured(job, Stage(number=QUANTIZED, name="quantized", epochs=recipe.epochs, rate=recipe.rate))
+                _measured(
+                    job, TrainingStage(number=QUANTIZED, name="quantized", epochs=recipe.epochs, rate=recipe.rate)
+                )
             )
         device = torch.cuda.get_device_name(group.device) if group.device.type == "cuda" else "the CPU"
         return TrainingPlan(device=device, pictures=len(job.pictures.train), steps=_STEPS, stages=tuple(stages))
 
 
-def _measured(job: Job, stage: Stage) -> StagePlan:
+def _measured(job: TrainingJob, stage: TrainingStage) -> StagePlan:
     training = StageTraining(stage, copy.deepcopy(job.network), job.options.recipe, job.pictures, job.execution)
     training.network.train()
     cuda = job.execution.group.device.type == "cuda"

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from qedeploy.errors import UserError
 from qedeploy.model.image_settings import ImageSettings
+from qedeploy.rulings import Verdict
 from qedeploy.train.accuracy import ClassAccuracy, Difference, Share, class_table, confusion, difference, top
-from qedeploy.train.artefacts import Artefact, opened
+from qedeploy.train.artefacts import EvaluatedModel, opened
 from qedeploy.train.data import Subset, class_places, open_test_data, whole
-from qedeploy.train.gates import AccuracyGate, Verdict, judge
+from qedeploy.train.gates import AccuracyGate, judge
 from qedeploy.train.predictions import Predictions, predictions
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.source import ImageSource, fingerprint
@@ -41,7 +42,7 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedModel:
     """The accuracy of one artefact. `top5` is None where there are fewer than six classes."""
 
     path: Path
@@ -58,14 +59,14 @@ class Evaluation:
     `images_known` says whether the artefact told how pictures are prepared; else ImageNet's way was taken.
     """
 
-    judged: Judged
+    judged: JudgedModel
     data: Path
     data_fingerprint: str
     classes: tuple[ClassAccuracy, ...]
     confusion: NDArray[np.int64]
     skipped: tuple[str, ...]
     images_known: bool
-    against: Judged | None
+    against: JudgedModel | None
     difference: Difference | None
     verdicts: tuple[Verdict, ...]
     created: str
@@ -136,7 +137,7 @@ def to_document(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _artefact_document(judged: Judged) -> dict[str, Any]:
+def _artefact_document(judged: JudgedModel) -> dict[str, Any]:
     return {
         "file": judged.path.name,
         "sha256": judged.sha256,
@@ -158,7 +159,11 @@ def _chosen(source: ImageSource, images: int | None) -> Subset:
 
 
 def answers(
-    artefact: Artefact, subset: Subset, settings: ImageSettings | None, options: EvaluateOptions, progress: Progress
+    artefact: EvaluatedModel,
+    subset: Subset,
+    settings: ImageSettings | None,
+    options: EvaluateOptions,
+    progress: Progress,
 ) -> Predictions:
     """Return what an artefact says of pictures that are prepared by `settings`; raises as `evaluate`."""
     settings = settings or ImageSettings()
@@ -181,8 +186,8 @@ def answers(
     )
 
 
-def _judged(artefact: Artefact, found: Predictions) -> Judged:
-    return Judged(
+def _judged(artefact: EvaluatedModel, found: Predictions) -> JudgedModel:
+    return JudgedModel(
         path=artefact.path,
         sha256=artefact.sha256,
         runtime=artefact.runtime,
@@ -191,6 +196,6 @@ def _judged(artefact: Artefact, found: Predictions) -> Judged:
     )
 
 
-def _names(artefact: Artefact, settings: ImageSettings | None, source: ImageSource) -> tuple[str, ...]:
+def _names(artefact: EvaluatedModel, settings: ImageSettings | None, source: ImageSource) -> tuple[str, ...]:
     known = settings.classes if settings is not None and settings.classes else source.classes
     return known if len(known) == artefact.outputs else tuple(map(str, range(artefact.outputs)))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from qedeploy.train.data import Subset
-from qedeploy.train.group import Group
+from qedeploy.train.group import ProcessGroup
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.transforms import Normaliser
 
@@ -23,7 +23,7 @@ class InterruptedTraining(KeyboardInterrupt):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """Where a training is, for whoever watches: steps of a stage, and means since the last row of the log."""
 
     stage: str
@@ -37,7 +37,7 @@ class Progress:
     best: float | None
 
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[TrainingProgress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ class Execution:
     bfloat16, `compiled` whether torch.compile makes kernels of the network.
     """
 
-    group: Group
+    group: ProcessGroup
     workers: int = 0
     accumulate: int = 1
     half: bool = True
@@ -74,7 +74,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class TrainingStage:
     """A pass of training: how many epochs, at which highest rate."""
 
     number: int

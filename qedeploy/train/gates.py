@@ -1,27 +1,18 @@
 """Gates on accuracy for continuous integration: `top1<70%`, `top1-drop>0.5%`.
 
-A gate that an interval cannot decide is withheld, which ends with the same exit code as one that failed: 3.
+A gate that an interval cannot decide is withheld.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from qedeploy.errors import RequestError, UserError
+from qedeploy.errors import UserError
+from qedeploy.rulings import Ruling, Verdict
 from qedeploy.train.accuracy import Difference, Share
 
 _PATTERN = re.compile(r"\s*(top1-drop|top1|top5)\s*([<>])\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
-
-
-class Outcome(StrEnum):
-    """What became of a gate."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    WITHHELD = "withheld"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +23,6 @@ class AccuracyGate:
     figure: str
     below: bool
     limit: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a gate decided, in a sentence."""
-
-    gate: str
-    outcome: Outcome
-    sentence: str
 
 
 def parse_gate(text: str) -> AccuracyGate:
@@ -65,13 +47,6 @@ def judge(gate: AccuracyGate, shares: dict[str, Share], fallen: Difference | Non
     return _decided(gate, found.low, found.high, str(found))
 
 
-def enforce(verdicts: Sequence[Verdict]) -> None:
-    """Raise RequestError naming every gate that failed or was withheld."""
-    bad = [verdict.sentence for verdict in verdicts if verdict.outcome is not Outcome.PASSED]
-    if bad:
-        raise RequestError("; ".join(bad))
-
-
 def _decided(gate: AccuracyGate, low: float, high: float, found: str) -> Verdict:
     met = {(end < gate.limit) if gate.below else (end > gate.limit) for end in (low, high)}
     if len(met) > 1:
@@ -79,6 +54,6 @@ def _decided(gate: AccuracyGate, low: float, high: float, found: str) -> Verdict
             f"gate {gate.text}: verdict withheld: {found}: the interval contains the limit: take more images, or leave "
             "more room"
         )
-        return Verdict(gate=gate.text, outcome=Outcome.WITHHELD, sentence=sentence)
-    outcome = Outcome.FAILED if met.pop() else Outcome.PASSED
+        return Verdict(gate=gate.text, outcome=Ruling.WITHHELD, sentence=sentence)
+    outcome = Ruling.FAILED if met.pop() else Ruling.PASSED
     return Verdict(gate=gate.text, outcome=outcome, sentence=f"gate {gate.text} {outcome}: {found}")

@@ -19,7 +19,7 @@ from qedeploy.model.quantizer import LsqQuantizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ProcessGroup:
     """This process among `world`; process 0 writes files and speaks."""
 
     rank: int
@@ -48,7 +48,7 @@ class Group:
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def joined() -> Iterator[ProcessGroup]:
     """Yield the group that torchrun put this process in, or a group of one; leaves it at the end."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -60,13 +60,13 @@ def joined() -> Iterator[Group]:
         )
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if world == 1:
-        yield Group(rank=0, world=1, device=device)
+        yield ProcessGroup(rank=0, world=1, device=device)
         return
     if cuda:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Group(rank=rank, world=world, device=device)
+        yield ProcessGroup(rank=rank, world=world, device=device)
     finally:
         # What DDP leaves in reference cycles has threads of its own, which must end before the group that they use.
         gc.collect()
@@ -105,7 +105,7 @@ class SynchronizedNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, share)
 
 
-def spread(network: QuantizedNetwork, group: Group, parts: int) -> nn.Module:
+def spread(network: QuantizedNetwork, group: ProcessGroup, parts: int) -> nn.Module:
     """Return `network` wrapped to train with the whole group, its batch in `parts` for each process.
 
     Normalisation and the steps' gradients are those of the whole batch, however it is cut.

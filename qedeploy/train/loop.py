@@ -16,13 +16,21 @@ from torch.nn import functional
 from qedeploy.errors import RequestError
 from qedeploy.model.network import QuantizedNetwork, quantizers
 from qedeploy.train.batches import Batch, Order, TrainingPictures, loaded
-from qedeploy.train.checkpoints import Best, Keeper, Standing
+from qedeploy.train.checkpoints import Best, Keeper, TrainingState
 from qedeploy.train.diagnosis import broken_layer
-from qedeploy.train.execution import Execution, InterruptedTraining, Pictures, Progress, Stage, Watch, interruptions
+from qedeploy.train.execution import (
+    Execution,
+    InterruptedTraining,
+    Pictures,
+    TrainingProgress,
+    TrainingStage,
+    Watch,
+    interruptions,
+)
 from qedeploy.train.group import spread
 from qedeploy.train.optimization import WeightAverage, make_optimizer, rate_at
 from qedeploy.train.predictions import share_right
-from qedeploy.train.recipe import Recipe
+from qedeploy.train.recipe import TrainingRecipe
 from qedeploy.train.transforms import mix, neighbours
 
 _REPORTS_EACH = 0.5
@@ -46,9 +54,9 @@ class StageTraining:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: TrainingStage,
         network: QuantizedNetwork,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         pictures: Pictures,
         execution: Execution,
         *,
@@ -79,7 +87,7 @@ class StageTraining:
         """The network whose weights are evaluated and kept: the average where there is one."""
         return self.network if self.average is None else self.average.network
 
-    def restore(self, standing: Standing) -> None:
+    def restore(self, standing: TrainingState) -> None:
         """Go on from `standing`, of this stage."""
         self.network.load_state_dict(standing.weights)
         mark_set(self.network, standing.set_steps)
@@ -89,7 +97,9 @@ class StageTraining:
             self.average.network.load_state_dict(standing.average)
             self.average.updates = standing.updates
 
-    def run(self, standing: Standing, keeper: Keeper, watch: Watch, on_row: Callable[[Standing], None]) -> None:
+    def run(
+        self, standing: TrainingState, keeper: Keeper, watch: Watch, on_row: Callable[[TrainingState], None]
+    ) -> None:
         """Train from the step of `standing` to the end, keeping it up to date and saved.
 
         Raises InterruptedTraining after Ctrl-C, RequestError naming the layer where the loss is no number any more.
@@ -186,7 +196,7 @@ class StageTraining:
             self.average.update(self.network)
         return losses, right, count
 
-    def keep(self, standing: Standing, sums: Mapping[str, float], keeper: Keeper) -> None:
+    def keep(self, standing: TrainingState, sums: Mapping[str, float], keeper: Keeper) -> None:
         """Save the standing with the weights as they are now."""
         standing.sums = dict(sums)
         fill(standing, self.network)
@@ -212,7 +222,7 @@ class StageTraining:
                 loss = self.recipe.distill_weight * gap + (1 - self.recipe.distill_weight) * loss
         return loss, (logits.argmax(dim=1) == labels).sum()
 
-    def _end_epoch(self, standing: Standing, sums: _Sums, rate: float) -> None:
+    def _end_epoch(self, standing: TrainingState, sums: _Sums, rate: float) -> None:
         totals = sums.totals()
         top1 = share_right(
             self.judged, self.pictures.held_out, self.pictures.preparation, self.pictures.normaliser, self.execution
@@ -236,10 +246,10 @@ class StageTraining:
         sums.clear()
         self.network.train()
 
-    def _progress(self, standing: Standing, sums: _Sums, rate: float) -> Progress:
+    def _progress(self, standing: TrainingState, sums: _Sums, rate: float) -> TrainingProgress:
         totals = sums.totals()
         images = max(totals["images"], 1)
-        return Progress(
+        return TrainingProgress(
             stage=self.stage.name,
             step=standing.step,
             steps=self.steps,
@@ -286,7 +296,7 @@ class _Sums:
         self._images = 0
 
 
-def fill(standing: Standing, network: QuantizedNetwork) -> None:
+def fill(standing: TrainingState, network: QuantizedNetwork) -> None:
     """Put the weights of `network` into `standing`, and which of its steps were set and not trained."""
     standing.weights = network.state_dict()
     standing.set_steps = tuple(name for name, one in quantizers(network) if bool(one.initialized) and not one.trained)

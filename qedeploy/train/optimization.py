@@ -11,10 +11,10 @@ from torch.optim import SGD, AdamW
 from torch.optim.optimizer import Optimizer as TorchOptimizer
 
 from qedeploy.model.network import QuantizedNetwork
-from qedeploy.train.recipe import Optimizer, Recipe
+from qedeploy.train.recipe import Optimizer, TrainingRecipe
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> TorchOptimizer:
+def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> TorchOptimizer:
     """Return the recipe's optimizer; weight decay spares normalisations, biases and steps."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []

@@ -70,7 +70,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """Settings of a training. Rates are those of a batch of `batch` images; epochs count whole passes over the data.
 
     `float_epochs` train the float network first where `start` says so, at `float_rate`, and `epochs` the quantized one.
@@ -146,7 +146,7 @@ def recipe_names() -> tuple[str, ...]:
     return catalog.names(FOLDER)
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str) -> TrainingRecipe:
     """Return a shipped recipe by its name, or a user's TOML file by its path; settings left out are `quick`'s.
 
     Raises UserError where there is no such recipe, or naming every fault of the file.
@@ -160,17 +160,17 @@ def load_recipe(name_or_path: str) -> Recipe:
     if "name" in document:
         raise UserError(f"{path}: name: a recipe is named after its file, take the key out")
     try:
-        return validate(TypeAdapter(Recipe), {**document, "name": path.stem}, path)
+        return validate(TypeAdapter(TrainingRecipe), {**document, "name": path.stem}, path)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
 
 
-def choose_recipe(name_or_path: str | None, count_pictures: Callable[[], int]) -> Recipe:
+def choose_recipe(name_or_path: str | None, count_pictures: Callable[[], int]) -> TrainingRecipe:
     """Return the recipe that is named, or for None the one for so many pictures."""
     return load_recipe(name_or_path or ("imagenet-240" if count_pictures() >= _LARGE else "quick"))
 
 
-def with_changes(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
+def with_changes(recipe: TrainingRecipe, changes: Mapping[str, object]) -> TrainingRecipe:
     """Return `recipe` with the changes that are not None; keys of the augmentation go there."""
     given = {key: value for key, value in changes.items() if value is not None}
     inner = {key: given.pop(key) for key in list(given) if key in _AUGMENTATION}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qedeploy.printable import one_line
-from qedeploy.train.execution import Progress, Watch
+from qedeploy.train.execution import TrainingProgress, Watch
 from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def training_shown(console: Console) -> Iterator[Watch]:
         yield _lines(console)
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: TrainingProgress) -> str:
     """Return progress in words."""
     best = "" if progress.best is None else f", best {progress.best:.2%} held out"
     return (
@@ -72,7 +72,7 @@ def _bar(console: Console) -> Iterator[Watch]:
         task = bar.add_task("", total=None)
         stage = ""
 
-        def watch(progress: Progress) -> None:
+        def watch(progress: TrainingProgress) -> None:
             nonlocal stage
             if progress.stage != stage:
                 stage = progress.stage
@@ -85,7 +85,7 @@ def _bar(console: Console) -> Iterator[Watch]:
 def _lines(console: Console) -> Watch:
     last = [time.monotonic()]
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainingProgress) -> None:
         now = time.monotonic()
         if now - last[0] >= SECONDS_BETWEEN_LINES:
             last[0] = now

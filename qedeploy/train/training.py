@@ -17,17 +17,17 @@ from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork, initialize_steps
 from qedeploy.profiles.loader import load_profile
-from qedeploy.train.checkpoints import Keeper, Standing
+from qedeploy.train.checkpoints import Keeper, TrainingState
 from qedeploy.train.data import LabelledData, class_places, open_data, split, whole
-from qedeploy.train.execution import Execution, Pictures, Stage, Watch
-from qedeploy.train.group import Group, joined, on_its_own
+from qedeploy.train.execution import Execution, Pictures, TrainingStage, Watch
+from qedeploy.train.group import ProcessGroup, joined, on_its_own
 from qedeploy.train.log import Log
 from qedeploy.train.loop import StageTraining, fill, mark_set
 from qedeploy.train.memory import keep_memory
 from qedeploy.train.predictions import sample_images, share_right
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.quantization import bypass, choose_steps, estimate_statistics, round_as_device
-from qedeploy.train.recipe import Pixels, Recipe, Start
+from qedeploy.train.recipe import Pixels, Start, TrainingRecipe
 from qedeploy.train.source import ImageSource, fingerprint
 from qedeploy.train.transforms import Normaliser
 from qedeploy.train.weights import float_twin, is_trained, retargeted, weights_from
@@ -50,7 +50,7 @@ class TrainOptions:
     is in seconds.
     """
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     profile: str | None = None
     weights_from: Path | None = None
     distill: str | None = None
@@ -83,7 +83,7 @@ class TrainResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Job:
+class TrainingJob:
     """Everything that the stages of one training share."""
 
     checkpoint: Checkpoint
@@ -122,7 +122,7 @@ def train(
         standing = keeper.load() or _beginning(job)
         log = Log(out, named) if group.writes else None
 
-        def on_row(reached: Standing) -> None:
+        def on_row(reached: TrainingState) -> None:
             if log is not None:
                 log.write(reached.rows)
 
@@ -138,7 +138,7 @@ def train(
         return result
 
 
-def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: Group) -> Job:
+def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: ProcessGroup) -> TrainingJob:
     """Return everything that the stages of a training share, its network on the group's device; raises as `train`."""
     checkpoint = load_checkpoint(model)
     profile = load_profile(options.profile or checkpoint.profile)
@@ -172,7 +172,7 @@ def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: G
     preparation = dataclasses.replace(preparation, crop_share=settings.crop_share)
     normaliser = Normaliser.of(preparation.channels, settings.mean, settings.deviation, group.device)
     network.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Job(
+    return TrainingJob(
         checkpoint=dataclasses.replace(checkpoint, network=network, profile=options.profile or checkpoint.profile),
         network=network,
         data=labelled,
@@ -203,7 +203,7 @@ def _workers(wanted: int | None, source: ImageSource) -> int:
 
 
 def _image_settings(
-    checkpoint: Checkpoint, source: ImageSource, preparation: Preparation, recipe: Recipe
+    checkpoint: Checkpoint, source: ImageSource, preparation: Preparation, recipe: TrainingRecipe
 ) -> ImageSettings:
     """Return how pictures are prepared: as before where the network was trained already, else as the recipe says."""
     channels = preparation.channels
@@ -227,7 +227,7 @@ def _pixel_statistics(source: ImageSource, preparation: Preparation) -> tuple[tu
     return tuple(round(value, 4) for value in mean), tuple(round(value, 4) for value in deviation)
 
 
-def _named_settings(job: Job) -> dict[str, object]:
+def _named_settings(job: TrainingJob) -> dict[str, object]:
     """Return what names a training: one with other settings is another, and is not gone on with."""
     options = job.options
     recipe = dataclasses.asdict(options.recipe)
@@ -250,9 +250,9 @@ def _plain(value: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _beginning(job: Job) -> Standing:
+def _beginning(job: TrainingJob) -> TrainingState:
     floats_first = job.start is Start.FLOAT and job.options.recipe.float_epochs > 0
-    standing = Standing(stage=FLOAT if floats_first else QUANTIZED)
+    standing = TrainingState(stage=FLOAT if floats_first else QUANTIZED)
     if not floats_first:
         set_quantizers(job)
     fill(standing, job.network)
@@ -260,18 +260,18 @@ def _beginning(job: Job) -> Standing:
 
 
 def _train_float(
-    job: Job,
-    standing: Standing,
+    job: TrainingJob,
+    standing: TrainingState,
     keeper: Keeper,
     watch: Watch,
-    on_row: Callable[[Standing], None],
+    on_row: Callable[[TrainingState], None],
     skipped: dict[str, int],
     say: Callable[[str], None],
 ) -> None:
     recipe = job.options.recipe
     say(f"float network, {recipe.float_epochs:g} epochs")
     bypass(job.network, True)
-    stage = Stage(number=FLOAT, name="float", epochs=recipe.float_epochs, rate=recipe.float_rate)
+    stage = TrainingStage(number=FLOAT, name="float", epochs=recipe.float_epochs, rate=recipe.float_rate)
     training = StageTraining(stage, job.network, recipe, job.pictures, job.execution)
     training.restore(standing)
     training.run(standing, keeper, watch, on_row)
@@ -294,11 +294,11 @@ def _train_float(
 
 
 def _train_quantized(
-    job: Job,
-    standing: Standing,
+    job: TrainingJob,
+    standing: TrainingState,
     keeper: Keeper,
     watch: Watch,
-    on_row: Callable[[Standing], None],
+    on_row: Callable[[TrainingState], None],
     skipped: dict[str, int],
     say: Callable[[str], None],
 ) -> None:
@@ -308,7 +308,7 @@ def _train_quantized(
     if not recipe.epochs:
         return
     say(f"quantized network, {recipe.epochs:g} epochs")
-    stage = Stage(number=QUANTIZED, name="quantized", epochs=recipe.epochs, rate=recipe.rate)
+    stage = TrainingStage(number=QUANTIZED, name="quantized", epochs=recipe.epochs, rate=recipe.rate)
     training = StageTraining(stage, job.network, recipe, job.pictures, job.execution, teacher=_teacher(job, standing))
     training.restore(standing)
     training.run(standing, keeper, watch, on_row)
@@ -318,7 +318,9 @@ def _train_quantized(
     job.network.load_state_dict(standing.best.weights)
 
 
-def _finished(job: Job, standing: Standing, skipped: dict[str, int], say: Callable[[str], None]) -> TrainResult:
+def _finished(
+    job: TrainingJob, standing: TrainingState, skipped: dict[str, int], say: Callable[[str], None]
+) -> TrainResult:
     """Choose between the statistics of training and new ones by the held-out images, and write the checkpoint."""
     say("statistics of the final weights")
     network, pictures = job.network, job.pictures
@@ -357,7 +359,7 @@ def _finished(job: Job, standing: Standing, skipped: dict[str, int], say: Callab
     )
 
 
-def set_quantizers(job: Job) -> None:
+def set_quantizers(job: TrainingJob) -> None:
     """Give every quantizer that has none a step: the paper's first ones from scratch, else those of least error."""
     network = job.network
     images = torch.cat(list(_images(job, _STEP_IMAGES)))
@@ -368,12 +370,12 @@ def set_quantizers(job: Job) -> None:
         estimate_statistics(network, list(_images(job, _STATISTICS_IMAGES)))
 
 
-def _images(job: Job, count: int) -> list[Tensor]:
+def _images(job: TrainingJob, count: int) -> list[Tensor]:
     pictures = job.pictures
     return list(sample_images(pictures.train, pictures.preparation, pictures.normaliser, count))
 
 
-def _teacher(job: Job, standing: Standing) -> QuantizedNetwork | None:
+def _teacher(job: TrainingJob, standing: TrainingState) -> QuantizedNetwork | None:
     distill = job.options.distill
     if distill is None:
         return None

@@ -12,7 +12,7 @@ from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.bench.prediction.expected import Expectation
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
-from qedeploy.latency.table import LatencyTable, Point, write_table
+from qedeploy.latency.table import LatencyTable, TablePoint, write_table
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.loader import load_profile
@@ -31,7 +31,7 @@ def table_for(structure: Structure, **changes: Any) -> LatencyTable:
         runtime={"name": "ONNX Runtime", "version": onnxruntime.__version__, "device": "CPU"},
         settings={"threads": 1, "batch": 1},
         points=tuple(
-            Point(shape=shape, seconds=1e-5)
+            TablePoint(shape=shape, seconds=1e-5)
             for shape in dict.fromkeys(shapes_of(structure_graph(structure), MULTIPLE).values())
         ),
         machine=dataclasses.asdict(machine),

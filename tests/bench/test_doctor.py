@@ -7,9 +7,9 @@ import pytest
 from qedeploy.bench.doctor import diagnose
 from qedeploy.errors import RequestError
 from qedeploy.runtimes.findings import Readiness
+from qedeploy.runtimes.nvidia.doctor import engine_finding, gpu_finding, tensorrt_finding
+from qedeploy.runtimes.nvidia.machine import Gpu, TensorrtMachine
 from qedeploy.runtimes.registry import runtimes
-from qedeploy.runtimes.tensorrt.doctor import engine_finding, gpu_finding, tensorrt_finding
-from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
 from qedeploy.runtimes.tensorrt.runtime import TensorRT
 
 T4 = Gpu(name="Tesla T4", capability="7.5", multiprocessors=40, memory_bytes=16 * 2**30, cuda="13.0")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qedeploy.bench.gates import Ruling, Verdict, enforce, judge_absolute, judge_relative, parse_gate
+from qedeploy.bench.gates import TimingVerdict, judge_absolute, judge_relative, parse_gate
 from qedeploy.bench.measure.interleave import ratio
 from qedeploy.errors import RequestError, UserError
+from qedeploy.rulings import Ruling, enforce
 from qedeploy.runtimes.timing import Samples, Summary, summarize
 
 
@@ -20,7 +21,7 @@ def rounds(median: float, *, noise: float, seed: int) -> list[Samples]:
     return found
 
 
-def relative(expression: str, own: list[Samples], other: list[Samples]) -> Verdict:
+def relative(expression: str, own: list[Samples], other: list[Samples]) -> TimingVerdict:
     gate = parse_gate(expression)
     summaries = [summarize(Samples.joined(part)) for part in (own, other)]
     return judge_relative(gate, ratio(own, other, gate.of_samples), summaries)

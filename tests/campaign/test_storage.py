@@ -9,9 +9,9 @@ import pytest
 
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
-from qedeploy.campaign.storage import Keeping
+from qedeploy.campaign.storage import Storage
 from qedeploy.errors import UserError
-from qedeploy.latency.table import NetworkPoint, Point, Source, read_table, to_text, write_table
+from qedeploy.latency.table import NetworkPoint, Source, TablePoint, read_table, to_text, write_table
 from qedeploy.network.structure_file import from_document, to_document
 from tests.campaign.test_planner import REQUEST
 from tests.latency.laws import points, table
@@ -24,7 +24,7 @@ def data(tmp_path, monkeypatch):
 
 
 def keeping(out, fresh=False, **settings):
-    return Keeping.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
+    return Storage.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
 
 
 def measured_here(**changes):
@@ -43,9 +43,9 @@ def test_what_the_file_has_beside_stays_at_the_pace_of_what_is_measured_now(tmp_
     taught, measured, *_ = (point.shape for point in points(seed=7) if point.shape not in known)
     before = measured_here(
         points=(
-            Point(shape=taught, seconds=1e-3, source=Source.BENCH),
-            Point(shape=measured, seconds=3e-3),
-            Point(shape=now.points[0].shape, seconds=9.0),
+            TablePoint(shape=taught, seconds=1e-3, source=Source.BENCH),
+            TablePoint(shape=measured, seconds=3e-3),
+            TablePoint(shape=now.points[0].shape, seconds=9.0),
         ),
         networks=(network(2), network(3)),
         reference_seconds=1e-4,
@@ -55,7 +55,7 @@ def test_what_the_file_has_beside_stays_at_the_pace_of_what_is_measured_now(tmp_
     after, kept_in = keeping(path).keep(now, REQUEST.profile, fresh=False)
     assert kept_in == path
     assert path.read_text() == to_text(after)
-    kept = (Point(shape=taught, seconds=2e-3, source=Source.BENCH), Point(shape=measured, seconds=6e-3))
+    kept = (TablePoint(shape=taught, seconds=2e-3, source=Source.BENCH), TablePoint(shape=measured, seconds=6e-3))
     assert after.points == (*now.points, *kept)
     assert [from_document(one.structure, path) for one in after.networks] == [structure(ratio=3), structure(ratio=2)]
     assert [one.seconds for one in after.networks] == [2e-3, 4e-3]

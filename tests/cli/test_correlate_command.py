@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 
 import pytest
 
 from qedeploy.latency.table import write_table
+from tests.campaign.accuracy.small import write_digits, write_recipe
 from tests.cli.console import press_ctrl_c, qedeploy, started
 from tests.latency.laws import table
 
@@ -60,6 +63,45 @@ def test_ctrl_c_keeps_what_was_measured(folder):
 def test_what_cannot_be_compared_is_refused_in_one_line(folder, arguments, code, message):
     done = qedeploy("correlate", "--networks", "3", *arguments, cwd=folder)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_networks_are_trained_and_a_killed_study_goes_on(folder):
+    write_recipe(folder)
+    write_digits(folder / "digits.npz")
+    asked = [
+        *("correlate", "--accuracy", "--profile", "any-bits", "--recipe", "small.toml", "--data", "digits.npz"),
+        *("--budget", "bitops=8M", "--networks", "3", "--epochs", "1", "--float-epochs", "0", "--seeds", "1"),
+        *("--arm", "widths-fixed", "--no-flip", "--out", "study"),
+    ]
+    journal, until = folder / "study" / "correlation.trainings.jsonl", time.monotonic() + 120
+    with started(*asked, cwd=folder) as process:
+        while time.monotonic() < until and process.poll() is None and not journal.exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    before = journal.read_text().splitlines()[:2]
+    done = qedeploy(*asked, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert journal.read_text().splitlines()[:2] == before
+    assert len(journal.read_text().splitlines()) == 1 + 3
+    for words in ("widths-fixed: 3 networks", "One seed", "The score orders accuracy", "layers"):
+        assert words in done.stdout
+    assert json.loads((folder / "study" / "correlation.json").read_text())["seeds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--accuracy",), "--accuracy: nothing can be trained without pictures: expected --data DIR as well"),
+        (("--epochs", "3"), "--epochs: only networks that are trained have it: add --accuracy"),
+        (("--budget", "bitops=8M"), "--budget: only networks that are trained have it: add --accuracy"),
+        (("--accuracy", "--data", "nowhere"), "nowhere: no such folder"),
+    ],
+)
+def test_options_of_trainings_belong_together(folder, arguments, message):
+    done = qedeploy("correlate", "--profile", "any-bits", *arguments, cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert message in done.stderr
 
 

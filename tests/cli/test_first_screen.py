@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from qedeploy.bench.measure.stage import Stage
+from qedeploy.bench.measure.stage import BenchStage
 from qedeploy.cli import completion
 from qedeploy.cli.main import app
 from qedeploy.cli.progress import stages_shown
@@ -78,10 +78,10 @@ def test_search_export_and_json_end_with_the_answer(tmp_path):
 def test_a_benchmark_counts_down_on_a_terminal_and_leaves_nothing_behind():
     console = Screen(force_terminal=True, width=100, markup=False)
     with console.capture() as captured, stages_shown(console, quiet=False) as show:
-        show(Stage(text="timing model.onnx", seconds_left=42.0))
+        show(BenchStage(text="timing model.onnx", seconds_left=42.0))
         time.sleep(0.3)
     assert "timing model.onnx" in captured.get()
     assert "about 42 s left" in captured.get()
     with console.capture() as captured, stages_shown(console, quiet=True) as show:
-        show(Stage(text="timing model.onnx"))
+        show(BenchStage(text="timing model.onnx"))
     assert captured.get() == ""

@@ -15,7 +15,7 @@ from qedeploy.model.checkpoint import load_checkpoint
 from qedeploy.network.costs import structure_costs
 from qedeploy.network.published import find_published
 from qedeploy.runtimes import tensorrt
-from qedeploy.runtimes.tensorrt.machine import TensorrtMachine
+from qedeploy.runtimes.nvidia.machine import TensorrtMachine
 from qedeploy.runtimes.tensorrt.runtime import TensorRT
 from qedeploy.runtimes.timing import TimingProtocol
 from tests.cli.console import qedeploy

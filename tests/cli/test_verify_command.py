@@ -223,6 +223,10 @@ def test_files_of_a_folder_are_checked(searched: Path, tmp_path: Path) -> None:
             ),
             "engine.plan is the file of engine.json │ no │ missing",
         ),
+        (
+            lambda folder: (folder / "model.tflite.json").write_text(json.dumps({"sha256": "0" * 64, "onnx": "other"})),
+            "model.tflite is the file of model.tflite.json │ no │ missing",
+        ),
         (lambda folder: (folder / "best_structure.txt").write_text("{}"), "other structures than search.json has"),
     ],
 )
@@ -233,6 +237,16 @@ def test_what_lies_beside_a_search_is_checked(searched: Path, tmp_path: Path, ch
     code, output = verified(folder)
     assert code == 3, output
     assert message in " ".join(output.split())
+
+
+def test_files_of_others_beside_a_search_are_passed_over(searched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(searched, folder)
+    (folder / "notes.json").write_text('{"mine": 1}')
+    (folder / "broken.json").write_text("{")
+    code, output = verified(folder)
+    assert code == 0, output
+    assert "notes" not in output
 
 
 @pytest.mark.parametrize("field", ["score", "cost", "structure"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qedeploy.errors import UserError
-from qedeploy.runtimes.tensorrt.machine import TensorrtMachine, probe
+from qedeploy.runtimes.nvidia.machine import TensorrtMachine, probe
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,11 @@ from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Bits
 from qedeploy.qdq import simulation
+from qedeploy.runtimes.nvidia.inspector import read_description
+from qedeploy.runtimes.nvidia.record import read_record, record_path
+from qedeploy.runtimes.nvidia.report import read_figures
+from qedeploy.runtimes.nvidia.runner import TensorRTRunner
 from qedeploy.runtimes.runner import RunnerOptions
-from qedeploy.runtimes.tensorrt.inspector import read_description
-from qedeploy.runtimes.tensorrt.record import read_record, record_path
-from qedeploy.runtimes.tensorrt.report import read_figures
-from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
 from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qedeploy.latency.table import LatencyTable, Part, Point, Shape
+from qedeploy.latency.table import LatencyTable, Part, Shape, TablePoint
 from qedeploy.network.structure import Bits
 
 W8A8 = Bits(weight=8, activation=8)
@@ -19,10 +19,10 @@ def law(shape: Shape) -> float:
     return 2e-6 + traffic + 1e-11 * work * (1 + 8 / (8 + shape.out_channels))
 
 
-def points(seed: int = 0, count: int = 300, *, parts: tuple[Part, ...] = tuple(Part)) -> list[Point]:
+def points(seed: int = 0, count: int = 300, *, parts: tuple[Part, ...] = tuple(Part)) -> list[TablePoint]:
     """Points of random shapes of every part, kernel and stride of the reference's space."""
     random = np.random.default_rng(seed)
-    found: dict[Shape, Point] = {}
+    found: dict[Shape, TablePoint] = {}
     for number in range(count):
         part = parts[number % len(parts)]
         into, out = (int(8 * np.rint(np.exp(random.uniform(np.log(1), np.log(80))))) for _ in range(2))
@@ -39,7 +39,7 @@ def points(seed: int = 0, count: int = 300, *, parts: tuple[Part, ...] = tuple(P
         elif part is Part.CLASSIFIER:
             into, out, size = 1280, 1000, 7
         shape = Shape(part=part, in_channels=into, out_channels=out, kernel=kernel, stride=stride, size=size, bits=W8A8)
-        found[shape] = Point(shape=shape, seconds=law(shape))
+        found[shape] = TablePoint(shape=shape, seconds=law(shape))
     return list(found.values())
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel, Role
 from qedeploy.latency.shapes import shapes_of
-from qedeploy.latency.table import Calibration, Part, Point
+from qedeploy.latency.table import Calibration, Part, TablePoint
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.published import find_published
@@ -149,7 +149,7 @@ def test_bottlenecks_are_padded_and_other_channels_are_not():
 def test_widths_that_are_computed_alike_take_alike():
     narrow = Bits(weight=4, activation=4)
     clipped = [
-        Point(shape=dataclasses.replace(point.shape, bits=narrow), seconds=1.5 * point.seconds)
+        TablePoint(shape=dataclasses.replace(point.shape, bits=narrow), seconds=1.5 * point.seconds)
         for point in points(parts=(Part.POINTWISE,), count=40)
     ]
     model = LatencyModel(table(points=(*points(), *clipped)), PROFILE)
@@ -186,7 +186,7 @@ def test_a_few_points_give_a_prediction_and_no_claim_about_its_error():
 
 def test_points_of_one_shape_alone_are_enough():
     shape = points(parts=(Part.HEAD,), count=1)[0].shape
-    model = LatencyModel(table(points=(Point(shape=shape, seconds=5e-4),)), PROFILE)
+    model = LatencyModel(table(points=(TablePoint(shape=shape, seconds=5e-4),)), PROFILE)
     assert model.layer_seconds(
         Role.HEAD, shape.in_channels, shape.out_channels, 1, 1, shape.size, W8A8
     ) == pytest.approx(5e-4)

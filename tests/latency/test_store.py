@@ -9,7 +9,7 @@ import pytest
 
 from qedeploy.errors import UserError
 from qedeploy.latency.store import describe_kept, kept_tables, load_table, table_path
-from qedeploy.latency.table import NetworkPoint, Point, read_table, to_document, write_table
+from qedeploy.latency.table import NetworkPoint, TablePoint, read_table, to_document, write_table
 from qedeploy.profiles.loader import load_profile
 from tests.latency.laws import points, table
 
@@ -68,7 +68,7 @@ def test_another_profiles_table_is_refused(tmp_path):
 
 def test_points_of_known_shapes_are_replaced_and_others_added():
     before = table()
-    changed = Point(shape=before.points[0].shape, seconds=1.0)
+    changed = TablePoint(shape=before.points[0].shape, seconds=1.0)
     new = next(point for point in points(seed=9) if point.shape not in {p.shape for p in before.points})
     after = before.with_points((changed, new))
     assert len(after.points) == len(before.points) + 1

@@ -17,6 +17,7 @@ from qedeploy.search.space.recipe_loader import recipe_names
 
 SHIPPED = {
     "cpu-int8", "cpu-int8-avx2", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
+    "a10-int4", "l4-int4", "orin-int4", "rtx-30", "rtx-40", "rtx-50",
     "stm32f746", "stm32f746-cmix", "stm32h743", "stm32h743-cmix", "any-bits",
 }  # fmt: skip
 INT8 = sorted(name for name in SHIPPED if name.endswith("int8"))
@@ -59,7 +60,7 @@ def test_shipped_profiles_state_their_sources(name):
     memory = profile.memory
     figures = (memory.weight_bytes, memory.activation_bytes, memory.bandwidth_bytes_per_second)
     assert memory.source or figures == (None, None, None)
-    assert profile.unsigned_activation_bits == {"tensorrt": 7}.get(profile.runtime, 8)
+    assert profile.unsigned_activation_bits == {"tensorrt": 7, "tensorrt_rtx": 7}.get(profile.runtime, 8)
 
 
 @pytest.mark.parametrize("name", INT8)
@@ -79,8 +80,9 @@ def test_without_vnni_weights_keep_to_seven_bits():
         assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
 
 
-def test_int4_on_a_t4_is_weight_only_for_matrix_products():
-    profile = load_profile("t4-int4")
+@pytest.mark.parametrize("name", ["t4-int4", "a10-int4", "l4-int4", "orin-int4", "rtx-30", "rtx-40", "rtx-50"])
+def test_int4_is_weight_only_for_matrix_products(name):
+    profile = load_profile(name)
     for kind in REQUIRED_CATEGORIES:
         assert profile.precision(kind, W8A8).lowering is Lowering.INT8
         found = profile.precision(kind, W4A16)
@@ -144,9 +146,29 @@ def test_a_toml_error_carries_its_line(tmp_path):
         load_profile(str(path))
 
 
+@pytest.mark.parametrize(("name", "target"), [("rtx-30", "8.6"), ("rtx-40", "8.9"), ("rtx-50", "12.0")])
+def test_what_is_compiled_ahead_of_time_has_a_target(name, target):
+    assert load_profile(name).target == target
+    assert load_profile("t4-int4").target is None
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ('target = "7.5"', "no INT8 on Turing"),
+        ('target = "9.0"', "does not compile for Hopper"),
+        ('target = "6.1"', "target: expected what tensorrt_rtx compiles for (8.0, 8.6, 8.9, 12.0, 12.1), found 6.1"),
+        ("", "target: expected what tensorrt_rtx compiles for (8.0, 8.6, 8.9, 12.0, 12.1), found none"),
+    ],
+)
+def test_targets_that_cannot_be_compiled_for_are_refused_with_the_reason(target, expected):
+    assert expected in faults(USER.replace('runtime = "tensorrt"', f'runtime = "tensorrt_rtx"\n{target}'))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
+        ('device = "mine"', 'device = "mine"\ntarget = "8.9"', "target: expected none, tensorrt compiles for"),
         ("weight_bits = [8]", "weight_bits = [9]", r"precision[0].weight_bits: expected at most 8 for int8, found 9"),
         ("weight_bits = [8]", "weight_bits = [17]", "precision[0].weight_bits[0]"),
         ("weight_bits = [8]", "weight_bits = []", "precision[0].weight_bits"),

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from qedeploy.latency.predictor import LatencyModel, Role
-from qedeploy.latency.table import LatencyTable, Part, Point, Shape
+from qedeploy.latency.table import LatencyTable, Part, Shape, TablePoint
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.space.recipe import Recipe
@@ -92,7 +92,7 @@ def plausible_table(profile: Profile, recipe: Recipe, seed: int = 0) -> LatencyT
         add(Part.HEAD, into, recipe.head_channels, 1, 1, size, bits)
     add(Part.CLASSIFIER, recipe.head_channels, recipe.classes, 1, 1, size, recipe.classifier_bits)
     points = tuple(
-        Point(shape=shape, seconds=_plausible(shape) * float(chance.uniform(0.97, 1.03)))
+        TablePoint(shape=shape, seconds=_plausible(shape) * float(chance.uniform(0.97, 1.03)))
         for shape in dict.fromkeys(shapes)
     )
     return LatencyTable(

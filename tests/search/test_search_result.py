@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from qedeploy.errors import UserError
+from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
+from qedeploy.network.structure import Bits
 from qedeploy.network.structure_file import read_structures
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
@@ -24,6 +26,8 @@ from qedeploy.search.result import (
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
 from qedeploy.search.warnings import warnings
+from qedeploy.train.weights import with_bits
+from tests.model.structures import tiny_structure
 
 
 def made_by(structure):
@@ -83,6 +87,24 @@ def test_warnings_say_what_the_figures_hide(mixed):
     assert len(carried) == 1
     assert "t4-int8 computes" in carried[0]
     assert warnings(make_request("any-bits", "mixed-7d0g"), mixed) == []
+
+
+def test_widths_of_a_device_that_no_layer_got_are_named_with_the_reason():
+    request = make_request("t4-int4")
+    eight = tiny_structure(Bits(weight=8, activation=8))
+    (unused,) = [text for text in warnings(request, eight) if "no layer got" in text]
+    assert unused.startswith("no layer got W4A16: it scores less than W8A8 and costs as many BitOps")
+    assert "--budget size" in unused
+    four = with_bits(
+        eight,
+        {
+            layer.name: Bits(weight=4, activation=16) if str(layer.category) in {"pointwise", "head"} else layer.bits
+            for layer in expand_layers(eight)
+        },
+    )
+    assert [text for text in warnings(request, four) if "no layer got" in text] == [
+        "no layer got W8A8: it scores more than W4A16, and what it costs more does not pay within the limits"
+    ]
 
 
 def test_only_eight_bits_leave_the_score_blind():

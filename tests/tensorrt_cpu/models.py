@@ -13,7 +13,7 @@ from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.plan import Grid, StepSource
 from qedeploy.qdq.writer import write_model
-from qedeploy.runtimes.tensorrt.dialect import TensorRTDialect
+from qedeploy.runtimes.nvidia.dialect import TensorRTDialect
 from tests.export.networks import random_trained
 
 W8A8 = Bits(weight=8, activation=8)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import onnx
 
-from qedeploy.runtimes.tensorrt.builder import BuildRequest, build
-from qedeploy.runtimes.tensorrt.child import serve
+from qedeploy.runtimes.nvidia.builder import BuildRequest, build
+from qedeploy.runtimes.nvidia.child import serve
 
 
 def answer(request, emit):

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.runtimes.tensorrt.child import ChildCrashedError
-from qedeploy.runtimes.tensorrt.engine import build_engine
-from qedeploy.runtimes.tensorrt.refusals import refusal
+from qedeploy.runtimes.nvidia.child import ChildCrashedError
+from qedeploy.runtimes.nvidia.engine import build_engine
+from qedeploy.runtimes.nvidia.refusals import refusal
 from tests.tensorrt_cpu.models import lowered, structure, write
 
 LAYER = "stage1.block1.expand"
@@ -143,7 +143,7 @@ def _weights_on_the_left() -> onnx.ModelProto:
 LOAD = """
 import sys, json
 import tensorrt
-from qedeploy.runtimes.tensorrt.messages import Messages, logger
+from qedeploy.runtimes.nvidia.messages import Messages, logger
 for path in sys.argv[1:]:
     messages = Messages(lambda event: None)
     log = logger(tensorrt, messages)

@@ -13,11 +13,11 @@ from qedeploy.files import sha256
 from qedeploy.network.published import find_published
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.runtimes.tensorrt.engine import BuiltEngine, build_engine
-from qedeploy.runtimes.tensorrt.fallback import without_quantization
-from qedeploy.runtimes.tensorrt.machine import Gpu, probe
-from qedeploy.runtimes.tensorrt.record import read_record, record_path
-from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
+from qedeploy.runtimes.nvidia.engine import BuiltEngine, build_engine
+from qedeploy.runtimes.nvidia.fallback import without_quantization
+from qedeploy.runtimes.nvidia.machine import Gpu, probe
+from qedeploy.runtimes.nvidia.record import read_record, record_path
+from qedeploy.runtimes.nvidia.settings import BatchRange, EngineSettings
 from tests.tensorrt_cpu.models import W4A16, lowered, metadata_of, structure, write
 
 VERSION = "11.4.0.106"

@@ -24,11 +24,11 @@ from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.metadata import read_metadata
-from qedeploy.runtimes.tensorrt import engine as engines
-from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine
-from qedeploy.runtimes.tensorrt.record import read_record
+from qedeploy.runtimes.nvidia import engine as engines
+from qedeploy.runtimes.nvidia.machine import Gpu, TensorrtMachine
+from qedeploy.runtimes.nvidia.record import read_record
+from qedeploy.runtimes.nvidia.settings import parse_settings
 from qedeploy.runtimes.tensorrt.runtime import TensorRT
-from qedeploy.runtimes.tensorrt.settings import parse_settings
 from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import structure
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from qedeploy.train.batches import TrainingPictures, loaded
-from qedeploy.train.execution import Stage
+from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
 from qedeploy.train.recipe import load_recipe, with_changes
@@ -26,7 +26,7 @@ def main(model: str, data: str, out: str, accumulate: str) -> None:
     with joined() as group:
         job = prepared(Path(model), Path(data), options, Path(out).parent, group)
         set_quantizers(job)
-        stage = Stage(number=1, name="quantized", epochs=1, rate=1e-4)
+        stage = TrainingStage(number=1, name="quantized", epochs=1, rate=1e-4)
         training = StageTraining(stage, job.network, options.recipe, job.pictures, job.execution)
         training.network.train()
         pictures = TrainingPictures(job.pictures.train, job.pictures.preparation, options.recipe.augmentation)

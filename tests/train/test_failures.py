@@ -13,10 +13,10 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
 from qedeploy.train.batches import TrainingPictures, loaded
-from qedeploy.train.execution import Stage
+from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
-from qedeploy.train.recipe import Recipe, load_recipe, with_changes
+from qedeploy.train.recipe import TrainingRecipe, load_recipe, with_changes
 from qedeploy.train.training import TrainOptions, prepared, set_quantizers, train
 from tests.cli.console import qedeploy
 from tests.model.structures import tiny_structure
@@ -27,7 +27,7 @@ def model(tmp_path) -> Path:
     return save_checkpoint(tmp_path / "model.pth", build(tiny_structure(), seed=0), profile="cpu-int8", recipe={})
 
 
-def quick(**changes) -> Recipe:
+def quick(**changes) -> TrainingRecipe:
     return with_changes(load_recipe("quick"), {"float_epochs": 1, "epochs": 1, "batch": 20, **changes})
 
 
@@ -86,7 +86,7 @@ def test_memory_that_runs_out_says_what_fits(tmp_path, model, few_digits, monkey
     with joined() as group:
         job = prepared(model, few_digits, options, tmp_path, group)
         set_quantizers(job)
-        stage = Stage(number=1, name="quantized", epochs=1, rate=1e-3)
+        stage = TrainingStage(number=1, name="quantized", epochs=1, rate=1e-3)
         training = StageTraining(stage, job.network, options.recipe, job.pictures, job.execution)
     whole = training.network.forward
 

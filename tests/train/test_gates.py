@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from qedeploy.errors import RequestError, UserError
+from qedeploy.rulings import Ruling, enforce
 from qedeploy.train.accuracy import difference, share
-from qedeploy.train.gates import Outcome, enforce, judge, parse_gate
+from qedeploy.train.gates import judge, parse_gate
 from qedeploy.train.predictions import Predictions
 
 
@@ -22,11 +23,11 @@ def fallen(wrong: int, count: int):
 @pytest.mark.parametrize(
     ("text", "right", "outcome"),
     [
-        ("top1<70%", 7500, Outcome.PASSED),
-        ("top1<70%", 6500, Outcome.FAILED),
-        ("top1<70%", 7010, Outcome.WITHHELD),
-        (" top5 < 70.5 % ", 8000, Outcome.PASSED),
-        ("top1>99%", 5000, Outcome.PASSED),
+        ("top1<70%", 7500, Ruling.PASSED),
+        ("top1<70%", 6500, Ruling.FAILED),
+        ("top1<70%", 7010, Ruling.WITHHELD),
+        (" top5 < 70.5 % ", 8000, Ruling.PASSED),
+        ("top1>99%", 5000, Ruling.PASSED),
     ],
 )
 def test_a_share_is_judged_by_its_interval(text, right, outcome):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class BenchStage:
     """What is being done, in words, and the seconds that are left by plan, None where nobody can tell yet."""
 
     text: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.network.graph import Graph
 from qedeploy.network.shortcuts import shortcuts
@@ -105,7 +105,7 @@ class Prediction:
 
 def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
-    measured = measured_layers(undisturbed(profile, median), expectation.graph, profile.names)
+    measured = measured_layers(without_overhead(profile, median), expectation.graph, profile.names)
     return Prediction(
         table=_described(expectation),
         predicted=expectation.seconds,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
-from qedeploy.bench.gates import Ruling
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
@@ -20,15 +19,16 @@ from qedeploy.latency.table import (
     Calibration,
     LatencyTable,
     NetworkPoint,
-    Point,
     Shape,
     Source,
+    TablePoint,
     read_table,
     spread,
     write_table,
 )
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.runner import ProfiledRun
 from qedeploy.runtimes.timing import Samples, summarize
 from qedeploy.words import listed
@@ -129,7 +129,7 @@ def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> Late
     network = NetworkPoint(structure=to_document(structure), seconds=seconds, spread=spread(rounds), rounds=len(rounds))
     others = tuple(one for one in table.networks if from_document(one.structure, expectation.path) != structure)
     fixed = table.calibration.constant * lesson.pace
-    nodes = undisturbed(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
+    nodes = without_overhead(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
     in_network = {
         name: time / lesson.pace for name, time in seconds_by_part(nodes, graph, lesson.profile.names).items()
     }
@@ -178,14 +178,14 @@ def _alone(parts: Mapping[str, float], table: LatencyTable, expectation: Expecta
     }
 
 
-def _points(parts: Mapping[str, float], shapes: Mapping[str, Shape], network: NetworkPoint) -> list[Point]:
+def _points(parts: Mapping[str, float], shapes: Mapping[str, Shape], network: NetworkPoint) -> list[TablePoint]:
     """Return a point for each shape: the median of the layers that have it; none for what ran in no node."""
     times: dict[Shape, list[float]] = {}
     for name, shape in shapes.items():
         if parts[name] > 0:
             times.setdefault(shape, []).append(parts[name])
     return [
-        Point(
+        TablePoint(
             shape=shape,
             seconds=float(np.median(found)),
             spread=max(network.spread, spread(found)),

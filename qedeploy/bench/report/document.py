@@ -10,7 +10,7 @@ from typing import Any
 
 from qedeploy.bench.attribution.attribution import TimedPart
 from qedeploy.bench.attribution.correlation import Correlation, TimeModel
-from qedeploy.bench.gates import Verdict
+from qedeploy.bench.gates import TimingVerdict
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.prediction.prediction import Prediction
@@ -155,7 +155,7 @@ class BenchResult:
     time_model: TimeModel | None
     findings: tuple[str, ...]
     warnings: tuple[str, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[TimingVerdict, ...]
     engine: Mapping[str, Any] | None = None
     prediction: Prediction | None = None
     table_update: TableUpdate | None = None
@@ -163,7 +163,7 @@ class BenchResult:
     surroundings: Surroundings = Surroundings()
 
     @property
-    def judged(self) -> tuple[Verdict | TableUpdate, ...]:
+    def judged(self) -> tuple[TimingVerdict | TableUpdate, ...]:
         """Return all that was decided once the measurement was there."""
         return self.verdicts if self.table_update is None else (*self.verdicts, self.table_update)
 

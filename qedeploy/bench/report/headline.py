@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qedeploy.bench.gates import Ruling
 from qedeploy.bench.report import formats
 from qedeploy.bench.report.comparisons import FLOAT_TWIN, W8A8_TWIN, carried_bits, gains_nothing
 from qedeploy.bench.report.document import BenchResult, ComparedModel
 from qedeploy.bench.report.surroundings import BudgetUse
+from qedeploy.rulings import Ruling
 from qedeploy.units import format_duration
 from qedeploy.words import counted, listed
 
 
-class Target(StrEnum):
+class TargetVerdict(StrEnum):
     """What became of what was wanted: of gates, and of a limit on latency that the network was searched under."""
 
     MET = "target met"
@@ -38,7 +38,7 @@ class Headline:
     """A result in one line, `text`; `target` says what became of what was wanted."""
 
     text: str
-    target: Target
+    target: TargetVerdict
     tone: Tone
 
 
@@ -116,10 +116,10 @@ def _time(other: ComparedModel) -> str:
     return f"{other.ratio.value:.2f}x the time of {name}"
 
 
-def _target(result: BenchResult) -> tuple[Target, tuple[str, ...]]:
+def _target(result: BenchResult) -> tuple[TargetVerdict, tuple[str, ...]]:
     """Return what became of what was wanted, and the clauses that say so."""
-    found: list[tuple[Target, str]] = []
-    gates = {Ruling.PASSED: Target.MET, Ruling.FAILED: Target.MISSED, Ruling.WITHHELD: Target.OPEN}
+    found: list[tuple[TargetVerdict, str]] = []
+    gates = {Ruling.PASSED: TargetVerdict.MET, Ruling.FAILED: TargetVerdict.MISSED, Ruling.WITHHELD: TargetVerdict.OPEN}
     for ruling, target in gates.items():
         names = [verdict.gate for verdict in result.verdicts if verdict.outcome is ruling]
         if names:
@@ -129,21 +129,23 @@ def _target(result: BenchResult) -> tuple[Target, tuple[str, ...]]:
     if budget is not None:
         found.append(_latency_target(result, budget))
     if not found:
-        return Target.NONE, ()
+        return TargetVerdict.NONE, ()
     targets = {target for target, _ in found}
-    worst = next(target for target in (Target.MISSED, Target.OPEN, Target.MET) if target in targets)
+    worst = next(
+        target for target in (TargetVerdict.MISSED, TargetVerdict.OPEN, TargetVerdict.MET) if target in targets
+    )
     return worst, (f"{worst} ({', '.join(text for _, text in found)})",)
 
 
-def _latency_target(result: BenchResult, budget: BudgetUse) -> tuple[Target, str]:
+def _latency_target(result: BenchResult, budget: BudgetUse) -> tuple[TargetVerdict, str]:
     limit, median = format_duration(budget.limit), formats.milliseconds(result.summary.median)
     search = result.surroundings.search
     if result.surroundings.elsewhere or (search is not None and search.profile != result.model.profile):
-        return Target.OPEN, f"{limit} was asked for on another device"
+        return TargetVerdict.OPEN, f"{limit} was asked for on another device"
     if not result.stable:
-        return Target.OPEN, f"{median} measured for {limit}, unstable"
+        return TargetVerdict.OPEN, f"{median} measured for {limit}, unstable"
     met = result.summary.median <= budget.limit
-    return (Target.MET if met else Target.MISSED), f"{median} measured for {limit}"
+    return (TargetVerdict.MET if met else TargetVerdict.MISSED), f"{median} measured for {limit}"
 
 
 def _steady(result: BenchResult) -> bool:
@@ -151,12 +153,12 @@ def _steady(result: BenchResult) -> bool:
     return result.stable and all(item.summary.stable(limit) for item in result.compared)
 
 
-def _tone(result: BenchResult, target: Target) -> Tone:
-    if target is Target.MISSED:
+def _tone(result: BenchResult, target: TargetVerdict) -> Tone:
+    if target is TargetVerdict.MISSED:
         return Tone.BAD
-    if target is Target.OPEN or not _steady(result) or result.surroundings.elsewhere:
+    if target is TargetVerdict.OPEN or not _steady(result) or result.surroundings.elsewhere:
         return Tone.UNSURE
-    if target is Target.MET:
+    if target is TargetVerdict.MET:
         return Tone.GOOD
     judged = [item.ratio for item in result.compared[1:] if item.ratio is not None and item.name != W8A8_TWIN]
     if judged and all(ratio.high < 1 for ratio in judged):

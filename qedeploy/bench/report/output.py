@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from qedeploy.bench.gates import enforce
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
 from qedeploy.files import replacing, write_through
+from qedeploy.rulings import enforce
 
 DOCUMENT, REPORT = "bench.json", "report.html"
 

@@ -13,7 +13,7 @@ from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.runtimes.timing import Samples, TimingProtocol
-from qedeploy.search.assign.problem import Problem
+from qedeploy.search.assign.problem import AssignmentProblem
 from qedeploy.search.assign.solver import Assignment
 
 ORIGINAL, PREPARED = "original", "prepared"
@@ -29,7 +29,7 @@ _LONGER = 5
 class Candidate:
     """An assignment, the problem that it is the best of, and what measuring it found so far."""
 
-    problem: Problem
+    problem: AssignmentProblem
     assignment: Assignment
     measured: SetMeasurement
 
@@ -41,7 +41,7 @@ class Contestant:
     `time` is a ratio to the prepared float network's, `over_original` one to the file as it was given.
     """
 
-    problem: Problem
+    problem: AssignmentProblem
     assignment: Assignment
     error: float
     drop: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.errors import RequestError
-from qedeploy.search.assign.problem import Limits, Problem
+from qedeploy.search.assign.problem import AssignmentProblem, Limits
 from qedeploy.search.assign.solver import Assignment, Objective, assign
 
 _ERROR_SHARES = (1.5, 1.0, 0.5, 0.2)
@@ -12,7 +12,7 @@ _TIME_SHARES = (1.0, 0.96, 0.92)
 """The same problem with these shares of what is allowed: the figures are estimates, and a measurement decides."""
 
 
-def front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
+def front(problem: AssignmentProblem, options: QuantizationOptions) -> list[Assignment]:
     """Return different assignments with layers in integers, the least strict first; none where float32 is best.
 
     Raises RequestError where nothing is within the budgets.
@@ -26,7 +26,7 @@ def front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
     if budgets.limits_time:
         seconds = budgets.seconds if budgets.seconds is not None else (budgets.share or 1.0) * problem.float_seconds
         for share in _TIME_SHARES:
-            limits = Limits(seconds=seconds * share, error=error, size=budgets.size)
+            limits = Limits(seconds=seconds * share, error=error, size=budgets.size, executed=budgets.executed)
             try:
                 found.append(assign(problem, limits, Objective.ERROR))
             except RequestError:
@@ -35,7 +35,10 @@ def front(problem: Problem, options: QuantizationOptions) -> list[Assignment]:
                 break
     else:
         found = [
-            assign(problem, Limits(error=None if error is None else error * share, size=budgets.size))
+            assign(
+                problem,
+                Limits(error=None if error is None else error * share, size=budgets.size, executed=budgets.executed),
+            )
             for share in _ERROR_SHARES
         ]
     unique = {item.quantized: item for item in reversed(found) if item.quantized}

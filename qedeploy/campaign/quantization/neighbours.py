@@ -27,7 +27,7 @@ _DEAREST = 6.0
 """How many times as much as all kinds together one kind may save for each number."""
 
 
-class Kind(StrEnum):
+class Neighbourhood(StrEnum):
     """How two layers are neighbours."""
 
     DIRECT = "direct"
@@ -42,7 +42,7 @@ class Neighbours:
 
     first: str
     second: str
-    kind: Kind
+    kind: Neighbourhood
     numbers: int
 
 
@@ -53,7 +53,7 @@ class Savings:
     `worst` is the largest difference between fitted and measured time of a set, as a share of the float network's time.
     """
 
-    per_number: Mapping[Kind, float]
+    per_number: Mapping[Neighbourhood, float]
     worst: float
     sets: int
 
@@ -65,7 +65,7 @@ def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
     order = {name: index for index, name in enumerate(layers)}
     found: dict[tuple[str, str], Neighbours] = {}
 
-    def add(first: IntegerLayer, second: IntegerLayer, kind: Kind) -> None:
+    def add(first: IntegerLayer, second: IntegerLayer, kind: Neighbourhood) -> None:
         key = (first.name, second.name)
         if order[first.name] < order[second.name] and key not in found:
             numbers = math.prod(editor.shape(second.source) or (0,))
@@ -74,14 +74,18 @@ def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
     for layer in layers.values():
         for other, carried in _reached(quantizer, layer):
             direct = roots.get(other.source, other.source) == roots.get(layer.result, layer.result)
-            add(layer, other, Kind.DIRECT if direct else Kind.CARRIED if carried else Kind.THROUGH_FLOAT)
+            add(
+                layer,
+                other,
+                Neighbourhood.DIRECT if direct else Neighbourhood.CARRIED if carried else Neighbourhood.THROUGH_FLOAT,
+            )
     readers: dict[str, list[IntegerLayer]] = {}
     for layer in layers.values():
         readers.setdefault(roots.get(layer.source, layer.source), []).append(layer)
     for group in readers.values():
         for index, first in enumerate(group):
             for second in group[index + 1 :]:
-                add(first, second, Kind.SAME_INPUT)
+                add(first, second, Neighbourhood.SAME_INPUT)
     return tuple(found.values())
 
 
@@ -97,7 +101,7 @@ def fit_savings(
     """
     from scipy.optimize import lsq_linear
 
-    kinds = list(Kind)
+    kinds = list(Neighbourhood)
     rows, missing = [], []
     for item in sets:
         quantized = {name for name, precision in item.precisions.items() if precision != FLOAT}

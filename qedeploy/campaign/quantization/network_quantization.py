@@ -26,7 +26,7 @@ from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
 from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
-from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Problem
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices
 from qedeploy.search.assign.proof import Proof, prove
 from qedeploy.search.assign.solver import Assignment
 
@@ -50,7 +50,7 @@ class Quantization:
     layers: tuple[LayerMeasurement, ...]
     sets: tuple[SetMeasurement, ...]
     savings: Savings
-    problem: Problem
+    problem: AssignmentProblem
     contest: Contest
     assignment: Assignment | None
     proof: Proof | None
@@ -91,7 +91,7 @@ def quantize_network(
     for round_number in range(_ROUNDS):
         savings = fit_savings(neighbours, alone, sets, float_seconds)
         errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
-        problem = Problem(
+        problem = AssignmentProblem(
             float_seconds=float_seconds,
             layers=_choices(quantizer, allowed, alone, errors),
             pairs=pairs(neighbours, savings),
@@ -173,13 +173,13 @@ def _choices(
     def choice(name: str, precision: str) -> Choice:
         layer = quantizer.layers[name]
         if precision == FLOAT:
-            return Choice(precision=FLOAT, size=4 * layer.weight.size, bitops=layer.macs * 32 * 32)
+            return Choice(precision=FLOAT, size=4 * layer.weight.size, executed=layer.macs * 32 * 32)
         return Choice(
             precision=precision,
             seconds=seconds[name, precision],
             error=errors[name, precision],
             size=layer.weight.size,
-            bitops=layer.macs * 8 * 8,
+            executed=layer.macs * 8 * 8,
         )
 
     return tuple(

@@ -17,7 +17,7 @@ from onnx import helper
 
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.grids import ValueGrid
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 from qedeploy.runtimes.registry import reference
 from qedeploy.runtimes.turns import Feed
 
@@ -80,12 +80,12 @@ def observe(
     return {name: ValueStatistics(low=lows[name], high=highs[name], counts=counts[name]) for name in lows}
 
 
-def choose_grid(seen: ValueStatistics, method: Method, ceiling: float | None = None) -> ValueGrid:
+def choose_grid(seen: ValueStatistics, method: CalibrationMethod, ceiling: float | None = None) -> ValueGrid:
     """Return the grid of a value that was `seen` so; `ceiling` is what a Clip behind it lets through at most."""
     low, high = seen.low, seen.high
-    if not seen.constant and method is Method.PERCENTILE:
+    if not seen.constant and method is CalibrationMethod.PERCENTILE:
         low, high = _percentile(seen)
-    elif not seen.constant and method is Method.MSE:
+    elif not seen.constant and method is CalibrationMethod.MSE:
         low, high = _least_error(seen)
     return ValueGrid.covering(low, high if ceiling is None else min(high, ceiling))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Method(StrEnum):
+class CalibrationMethod(StrEnum):
     """The extremes, all but a few of the numbers, or the range with the least squared rounding error."""
 
     MIN_MAX = "min-max"

@@ -19,7 +19,7 @@ from onnx import NodeProto, helper, numpy_helper
 from qedeploy.export.onnx_networks.editor import GraphEditor, all_inputs
 from qedeploy.export.onnx_networks.grids import ValueGrid, weight_scales
 from qedeploy.export.onnx_networks.integer_layers import SAME_GRID, IntegerLayer
-from qedeploy.export.onnx_networks.regridding import Reading
+from qedeploy.export.onnx_networks.regridding import IntegerReading
 
 _OF_TWO = frozenset({"Add", "Mul"})
 CARRIED = (
@@ -60,7 +60,7 @@ def quantize_graph(
     chosen: Mapping[str, IntegerLayer],
     weight_limits: Mapping[str, int],
     grids: Mapping[str, ValueGrid],
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, IntegerReading],
 ) -> QuantizedModel:
     """Return `model`, which `editor` shows, with the layers of `chosen` in integers.
 
@@ -75,7 +75,7 @@ def quantize_graph(
 
 
 def can_carry(
-    editor: GraphEditor, node: NodeProto, grids: Mapping[str, ValueGrid], readings: Mapping[str, Reading]
+    editor: GraphEditor, node: NodeProto, grids: Mapping[str, ValueGrid], readings: Mapping[str, IntegerReading]
 ) -> bool:
     """Return whether `node` can be in integers where all that it reads is."""
     inputs = editor.computed_inputs(node)
@@ -90,7 +90,7 @@ def _place(
     editor: GraphEditor,
     chosen: Mapping[str, IntegerLayer],
     grids: Mapping[str, ValueGrid],
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, IntegerReading],
 ) -> _Placement:
     wanted = {layer.source for layer in chosen.values()}
     made = {layer.result for layer in chosen.values() if not layer.is_linear}
@@ -107,7 +107,7 @@ def _carried(
     wanted: Collection[str],
     made: Collection[str],
     grids: Mapping[str, ValueGrid],
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, IntegerReading],
 ) -> list[NodeProto]:
     """Return operators whose inputs are all quantized and whose result an integer layer reads, maybe through others."""
     available = set(made) | {layer.result for layer in chosen.values()}
@@ -131,7 +131,7 @@ class _Writer:
         self,
         editor: GraphEditor,
         grids: Mapping[str, ValueGrid],
-        readings: Mapping[str, Reading],
+        readings: Mapping[str, IntegerReading],
         placement: _Placement,
     ) -> None:
         self._editor = editor
@@ -196,7 +196,7 @@ class _Writer:
             self._pair(value, value, name)
         return name
 
-    def _read(self, value: str, reading: Reading) -> None:
+    def _read(self, value: str, reading: IntegerReading) -> None:
         """Make `value` of the integers of another."""
         integers = self.integers[reading.source]
         if reading.bounds is not None:

@@ -12,9 +12,9 @@ from qedeploy.export.onnx_networks.calibration import ValueStatistics, choose_gr
 from qedeploy.export.onnx_networks.editor import GraphEditor
 from qedeploy.export.onnx_networks.grids import ValueGrid
 from qedeploy.export.onnx_networks.integer_layers import IntegerLayer, grid_roots, integer_layers
-from qedeploy.export.onnx_networks.methods import Method
+from qedeploy.export.onnx_networks.methods import CalibrationMethod
 from qedeploy.export.onnx_networks.quantized_graph import CARRIED, QuantizedModel, quantize_graph
-from qedeploy.export.onnx_networks.regridding import Reading, regrid
+from qedeploy.export.onnx_networks.regridding import IntegerReading, regrid
 from qedeploy.runtimes.turns import Feed
 
 WEIGHT_LIMITS = {"W8A8": 127, "W7A8": 63}
@@ -47,7 +47,7 @@ class Quantizer:
     editor: GraphEditor
     layers: Mapping[str, IntegerLayer]
     grids: Mapping[str, ValueGrid]
-    readings: Mapping[str, Reading]
+    readings: Mapping[str, IntegerReading]
     tied: tuple[TiedRange, ...]
     refused: Mapping[str, str]
 
@@ -61,7 +61,7 @@ class Quantizer:
 def make_quantizer(
     model: onnx.ModelProto,
     feeds: Sequence[Feed],
-    method: Method = Method.MSE,
+    method: CalibrationMethod = CalibrationMethod.MSE,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Quantizer:
     """Return a quantizer of the prepared `model`, its grids chosen by what it makes of `feeds`.

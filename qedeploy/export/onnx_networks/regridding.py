@@ -23,7 +23,7 @@ _NEARLY = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class IntegerReading:
     """A value as the integers of `source`, clipped to `bounds` where there are any, on `grid`."""
 
     source: str
@@ -31,9 +31,11 @@ class Reading:
     bounds: tuple[int, int] | None = None
 
 
-def regrid(editor: GraphEditor, grids: Mapping[str, ValueGrid]) -> tuple[dict[str, ValueGrid], dict[str, Reading]]:
+def regrid(
+    editor: GraphEditor, grids: Mapping[str, ValueGrid]
+) -> tuple[dict[str, ValueGrid], dict[str, IntegerReading]]:
     """Return `grids` changed so that values can be read from others' integers, and how each such value is read."""
-    chosen, readings = dict(grids), dict[str, Reading]()
+    chosen, readings = dict(grids), dict[str, IntegerReading]()
     for node in editor.nodes:
         source, result = node.input[0], node.output[0]
         found = _scale_and_shift(editor, node)
@@ -48,20 +50,20 @@ def regrid(editor: GraphEditor, grids: Mapping[str, ValueGrid]) -> tuple[dict[st
     return chosen, readings
 
 
-def _reading(node: NodeProto, source: str, grid: ValueGrid, scale: float, shift: float) -> Reading | None:
+def _reading(node: NodeProto, source: str, grid: ValueGrid, scale: float, shift: float) -> IntegerReading | None:
     step = scale * grid.scale
     zero = grid.zero_point - round(shift / step)
     if not 0 <= zero <= LEVELS:
         return None
     read = ValueGrid(scale=float(np.float32(step)), zero_point=zero)
     if node.op_type != "HardSigmoid":
-        return Reading(source=source, grid=read)
+        return IntegerReading(source=source, grid=read)
     ceiling = zero + 1 / step
     if ceiling >= LEVELS:
-        return Reading(source=source, grid=read, bounds=(zero, LEVELS))
+        return IntegerReading(source=source, grid=read, bounds=(zero, LEVELS))
     if abs(ceiling - round(ceiling)) > _NEARLY:
         return None
-    return Reading(source=source, grid=read, bounds=(zero, round(ceiling)))
+    return IntegerReading(source=source, grid=read, bounds=(zero, round(ceiling)))
 
 
 def _scale_and_shift(editor: GraphEditor, node: NodeProto) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ ALIGNMENT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Buffer:
+class ArenaBuffer:
     """A buffer of `size` bytes that lives from call `first` to call `last`, both included.
 
     `kernel` marks what a kernel works in, as opposed to a tensor.
@@ -34,7 +34,7 @@ class Buffer:
 class Placed:
     """A buffer and its offset in the arena, in bytes."""
 
-    buffer: Buffer
+    buffer: ArenaBuffer
     offset: int
 
     @property
@@ -68,7 +68,7 @@ class Arena:
         return sum(item.buffer.size for item in self.placed if item.buffer.first <= call <= item.buffer.last)
 
 
-def buffers(program: Program) -> tuple[Buffer, ...]:
+def buffers(program: Program) -> tuple[ArenaBuffer, ...]:
     """Return the computed tensors of `program` with their lifetimes, and what its kernels work in.
 
     The input is there from the start, the output until the end.
@@ -80,19 +80,19 @@ def buffers(program: Program) -> tuple[Buffer, ...]:
         for name in (*call.inputs, call.output):
             last[name] = max(last.get(name, index), index)
     tensors = [
-        Buffer(name=name, size=_aligned(tensor.size_bytes), first=first[name], last=last[name])
+        ArenaBuffer(name=name, size=_aligned(tensor.size_bytes), first=first[name], last=last[name])
         for name, tensor in program.tensors.items()
         if tensor.data is None
     ]
     kernels = [
-        Buffer(name=f"{call.output} (kernel)", size=_aligned(size), first=index, last=index, kernel=True)
+        ArenaBuffer(name=f"{call.output} (kernel)", size=_aligned(size), first=index, last=index, kernel=True)
         for index, call in enumerate(program.calls)
         if (size := kernel_buffer(program, call))
     ]
     return (*tensors, *kernels)
 
 
-def plan(wanted: Sequence[Buffer]) -> Arena:
+def plan(wanted: Sequence[ArenaBuffer]) -> Arena:
     """Return the greedy plan of buffers."""
     placed: dict[int, Placed] = {}
     by_offset: list[Placed] = []

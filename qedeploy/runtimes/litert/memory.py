@@ -16,7 +16,7 @@ _BIAS_BYTES, _SCALE_BYTES, _ZERO_POINT_BYTES = 4, 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class PlannedMemory:
     """Bytes. `flash` is the whole file, and the sum of the four below it; `graph` is all that is none of the others.
 
     `arena` is the planner's for tensors and kernels' buffers, `arena_lower_bound` what lives at once at most, `fullest`
@@ -41,7 +41,7 @@ class Memory:
         return self.arena + self.multipliers
 
 
-def measure(program: Program, flash: int) -> Memory:
+def measure(program: Program, flash: int) -> PlannedMemory:
     """Return what `program` takes as a file of `flash` bytes."""
     kernels = [call for call in program.calls if call.operator in (Operator.CONVOLUTION, Operator.DEPTHWISE)]
     weights = sum(program.tensors[call.inputs[1]].size_bytes for call in kernels)
@@ -50,7 +50,7 @@ def measure(program: Program, flash: int) -> Memory:
     quantization = scales * (_SCALE_BYTES + _ZERO_POINT_BYTES)
     wanted = buffers(program)
     arena = plan(wanted)
-    return Memory(
+    return PlannedMemory(
         flash=flash,
         weights=weights,
         biases=biases,
@@ -64,7 +64,7 @@ def measure(program: Program, flash: int) -> Memory:
     )
 
 
-def shortages(memory: Memory, profile: Profile) -> tuple[str, ...]:
+def shortages(memory: PlannedMemory, profile: Profile) -> tuple[str, ...]:
     """Return a sentence for each of flash and SRAM that the network alone overfills."""
     device = profile.memory
     return tuple(

@@ -14,7 +14,7 @@ from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.network.structure import Structure
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LoweringPlan
-from qedeploy.runtimes.litert.memory import Memory
+from qedeploy.runtimes.litert.memory import PlannedMemory
 from qedeploy.runtimes.litert.verified import Verification
 from qedeploy.schema import read_json, validate
 
@@ -36,7 +36,7 @@ class LiteRTRecord:
     profile: str
     lowering: LoweringPlan
     verification: Verification
-    memory: Memory
+    memory: PlannedMemory
     structure: Structure | None = None
     graph: Graph | None = None
     images: ImageSettings | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from qedeploy.network.costs import structure_costs
-from qedeploy.runtimes.litert.memory import Memory
+from qedeploy.runtimes.litert.memory import PlannedMemory
 from qedeploy.runtimes.litert.record import LiteRTRecord
 from qedeploy.runtimes.sections import Column, RuntimeReport, Section
 from qedeploy.units import format_bytes
@@ -30,7 +30,7 @@ def _estimate(record: LiteRTRecord) -> float | None:
     return None if record.structure is None else structure_costs(record.structure).peak_memory_bytes
 
 
-def memory_section(memory: Memory, estimate: float | None) -> Section:
+def memory_section(memory: PlannedMemory, estimate: float | None) -> Section:
     """Return flash and SRAM as a table; `estimate` is the peak memory that the search counted, in bytes."""
     rows = (
         ("flash", memory.flash, "the whole file"),

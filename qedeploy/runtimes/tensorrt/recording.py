@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from qedeploy.errors import UserError
+from qedeploy.runtimes.nvidia.engine_names import without_profile
+from qedeploy.runtimes.nvidia.join import of_another_network, timed_profiles
+from qedeploy.runtimes.nvidia.report import assemble, runtime_report
+from qedeploy.runtimes.nvidia.runner import network_of, profile_of
+from qedeploy.runtimes.nvidia.times import summarize
 from qedeploy.runtimes.recorded import RecordedRun
 from qedeploy.runtimes.runner import RunnerDescription
-from qedeploy.runtimes.tensorrt.engine_names import without_profile
-from qedeploy.runtimes.tensorrt.join import of_another_network, timed_profiles
-from qedeploy.runtimes.tensorrt.report import assemble, runtime_report
-from qedeploy.runtimes.tensorrt.runner import network_of, profile_of
-from qedeploy.runtimes.tensorrt.times import summarize
 from qedeploy.runtimes.tensorrt.trtexec import Recording, read_recording
 from qedeploy.runtimes.timing import Samples
 from qedeploy.words import listed

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qedeploy.contents import HEAD_BYTES, Kind, sniff
+from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import LARGEST_TEXT, read_head
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata
-from qedeploy.runtimes.tensorrt.inspector import EngineDescription, read_description
-from qedeploy.runtimes.tensorrt.record import FORMAT, EngineRecord, parse_record
-from qedeploy.runtimes.tensorrt.times import EngineTimes
+from qedeploy.runtimes.nvidia.inspector import EngineDescription, read_description
+from qedeploy.runtimes.nvidia.record import FORMAT, EngineRecord, parse_record
+from qedeploy.runtimes.nvidia.times import EngineTimes
 from qedeploy.schema import read_json
 from qedeploy.words import listed
 
@@ -100,7 +100,7 @@ def _documents(folder: Path) -> dict[Path, Any]:
     for path in paths:
         named = path.suffix.lower() == ".json"
         content = sniff(read_head(path)[:HEAD_BYTES])
-        if not named and (content.kind is not Kind.TEXT or path.stat().st_size > LARGEST_TEXT):
+        if not named and (content.kind is not ContentKind.TEXT or path.stat().st_size > LARGEST_TEXT):
             continue
         try:
             found[path] = read_json(path)

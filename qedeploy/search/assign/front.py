@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
-from qedeploy.search.assign.problem import FLOAT, Limits, Problem
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Limits
 
 MOST_LABELS = 400_000
 """Partial assignments kept at most: beyond, the front is not enumerated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Front:
+class AssignmentFront:
     """Time (seconds) and error of every assignment that none beats in both, times ascending."""
 
     seconds: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Front:
         return float(within.min()) if len(within) else float("inf")
 
 
-def enumerate_front(problem: Problem, limits: Limits | None = None) -> Front:
+def enumerate_front(problem: AssignmentProblem, limits: Limits | None = None) -> AssignmentFront:
     """Return the whole front, up to the times and errors of `limits` where there are any.
 
     Raises RequestError where it needs more than MOST_LABELS partial assignments.
@@ -63,10 +63,10 @@ def enumerate_front(problem: Problem, limits: Limits | None = None) -> Front:
         if sum(map(len, groups.values())) > MOST_LABELS:
             raise RequestError("the front has too many assignments to enumerate: give a budget instead of --pareto")
     front = _undominated(np.concatenate(list(groups.values())), limits, 0.0)
-    return Front(seconds=front[:, 0], errors=front[:, 1])
+    return AssignmentFront(seconds=front[:, 0], errors=front[:, 1])
 
 
-def _most_saved(problem: Problem, pairs: list[list[float]]) -> list[float]:
+def _most_saved(problem: AssignmentProblem, pairs: list[list[float]]) -> list[float]:
     """Return for each layer what it and those behind it can save at most, in seconds."""
     spare = [0.0]
     for index in reversed(range(len(problem.layers))):

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
-from qedeploy.search.assign.problem import FLOAT, Costs, Limits, Problem, costs
+from qedeploy.search.assign.problem import FLOAT, AssignmentCosts, AssignmentProblem, Limits, costs
 
 TIME_LIMIT = 60.0
 """Seconds after which the best assignment so far is taken, with the bound that was proved by then."""
 
-_UNITS = {"seconds": 1e-6, "error": 1e-4, "size": 1024.0, "bitops": 1e6}
+_UNITS = {"seconds": 1e-6, "error": 1e-4, "size": 1024.0, "executed": 1e6, "nominal": 1e6}
 """What one stands for in the program: HiGHS takes coefficients under 1e-9 for zero."""
 
 
@@ -27,6 +27,8 @@ class Objective(StrEnum):
 
     SECONDS = "seconds"
     ERROR = "error"
+    SIZE = "size"
+    NOMINAL = "nominal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Assignment:
     """A precision for each layer. No assignment within the limits has less than `bound` of what was minimised."""
 
     precisions: dict[str, str]
-    costs: Costs
+    costs: AssignmentCosts
     limits: Limits
     objective: Objective
     bound: float
@@ -42,7 +44,7 @@ class Assignment:
     @property
     def gap(self) -> float:
         """How far it may be from the best, as a share of its own value; 0 proves that nothing is better."""
-        value = self.costs.seconds if self.objective is Objective.SECONDS else self.costs.error
+        value = float(getattr(self.costs, self.objective.value))
         return max(0.0, value - self.bound) / abs(value) if value else 0.0
 
     @property
@@ -51,7 +53,7 @@ class Assignment:
         return tuple(name for name, precision in self.precisions.items() if precision != FLOAT)
 
 
-def assign(problem: Problem, limits: Limits, objective: Objective = Objective.SECONDS) -> Assignment:
+def assign(problem: AssignmentProblem, limits: Limits, objective: Objective = Objective.SECONDS) -> Assignment:
     """Return the assignment with the least time, or error, within `limits`.
 
     Raises RequestError where none is within them.
@@ -83,7 +85,7 @@ def assign(problem: Problem, limits: Limits, objective: Objective = Objective.SE
 class _Program:
     """Columns: every choice of every layer in order, then every pair."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: AssignmentProblem) -> None:
         self._problem = problem
         self._columns = [(layer.name, choice) for layer in problem.layers for choice in layer.choices]
         self._size = len(self._columns) + len(problem.pairs)

@@ -18,7 +18,7 @@ from qedeploy.search.result import FRONT_FILE, LIGHTNAS_FILE, MODEL_FILE, STRUCT
 from qedeploy.search.space.membership import outside
 from qedeploy.search.space.space import SearchSpace
 
-_ENGINE_FILE, _PLAN_FILE = "engine.json", "engine.plan"
+_BENCH_FILE, _EXPORT_SUFFIX = "bench.json", ".export.json"
 
 ReadModel = Callable[[Path], Structure]
 """Returns the structure of a model.pth; raises UserError for a file that is none."""
@@ -37,7 +37,7 @@ def folder_checks(
         checks.append(_told(LIGHTNAS_FILE, same, "the same structures", "other structures than search.json has"))
     if (folder / FRONT_FILE).exists():
         checks.append(_front(folder / FRONT_FILE, space, budgets))
-    for record in sorted([*folder.glob("*.export.json"), *folder.glob("bench.json"), *folder.glob(_ENGINE_FILE)]):
+    for record in sorted(folder.glob("*.json")):
         checks.extend(_hashes(folder, record))
     return checks
 
@@ -86,14 +86,21 @@ def _front(path: Path, space: SearchSpace, budgets: Budgets) -> Check:
 
 def _hashes(folder: Path, record: Path) -> list[Check]:
     """Return a check for every file of the folder whose SHA-256 a record beside it holds."""
-    document = read_json(record)
+    states_files = record.name == _BENCH_FILE or record.name.endswith(_EXPORT_SUFFIX)
+    try:
+        document = read_json(record)
+    except UserError:
+        if states_files:
+            raise
+        # Somebody else's file.
+        return []
     document = document if isinstance(document, dict) else {}
-    entries = _engine_files(document) if record.name == _ENGINE_FILE else _recorded(document)
-    if not entries:
+    entries = _recorded(document) if states_files else _built_files(document, record)
+    if not entries and states_files:
         detail = "records the SHA-256 of no file: not as qedeploy writes it"
         return [Check(claim=record.name, holds=False, detail=detail)]
-    # An export and an engine lie beside what they record first; other files may have stayed elsewhere.
-    needed = {entries[0][0]} if record.name != "bench.json" else set()
+    # An export and what was built of it lie beside what they record first; other files may have stayed elsewhere.
+    needed = {name for name, _ in entries[:1] if record.name != _BENCH_FILE}
     checks = []
     for name, recorded in entries:
         file, claim = folder / name, f"{name} is the file of {record.name}"
@@ -108,9 +115,22 @@ def _hashes(folder: Path, record: Path) -> list[Check]:
     return checks
 
 
-def _engine_files(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pairs = ((_PLAN_FILE, document.get("plan_sha256")), (document.get("onnx"), document.get("onnx_sha256")))
-    return [(name, digest) for name, digest in pairs if isinstance(name, str) and isinstance(digest, str)]
+def _built_files(document: Mapping[str, Any], record: Path) -> list[tuple[str, str]]:
+    """Return name and SHA-256 of what the record of an artefact states, whichever runtime built it.
+
+    `sha256` is of the file whose name the record has, but for .json; `onnx_sha256` of the file that `onnx` names, or,
+    where nothing does, of the one with the record's stem and that suffix.
+    """
+    files = []
+    for key, digest in document.items():
+        what, _, rest = key.rpartition("sha256")
+        if rest or not isinstance(digest, str):
+            continue
+        suffix = what.removesuffix("_")
+        name = document.get(suffix, f"{record.stem}.{suffix}") if suffix else record.stem
+        if isinstance(name, str):
+            files.append((name, digest))
+    return files
 
 
 def _recorded(value: object) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_REPORTS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class EvolutionProgress:
     """Where a search stands. `use` is each budget's share that the best structure so far needs."""
 
     evaluations: int
@@ -36,7 +36,7 @@ class Progress:
         return f"best score {self.score:.3f}" + (f"; used of {use}" if use else "")
 
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[EvolutionProgress], None]
 
 
 def solve(
@@ -97,9 +97,9 @@ def _run(
     return state
 
 
-def _progress(evolution: Evolution, state: State) -> Progress:
+def _progress(evolution: Evolution, state: State) -> EvolutionProgress:
     measures = evolution.coding.measure(state.members.genes[:, :1], evolution.budgets)
-    return Progress(
+    return EvolutionProgress(
         evaluations=state.evaluations,
         total=evolution.settings.evaluations,
         score=float(state.members.score[0]),

@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 
 from qedeploy.search.exact.blocks import best_values
-from qedeploy.search.exact.completion import Completion, Grid, channel_bonus, stem_values
+from qedeploy.search.exact.completion import ChannelGrid, Completion, channel_bonus, stem_values
 from qedeploy.search.exact.costs import SolverLayers
 from qedeploy.search.exact.moves import HEAD_MOVE, REPEAT, STEM_MOVE, Move
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem
@@ -31,7 +31,7 @@ class BestPath:
     costs: Array
 
 
-def best_path(problem: Problem, grid: Grid, completion: Completion) -> BestPath | None:
+def best_path(problem: Problem, grid: ChannelGrid, completion: Completion) -> BestPath | None:
     """Return the structure of the highest value at the completion's prices, None where it has an equal.
 
     For problems without a limit of peak memory: a block's widths then depend on its shape alone.
@@ -43,7 +43,7 @@ def best_path(problem: Problem, grid: Grid, completion: Completion) -> BestPath 
 
 
 class _Reader:
-    def __init__(self, problem: Problem, grid: Grid, completion: Completion) -> None:
+    def __init__(self, problem: Problem, grid: ChannelGrid, completion: Completion) -> None:
         self.problem, self.grid, self.completion = problem, grid, completion
         self.prices = completion.prices
         # Each sum that is compared may be off by its rounding, upwards or downwards.

@@ -14,7 +14,7 @@ from qedeploy.search.space.layers import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class DecidedBlocks:
     """Blocks with their widths decided, one row each: which row of the shapes, which pairs, and what it brings."""
 
     row: Array
@@ -23,9 +23,9 @@ class Choices:
     score: Array
     costs: Array
 
-    def take(self, rows: Array) -> Choices:
+    def take(self, rows: Array) -> DecidedBlocks:
         """Return the choices of `rows`."""
-        return Choices(
+        return DecidedBlocks(
             row=self.row[rows],
             pairs=self.pairs[rows],
             value=self.value[rows],
@@ -85,7 +85,7 @@ def _group_value(problem: Problem, priced: tuple[PricedLayer, ...], group: Width
 
 def choices_within(
     problem: Problem, blocks: BlockShapes, prices: Prices, entry: Array, following: Array, least: Array
-) -> Choices:
+) -> DecidedBlocks:
     """Return every choice of widths for one-dimensional `blocks` that is worth at least `least`.
 
     `entry` and `following` are each block's class of first activation width and of the next layer's.
@@ -95,7 +95,7 @@ def choices_within(
         row, chosen, value = choices_layer_by_layer(
             problem, blocks, priced, entry, following, least, problem.peak_memory
         )
-        return Choices(row=row, pairs=chosen, value=value, **_totals(problem, blocks, row, chosen))
+        return DecidedBlocks(row=row, pairs=chosen, value=value, **_totals(problem, blocks, row, chosen))
     count = least.size
     rows, pairs, values = [], [], []
     for group in problem.groups:
@@ -109,7 +109,7 @@ def choices_within(
         pairs.append(chosen)
         values.append(value)
     row, chosen = np.concatenate(rows), np.concatenate(pairs)
-    return Choices(row=row, pairs=chosen, value=np.concatenate(values), **_totals(problem, blocks, row, chosen))
+    return DecidedBlocks(row=row, pairs=chosen, value=np.concatenate(values), **_totals(problem, blocks, row, chosen))
 
 
 def _group_choices(

@@ -36,7 +36,7 @@ Totals = tuple[Array, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class ChannelGrid:
     """The channels considered after the stem and after each stage, ascending, and what of a problem they decide.
 
     A grid goes with one problem: it keeps the shapes of the problem's layers, which are the same at all prices.
@@ -46,13 +46,13 @@ class Grid:
     _kept: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, problem: Problem, every: int = 1) -> Grid:
+    def of(cls, problem: Problem, every: int = 1) -> ChannelGrid:
         """Return the grid of a problem with every nth channel, the narrowest and the widest included."""
         space = problem.space
         stages = np.array(sorted({*space.channels[::every], space.channels[-1]}))
         return cls((np.array(space.stem_channels), *(stages for _ in space.strides)))
 
-    def around(self, structures: Sequence[Structure], reach: int) -> Grid:
+    def around(self, structures: Sequence[Structure], reach: int) -> ChannelGrid:
         """Return the grid within `reach` places of the channels that some structures have."""
         kept = []
         for number, channels in enumerate(self.channels):
@@ -61,7 +61,7 @@ class Grid:
             near = (centre[:, None] + np.arange(-reach, reach + 1)).clip(0, channels.size - 1)
             # np.unique would import the masked arrays for this, which takes longer than the walk that follows.
             kept.append(channels[sorted(set(near.ravel().tolist()))])
-        return Grid(tuple(kept))
+        return ChannelGrid(tuple(kept))
 
     def stem(self, problem: Problem) -> SolverLayers:
         """Return the stems of the grid."""
@@ -135,7 +135,7 @@ class Completion:
         return 1e-13 * (1.0 + abs(self.whole) + float(np.abs(limits) @ self.prices.multipliers))
 
 
-def complete(problem: Problem, grid: Grid, prices: Prices) -> Completion:
+def complete(problem: Problem, grid: ChannelGrid, prices: Prices) -> Completion:
     """Return the completions of `grid` at `prices`."""
     after = [_head_values(problem, grid, prices)]
     inside: list[tuple[Array, ...]] = []
@@ -160,7 +160,7 @@ def complete(problem: Problem, grid: Grid, prices: Prices) -> Completion:
     )
 
 
-def stem_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
+def stem_values(problem: Problem, grid: ChannelGrid, prices: Prices) -> Array:
     """Return the value of each stem, shape [entry, channels], -inf where it does not fit before that entry."""
     weights, bonus = problem.score_weights
     channels = grid.channels[0]
@@ -169,7 +169,9 @@ def stem_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
     return np.stack([np.where(stem_fits(problem, channels, width), value, -np.inf) for width in problem.entries])
 
 
-def shapes_of_stage(problem: Problem, grid: Grid, step: int, rows: Array, columns: slice = slice(None)) -> BlockShapes:
+def shapes_of_stage(
+    problem: Problem, grid: ChannelGrid, step: int, rows: Array, columns: slice = slice(None)
+) -> BlockShapes:
     """Return the first blocks of a stage, shape [channels in, channels out, kernel, ratio]."""
     space = problem.space
     return problem.blocks(
@@ -182,13 +184,13 @@ def shapes_of_stage(problem: Problem, grid: Grid, step: int, rows: Array, column
     )
 
 
-def channel_bonus(problem: Problem, grid: Grid, step: int, prices: Prices) -> Array:
+def channel_bonus(problem: Problem, grid: ChannelGrid, step: int, prices: Prices) -> Array:
     """Return what the width of a stage itself adds to the value, where a score stage ends with it."""
     found: Array = prices.score * problem.score_weights[1][step + 1] * grid.end_terms(problem, step + 1)
     return found
 
 
-def _head_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
+def _head_values(problem: Problem, grid: ChannelGrid, prices: Prices) -> Array:
     score, costs = grid.head_totals(problem)
     value = prices.score * score - costs @ prices.multipliers
     value = np.where(head_fits(problem, grid.channels[-1]), value, -np.inf)
@@ -196,7 +198,7 @@ def _head_values(problem: Problem, grid: Grid, prices: Prices) -> Array:
     return np.stack([value[:, classes == c].max(axis=1, initial=-np.inf) for c in range(len(problem.entries))])
 
 
-def _inside_values(problem: Problem, grid: Grid, step: int, repeat: Array, leave: Array) -> tuple[Array, ...]:
+def _inside_values(problem: Problem, grid: ChannelGrid, step: int, repeat: Array, leave: Array) -> tuple[Array, ...]:
     """Return, for 0 (unused), 1, 2... blocks done, the best of leaving the stage and of repeating the block."""
     space, depths = problem.space, problem.space.depths[step]
     shape = (len(problem.entries), grid.channels[step + 1].size, len(space.kernels), len(space.ratios))
@@ -210,7 +212,7 @@ def _inside_values(problem: Problem, grid: Grid, step: int, repeat: Array, leave
     return tuple(found)
 
 
-def _stage_values(problem: Problem, grid: Grid, step: int, prices: Prices, inside: Array) -> Array:
+def _stage_values(problem: Problem, grid: ChannelGrid, step: int, prices: Prices, inside: Array) -> Array:
     """Return the best value from each width before the stage on, shape [entry, channels in]."""
     follow = inside + channel_bonus(problem, grid, step, prices)[:, None, None]
     found = np.full((len(problem.entries), grid.channels[step].size), -np.inf)
@@ -223,7 +225,7 @@ def _stage_values(problem: Problem, grid: Grid, step: int, prices: Prices, insid
     return found
 
 
-def _strips(problem: Problem, grid: Grid, step: int) -> list[Strip]:
+def _strips(problem: Problem, grid: ChannelGrid, step: int) -> list[Strip]:
     into, out = grid.channels[step], grid.channels[step + 1]
     strips = []
     for start in range(0, into.size, STRIP):

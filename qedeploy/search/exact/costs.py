@@ -30,7 +30,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CostTerm:
     """A shape array and the factors of each pair it is multiplied with; `uniform` where these are all alike."""
 
     shape: Array
@@ -45,7 +45,7 @@ class SolverLayers:
     layers: Layers
     entropy: Array
     gains: Array
-    costs: tuple[tuple[Part, ...], ...]
+    costs: tuple[tuple[CostTerm, ...], ...]
 
     def row(self, number: int) -> SolverLayers:
         """Return the layers of one row of the first of four axes, which stays."""
@@ -58,7 +58,7 @@ class SolverLayers:
         kept: dict[int, Array] = {}
         # The same array stays the same one: what two costs share is priced once.
         costs = tuple(
-            tuple(Part(kept.setdefault(id(p.shape), at(p.shape)), p.factor, p.uniform) for p in parts)
+            tuple(CostTerm(kept.setdefault(id(p.shape), at(p.shape)), p.factor, p.uniform) for p in parts)
             for parts in self.costs
         )
         layers = replace(self.layers, in_channels=into, out_channels=out, kernel=kernel)
@@ -70,5 +70,5 @@ def bring_terms(space: SearchSpace, limits: Sequence[Limit], layers: Layers, gai
     costs = []
     for limit in limits:
         parts = limit.budget.parts(space, layers)
-        costs.append(tuple(Part(shape, factor, bool((factor == factor[0]).all())) for shape, factor in parts))
+        costs.append(tuple(CostTerm(shape, factor, bool((factor == factor[0]).all())) for shape, factor in parts))
     return SolverLayers(layers, space.score.shape_term(layers), gains, tuple(costs))

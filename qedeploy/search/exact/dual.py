@@ -9,8 +9,8 @@ import numpy as np
 
 from qedeploy.network.structure import Structure
 from qedeploy.search.exact.best_path import best_path
-from qedeploy.search.exact.completion import Completion, Grid, complete
-from qedeploy.search.exact.label_setting import Walk
+from qedeploy.search.exact.completion import ChannelGrid, Completion, complete
+from qedeploy.search.exact.label_setting import LabelSetting
 from qedeploy.search.exact.labels import Selector
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.moves import structure_from_moves
@@ -33,7 +33,7 @@ class Dual:
     def __post_init__(self) -> None:
         self.master = Master(self.problem.limits.size)
 
-    def descend(self, grid: Grid, tolerance: float) -> None:
+    def descend(self, grid: ChannelGrid, tolerance: float) -> None:
         """Lower the bound on `grid` until it is within `tolerance` of what the structures met allow.
 
         Every structure met on one grid is met on a finer one: the master carries over, the completions do not.
@@ -53,7 +53,7 @@ class Dual:
             moves = [sign * row for row in np.eye(count) for sign in (-1, 1)]
         return [self.master.multipliers_at(1 + spread * move) / self._scale for move in moves]
 
-    def _look(self, grid: Grid, multipliers: Array) -> Completion:
+    def _look(self, grid: ChannelGrid, multipliers: Array) -> Completion:
         self.prices = Prices(multipliers=multipliers)
         completion = complete(self.problem, grid, self.prices)
         self.completions = sorted([*self.completions, completion], key=lambda found: found.bound)
@@ -61,7 +61,7 @@ class Dual:
             self._meet(grid, completion)
         return completion
 
-    def _meet(self, grid: Grid, completion: Completion) -> None:
+    def _meet(self, grid: ChannelGrid, completion: Completion) -> None:
         """Take the best structure at the completion's prices into the master."""
         problem = self.problem
         found = best_path(problem, grid, completion) if problem.peak_memory is None else None
@@ -71,7 +71,7 @@ class Dual:
             return
         # Sums in another order differ by their rounding: the best structure is read back within it.
         least = completion.bound - 2 * completion.rounding(problem.limits)
-        walk = Walk(problem, grid, Selector([completion], problem.limits, least, 1, within_limits=False))
+        walk = LabelSetting(problem, grid, Selector([completion], problem.limits, least, 1, within_limits=False))
         best = walk.run()
         self.structures.append(walk.structure(int(best.ident[0])))
         self.master.add(float(best.score[0]), best.costs[0] / self._scale)

@@ -8,7 +8,7 @@ import numpy as np
 
 from qedeploy.errors import RequestError
 from qedeploy.search.costs.feasibility import require_feasible
-from qedeploy.search.exact.completion import Grid, complete
+from qedeploy.search.exact.completion import ChannelGrid, complete
 from qedeploy.search.exact.costs import Limit
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.space.layers import Array
@@ -18,12 +18,12 @@ MARGIN = 1e-9
 """A limit counts as broken when it is by more than this share: less is rounding."""
 
 
-def lowest_score(problem: Problem, grid: Grid) -> float:
+def lowest_score(problem: Problem, grid: ChannelGrid) -> float:
     """Return a score that no structure of the space is below."""
     return -complete(problem, grid, Prices(multipliers=np.zeros(problem.limits.size), score=-1.0)).whole
 
 
-def refuse_if_infeasible(problem: Problem, grid: Grid, multipliers: Array) -> None:
+def refuse_if_infeasible(problem: Problem, grid: ChannelGrid, multipliers: Array) -> None:
     """Raise RequestError with the proof where a budget, or all together, cannot be met; `multipliers` point the way."""
     require_feasible(problem.space, problem.budgets)
     for number, cost in enumerate(problem.costs):
@@ -60,5 +60,5 @@ def _shown(cost: Limit) -> str:
     return format_duration(cost.limit) if cost.budget.quantity is Quantity.DURATION else f"{cost.limit:.12g}"
 
 
-def _least(problem: Problem, grid: Grid, prices: Array) -> float:
+def _least(problem: Problem, grid: ChannelGrid, prices: Array) -> float:
     return -complete(problem, grid, Prices(multipliers=prices, score=0.0)).whole

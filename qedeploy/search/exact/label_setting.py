@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 
 from qedeploy.network.structure import Structure
-from qedeploy.search.exact.blocks import Choices, best_values, choices_within
-from qedeploy.search.exact.completion import Grid, channel_bonus, shapes_of_stage
+from qedeploy.search.exact.blocks import DecidedBlocks, best_values, choices_within
+from qedeploy.search.exact.completion import ChannelGrid, channel_bonus, shapes_of_stage
 from qedeploy.search.exact.extension import Arcs, Candidates, chunks, taken_choices
 from qedeploy.search.exact.fitting import head_fits, stem_fits
 from qedeploy.search.exact.labels import Labels, Selector, Trail
@@ -19,14 +19,14 @@ from qedeploy.search.space.layers import Array
 
 
 @dataclass(slots=True)
-class Walk:
+class LabelSetting:
     """The labels of a problem on a grid, extended under the rules of a Selector.
 
     With `by_shape` the best of every shape is kept (channels, kernels, bottlenecks, depths), not only the best.
     """
 
     problem: Problem
-    grid: Grid
+    grid: ChannelGrid
     selector: Selector
     by_shape: bool = False
     trail: Trail = field(default_factory=Trail)
@@ -175,7 +175,7 @@ class Walk:
         )
         return self._joined(labels, value, state, arcs, choices)
 
-    def _joined(self, labels: Labels, value: Array, state: Array, arcs: Arcs, choices: Choices) -> Labels:
+    def _joined(self, labels: Labels, value: Array, state: Array, arcs: Arcs, choices: DecidedBlocks) -> Labels:
         # The choices of each state, best first: a label takes as many of them as still reach the threshold.
         selector = self.selector
         reach = choices.value + arcs.worth[choices.row]
@@ -196,7 +196,7 @@ class Walk:
         return candidates.take(self.selector.keep(candidates.labels, candidates.bound))
 
     def _candidates(
-        self, labels: Labels, arcs: Arcs, choices: Choices, first: Array, taken: Array, rows: slice
+        self, labels: Labels, arcs: Arcs, choices: DecidedBlocks, first: Array, taken: Array, rows: slice
     ) -> Candidates:
         """Return what the labels of `rows` become."""
         count = taken[rows]

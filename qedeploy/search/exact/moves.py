@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qedeploy.network.structure import Block, Stage, Structure
-from qedeploy.search.exact.completion import Grid
+from qedeploy.search.exact.completion import ChannelGrid
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.space.space import bottleneck_channels
 
@@ -22,7 +22,7 @@ REPEAT = (-1,) * 3
 """What stands before the pairs of a block that repeats the shape of the one before."""
 
 
-def structure_from_moves(problem: Problem, grid: Grid, moves: Sequence[Move]) -> Structure:
+def structure_from_moves(problem: Problem, grid: ChannelGrid, moves: Sequence[Move]) -> Structure:
     """Return the structure that a whole row of moves makes."""
     space = problem.space
     (stem, *_), *blocks, (_, _, _, head, _, _) = moves

@@ -32,7 +32,7 @@ CLOSE = 1.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class FrontPoint:
     """A structure of the front: no other within the other budgets costs as little and scores above `upper_bound`."""
 
     cost: float
@@ -51,7 +51,7 @@ class Front:
     """Points by rising cost; `whole` says that there are no others, `interrupted` that Ctrl-C left some unsought."""
 
     kind: Budget
-    points: tuple[Point, ...]
+    points: tuple[FrontPoint, ...]
     whole: bool
     interrupted: bool = False
 
@@ -117,7 +117,7 @@ class _Search:
     others: Budgets
     kind: Budget
 
-    def best(self, limit: float) -> Point | None:
+    def best(self, limit: float) -> FrontPoint | None:
         """Return the best structure at a limit, None where nothing fits; UndecidedError where neither is known."""
         limits = {**self.others, self.kind: limit} if math.isfinite(limit) else self.others
         try:
@@ -127,7 +127,7 @@ class _Search:
         except RequestError:
             return None
 
-    def between(self, gap: tuple[float, float]) -> Point | bool:
+    def between(self, gap: tuple[float, float]) -> FrontPoint | bool:
         """Return a point whose cost lies between two; else whether it is proven that there is none."""
         low, high = gap
         try:
@@ -140,16 +140,16 @@ class _Search:
         return found if found is not None and found.cost > low else found is None or found.proven
 
 
-def _span(low: Point, high: Point) -> float:
+def _span(low: FrontPoint, high: FrontPoint) -> float:
     # Seen on a plot with a logarithmic axis of costs: what a gap hides there.
     return (high.score - low.score) * math.log(high.cost / low.cost)
 
 
-def _gaps(found: Mapping[float, Point], settled: Mapping[float, bool]) -> list[tuple[float, float]]:
+def _gaps(found: Mapping[float, FrontPoint], settled: Mapping[float, bool]) -> list[tuple[float, float]]:
     return [(low, high) for low, high in pairwise(sorted(found)) if high not in settled]
 
 
-def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
+def _first(search: _Search, least: float, last: FrontPoint) -> tuple[FrontPoint, bool]:
     """Return the cheapest point, and whether it costs the least that is possible (else nearly that)."""
     low, found = least, last
     try:
@@ -169,12 +169,12 @@ def _first(search: _Search, least: float, last: Point) -> tuple[Point, bool]:
     return found, False
 
 
-def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> Point:
+def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> FrontPoint:
     solution = solve(Problem.of(space, budgets))
     if solution.certificate.status is ProofStatus.INTERRUPTED:
         raise KeyboardInterrupt
     best = solution.found[0]
-    return Point(
+    return FrontPoint(
         cost=kind.cost(best.structure, space),
         score=best.score,
         upper_bound=solution.certificate.upper_bound,
@@ -182,9 +182,9 @@ def _best(space: SearchSpace, budgets: Budgets, kind: Budget) -> Point:
     )
 
 
-def _undominated(found: Mapping[float, Point]) -> tuple[Point, ...]:
+def _undominated(found: Mapping[float, FrontPoint]) -> tuple[FrontPoint, ...]:
     """Return the points by rising cost without those that score no more than a cheaper one."""
-    kept: list[Point] = []
+    kept: list[FrontPoint] = []
     for cost in sorted(found):
         if not kept or found[cost].score > kept[-1].score + CLOSED:
             kept.append(found[cost])

@@ -12,10 +12,10 @@ from qedeploy.errors import RequestError
 from qedeploy.network.structure import Structure
 from qedeploy.search.costs.feasibility import require_feasible
 from qedeploy.search.exact.certificate import CLOSED, Certificate, ProofStatus
-from qedeploy.search.exact.completion import Completion, Grid, complete
+from qedeploy.search.exact.completion import ChannelGrid, Completion, complete
 from qedeploy.search.exact.dual import Dual
 from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, refuse_if_infeasible
-from qedeploy.search.exact.label_setting import Walk
+from qedeploy.search.exact.label_setting import LabelSetting
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.score.score import require_additive
@@ -116,11 +116,11 @@ class Search:
     looked: int = 0
     completions: list[Completion] = field(default_factory=list)
     dual: Dual = field(init=False)
-    grid: Grid = field(init=False)
+    grid: ChannelGrid = field(init=False)
 
     def __post_init__(self) -> None:
         self.dual = Dual(self.problem)
-        self.grid = Grid.of(self.problem)
+        self.grid = ChannelGrid.of(self.problem)
 
     @property
     def known(self) -> float:
@@ -134,7 +134,7 @@ class Search:
             require_feasible(self.problem.space, self.problem.budgets)
         for every in COARSE:
             if len(self.problem.space.channels) > FEWEST_CHANNELS * every:
-                self.dual.descend(Grid.of(self.problem, every), ROUGH)
+                self.dual.descend(ChannelGrid.of(self.problem, every), ROUGH)
         if self.dual.structures:
             self.dual.descend(self.grid.around(self.dual.structures[-REMEMBERED:], REACH), FINE)
         self.dual.descend(self.grid, FINE)
@@ -214,7 +214,7 @@ class Search:
     def _walk(self, threshold: float, width: int, regret: float = np.inf) -> Selector:
         effort = self.effort - self.looked
         selector = Selector(self.completions, self.problem.limits, threshold, width, effort=effort, regret=regret)
-        walk = Walk(self.problem, self.grid, selector, by_shape=self.count > 1)
+        walk = LabelSetting(self.problem, self.grid, selector, by_shape=self.count > 1)
         try:
             ends = walk.run()
         finally:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.gates import Ruling
 from qedeploy.bench.prediction.table_update import Lesson, learn, require_updatable, update_table
 from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
@@ -17,6 +16,7 @@ from qedeploy.latency.shapes import shapes_of
 from qedeploy.latency.table import Calibration, Source, read_table
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.structure import Bits
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.timing import Samples
 from tests.bench.latency_tables import MULTIPLE, PROFILE, expectation_of, profile_of, table_for
 from tests.export.networks import small_structure

@@ -6,12 +6,13 @@ import dataclasses
 
 import pytest
 
-from qedeploy.bench.gates import Ruling, Verdict
+from qedeploy.bench.gates import TimingVerdict
 from qedeploy.bench.report.comparisons import FLOAT_TWIN, W8A8_TWIN
 from qedeploy.bench.report.document import BenchResult, ModelFile
-from qedeploy.bench.report.headline import Target, Tone, headline, title
+from qedeploy.bench.report.headline import TargetVerdict, Tone, headline, title
 from qedeploy.bench.report.surroundings import AccuracyRecord, BudgetUse, SearchRecord, Surroundings
 from qedeploy.network.structure import Bits
+from qedeploy.rulings import Ruling
 from qedeploy.runtimes.timing import MAX_VARIATION, TimingProtocol
 from tests.bench.report.test_findings import MACHINE, RUNNER, STEADY, compared, profiled, row
 
@@ -54,7 +55,7 @@ def test_the_answer_is_the_time_against_float_and_what_the_widths_gain():
     twin = compared(W8A8_TWIN, (0.99, 1.0, 1.01))[1]
     said = headline(result(NARROW, models=(own, floating, twin)))
     assert said.text == "0.76x the time of float32 (1.000 ms a query); narrower widths gain nothing here"
-    assert (said.tone, said.target) == (Tone.GOOD, Target.NONE)
+    assert (said.tone, said.target) == (Tone.GOOD, TargetVerdict.NONE)
 
 
 def test_an_unstable_run_is_not_to_be_quoted():
@@ -95,33 +96,35 @@ def test_equal_models_are_no_news_and_others_are_compared():
 @pytest.mark.parametrize(
     ("outcomes", "target", "tone"),
     [
-        ((Ruling.PASSED,), Target.MET, Tone.GOOD),
-        ((Ruling.PASSED, Ruling.WITHHELD), Target.OPEN, Tone.UNSURE),
-        ((Ruling.PASSED, Ruling.WITHHELD, Ruling.FAILED), Target.MISSED, Tone.BAD),
+        ((Ruling.PASSED,), TargetVerdict.MET, Tone.GOOD),
+        ((Ruling.PASSED, Ruling.WITHHELD), TargetVerdict.OPEN, Tone.UNSURE),
+        ((Ruling.PASSED, Ruling.WITHHELD, Ruling.FAILED), TargetVerdict.MISSED, Tone.BAD),
     ],
 )
 def test_gates_are_a_target_and_the_worst_of_them_counts(outcomes, target, tone):
-    verdicts = tuple(Verdict(gate=f"p50>{n}ms", outcome=outcome, sentence="") for n, outcome in enumerate(outcomes))
+    verdicts = tuple(
+        TimingVerdict(gate=f"p50>{n}ms", outcome=outcome, sentence="") for n, outcome in enumerate(outcomes)
+    )
     said = headline(result(verdicts=verdicts))
     assert (said.target, said.tone) == (target, tone)
     assert all(f"p50>{n}ms {outcome}" in said.text for n, outcome in enumerate(outcomes))
 
 
 def test_a_latency_that_was_searched_for_is_a_target():
-    assert headline(result(surroundings=searched(2e-3))).target is Target.MET
+    assert headline(result(surroundings=searched(2e-3))).target is TargetVerdict.MET
     missed = headline(result(surroundings=searched(0.5e-3)))
-    assert missed.target is Target.MISSED
+    assert missed.target is TargetVerdict.MISSED
     assert "target missed (1.000 ms measured for 500 us)" in missed.text
     unsure = result(surroundings=searched(2e-3), summary=dataclasses.replace(STEADY, variation=0.2))
-    assert headline(unsure).target is Target.OPEN
-    assert headline(result(surroundings=searched(2e-3, profile="t4-int8"))).target is Target.OPEN
+    assert headline(unsure).target is TargetVerdict.OPEN
+    assert headline(result(surroundings=searched(2e-3, profile="t4-int8"))).target is TargetVerdict.OPEN
 
 
 def test_a_file_for_another_runtime_says_so_first_and_is_no_success():
     said = headline(result(surroundings=searched(2e-3, elsewhere="TensorRT")))
     assert said.text.startswith("exported for TensorRT, timed on this CPU")
     assert said.tone is Tone.UNSURE
-    assert said.target is Target.OPEN
+    assert said.target is TargetVerdict.OPEN
 
 
 def test_what_is_known_of_its_accuracy_is_said_with_the_number_of_images():

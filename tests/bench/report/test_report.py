@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from qedeploy.bench.benchmark import benchmark
-from qedeploy.bench.gates import Ruling, Verdict
+from qedeploy.bench.gates import TimingVerdict
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.prediction.prediction import compare
 from qedeploy.bench.prediction.table_update import TableUpdate
@@ -17,6 +17,7 @@ from qedeploy.bench.report.report import render
 from qedeploy.bench.report.surroundings import AccuracyRecord, BudgetUse, SearchRecord, Surroundings
 from qedeploy.cli.bench_tables import print_headline, print_result
 from qedeploy.network.structure import Bits
+from qedeploy.rulings import Ruling
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
@@ -162,7 +163,7 @@ def test_names_are_escaped(results):
 def test_verdicts_are_shown_in_the_report_and_on_the_terminal(results):
     from rich.console import Console
 
-    verdicts = tuple(Verdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Ruling)
+    verdicts = tuple(TimingVerdict(gate="p50>1x", outcome=outcome, sentence=f"gate {outcome}") for outcome in Ruling)
     result = dataclasses.replace(results[0], verdicts=verdicts)
     console = Console(width=140)
     with console.capture() as captured:

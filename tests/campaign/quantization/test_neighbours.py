@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qedeploy.campaign.quantization.measurement import SetMeasurement
-from qedeploy.campaign.quantization.neighbours import Kind, Neighbours, find_neighbours, fit_savings, pairs
+from qedeploy.campaign.quantization.neighbours import Neighbourhood, Neighbours, find_neighbours, fit_savings, pairs
 from qedeploy.export.onnx_networks.preparation import prepare
 from qedeploy.export.onnx_networks.quantizer import make_quantizer
 from qedeploy.export.onnx_networks.sizes import parse_sizes
@@ -27,10 +27,10 @@ def found_in(model, tmp_path, shape, shapes=()):
 def test_the_neighbours_of_a_mobile_network_are_known_with_what_is_between_them(tmp_path):
     found = found_in(mobile_network(), tmp_path, (1, 3, 32, 48), ["image=1x3x32x48"])
     kinds = {names: item.kind for names, item in found.items()}
-    assert kinds["stem", "expand"] is Kind.DIRECT
-    assert kinds["expand", "depthwise"] is Kind.CARRIED
-    assert kinds["depthwise", "project"] is Kind.DIRECT
-    assert kinds["project", "head"] is Kind.CARRIED
+    assert kinds["stem", "expand"] is Neighbourhood.DIRECT
+    assert kinds["expand", "depthwise"] is Neighbourhood.CARRIED
+    assert kinds["depthwise", "project"] is Neighbourhood.DIRECT
+    assert kinds["project", "head"] is Neighbourhood.CARRIED
     assert found["stem", "expand"].numbers == 16 * 16 * 24
 
 
@@ -42,9 +42,9 @@ def test_floating_point_between_layers_and_a_common_input_are_told_apart(tmp_pat
     model = make.model({"image": [1, 3, 8, 8]}, ["second", "third"])
     kinds = {names: item.kind for names, item in found_in(model, tmp_path, (1, 3, 8, 8)).items()}
     assert kinds == {
-        ("first", "second"): Kind.THROUGH_FLOAT,
-        ("first", "third"): Kind.THROUGH_FLOAT,
-        ("second", "third"): Kind.SAME_INPUT,
+        ("first", "second"): Neighbourhood.THROUGH_FLOAT,
+        ("first", "third"): Neighbourhood.THROUGH_FLOAT,
+        ("second", "third"): Neighbourhood.SAME_INPUT,
     }
 
 
@@ -52,12 +52,12 @@ def test_savings_that_made_the_times_are_found_again():
     generator = np.random.default_rng(3)
     names = [f"layer{number}" for number in range(12)]
     alone = {(name, "W8A8"): float(generator.normal(0, 1e-4)) for name in names}
-    kinds = [Kind.DIRECT, Kind.CARRIED, Kind.THROUGH_FLOAT]
+    kinds = [Neighbourhood.DIRECT, Neighbourhood.CARRIED, Neighbourhood.THROUGH_FLOAT]
     neighbours = [
         Neighbours(first=first, second=second, kind=kinds[index % 3], numbers=int(generator.integers(1000, 90_000)))
         for index, (first, second) in enumerate(itertools.pairwise(names))
     ]
-    true = {Kind.DIRECT: 1e-9, Kind.CARRIED: 3e-9, Kind.THROUGH_FLOAT: 4e-10}
+    true = {Neighbourhood.DIRECT: 1e-9, Neighbourhood.CARRIED: 3e-9, Neighbourhood.THROUGH_FLOAT: 4e-10}
     sets = []
     for _ in range(6):
         chosen = {name: "W8A8" for name in names if generator.random() < 0.7}
@@ -68,7 +68,7 @@ def test_savings_that_made_the_times_are_found_again():
     savings = fit_savings(neighbours, alone, sets, 1e-2)
     for kind, value in true.items():
         assert savings.per_number[kind] == pytest.approx(value, rel=1e-6)
-    assert savings.per_number[Kind.SAME_INPUT] == 0
+    assert savings.per_number[Neighbourhood.SAME_INPUT] == 0
     assert savings.worst < 1e-9
     assert sum(pair.seconds for pair in pairs(neighbours, savings)) == pytest.approx(
         sum(true[pair.kind] * pair.numbers for pair in neighbours)
@@ -84,13 +84,13 @@ def test_a_few_numbers_are_not_made_to_explain_what_is_left():
     names = ["a", "b", "c", "d"]
     alone = {(name, "W8A8"): 0.0 for name in names}
     neighbours = [
-        Neighbours(first="a", second="b", kind=Kind.CARRIED, numbers=100_000),
-        Neighbours(first="c", second="d", kind=Kind.DIRECT, numbers=10),
+        Neighbours(first="a", second="b", kind=Neighbourhood.CARRIED, numbers=100_000),
+        Neighbours(first="c", second="d", kind=Neighbourhood.DIRECT, numbers=10),
     ]
     sets = [
         SetMeasurement(precisions=dict.fromkeys(chosen, "W8A8"), seconds=-saved, error=0.0)
         for chosen, saved in ((("a", "b"), 2e-4), (("c", "d"), 5e-5), (names, 3e-4))
     ]
     savings = fit_savings(neighbours, alone, sets[::2], 1e-2)
-    assert savings.per_number[Kind.DIRECT] * 10 < 1e-6
-    assert savings.per_number[Kind.CARRIED] == pytest.approx(2.5e-9, rel=0.05)
+    assert savings.per_number[Neighbourhood.DIRECT] * 10 < 1e-6
+    assert savings.per_number[Neighbourhood.CARRIED] == pytest.approx(2.5e-9, rel=0.05)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.runtimes.litert.arena import Buffer, buffers, plan
+from qedeploy.runtimes.litert.arena import ArenaBuffer, buffers, plan
 from qedeploy.runtimes.litert.flatbuffer import to_flatbuffer
 from qedeploy.runtimes.litert.memory import measure
 from qedeploy.runtimes.litert.program import Operator
@@ -15,9 +15,10 @@ from qedeploy.runtimes.litert.translation import translate
 from tests.runtimes.litert.networks import lowered
 
 
-def wanted(*sizes: tuple[int, int, int]) -> list[Buffer]:
+def wanted(*sizes: tuple[int, int, int]) -> list[ArenaBuffer]:
     return [
-        Buffer(name=str(index), size=size, first=first, last=last) for index, (size, first, last) in enumerate(sizes)
+        ArenaBuffer(name=str(index), size=size, first=first, last=last)
+        for index, (size, first, last) in enumerate(sizes)
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.runtimes.tensorrt.engine_names import Region, names_nothing, parse_engine_name, without_profile
+from qedeploy.runtimes.nvidia.engine_names import Region, names_nothing, parse_engine_name, without_profile
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.writer import write_model
+from qedeploy.runtimes.nvidia.dialect import TensorRTDialect, block_size
+from qedeploy.runtimes.nvidia.fallback import without_quantization
+from qedeploy.runtimes.nvidia.half import in_half, round_scale
 from qedeploy.runtimes.onnxruntime.session import open_session
-from qedeploy.runtimes.tensorrt.dialect import TensorRTDialect, block_size
-from qedeploy.runtimes.tensorrt.fallback import without_quantization
-from qedeploy.runtimes.tensorrt.half import in_half, round_scale
 from tests.tensorrt_cpu.models import W4A16, W8A8, lowered, structure
 
 IMAGES = 2

@@ -19,12 +19,12 @@ import pytest
 from qedeploy.bench.report.document import read_result
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
+from qedeploy.runtimes.nvidia.machine import Gpu
+from qedeploy.runtimes.nvidia.record import EngineRecord, write_record
+from qedeploy.runtimes.nvidia.report import read_figures
+from qedeploy.runtimes.nvidia.runner import TensorRTRunner
+from qedeploy.runtimes.nvidia.settings import EngineSettings
 from qedeploy.runtimes.runner import RunnerOptions
-from qedeploy.runtimes.tensorrt.machine import Gpu
-from qedeploy.runtimes.tensorrt.record import EngineRecord, write_record
-from qedeploy.runtimes.tensorrt.report import read_figures
-from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
-from qedeploy.runtimes.tensorrt.settings import EngineSettings
 from tests.cli.console import qedeploy
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 

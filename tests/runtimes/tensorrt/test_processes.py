@@ -10,17 +10,17 @@ import time
 import pytest
 
 from qedeploy.errors import MissingRuntimeError, UserError
-from qedeploy.runtimes.tensorrt.child import Child, ChildCrashedError, run_child
-from qedeploy.runtimes.tensorrt.cuda import open_cuda
-from qedeploy.runtimes.tensorrt.machine import probe
-from qedeploy.runtimes.tensorrt.nvml import GpuSample, GpuSampler, summarize
+from qedeploy.runtimes.nvidia.child import Child, ChildCrashedError, run_child
+from qedeploy.runtimes.nvidia.cuda import open_cuda
+from qedeploy.runtimes.nvidia.machine import probe
+from qedeploy.runtimes.nvidia.nvml import GpuSample, GpuSampler, summarize
 
 without_gpu = pytest.mark.skipif(probe().gpu is not None, reason="this machine has a GPU")
 
 CHILD = """
 import os, sys, time
 from qedeploy.errors import RequestError
-from qedeploy.runtimes.tensorrt.child import serve
+from qedeploy.runtimes.nvidia.child import serve
 def answer(request, emit):
     os.write(1, b"native code prints where it likes\\n")
     emit({"event": "seen", "request": request})

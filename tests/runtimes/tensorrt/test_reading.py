@@ -8,12 +8,12 @@ from qedeploy.bench.attribution.attribution import attribute
 from qedeploy.errors import UserError
 from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.node_names import Overhead
-from qedeploy.runtimes.tensorrt.inspector import data_type, read_description
-from qedeploy.runtimes.tensorrt.join import join
-from qedeploy.runtimes.tensorrt.messages import layers_of, node_without_kernel, speaks_of_memory
-from qedeploy.runtimes.tensorrt.report import assemble, engine_findings, engine_warnings
-from qedeploy.runtimes.tensorrt.runner import network_of, profile_of
-from qedeploy.runtimes.tensorrt.times import EngineTimes, summarize, time_warnings
+from qedeploy.runtimes.nvidia.inspector import data_type, read_description
+from qedeploy.runtimes.nvidia.join import join
+from qedeploy.runtimes.nvidia.messages import layers_of, node_without_kernel, speaks_of_memory
+from qedeploy.runtimes.nvidia.report import assemble, engine_findings, engine_warnings
+from qedeploy.runtimes.nvidia.runner import network_of, profile_of
+from qedeploy.runtimes.nvidia.times import EngineTimes, summarize, time_warnings
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 
 SLOW = "stage1.block1.depthwise"

@@ -11,13 +11,14 @@ import pytest
 from qedeploy.bench.report.document import read_result
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.files import sha256
+from qedeploy.runtimes.nvidia.machine import Gpu, TensorrtMachine, _unsuitable
+from qedeploy.runtimes.nvidia.product import TENSORRT
+from qedeploy.runtimes.nvidia.record import EngineRecord, read_record, write_record
+from qedeploy.runtimes.nvidia.refusals import refusal
+from qedeploy.runtimes.nvidia.report import read_figures
+from qedeploy.runtimes.nvidia.runner import TensorRTRunner
+from qedeploy.runtimes.nvidia.settings import BatchRange, EngineSettings
 from qedeploy.runtimes.runner import RunnerOptions
-from qedeploy.runtimes.tensorrt.machine import Gpu, TensorrtMachine, _unsuitable
-from qedeploy.runtimes.tensorrt.record import EngineRecord, read_record, write_record
-from qedeploy.runtimes.tensorrt.refusals import refusal
-from qedeploy.runtimes.tensorrt.report import read_figures
-from qedeploy.runtimes.tensorrt.runner import TensorRTRunner
-from qedeploy.runtimes.tensorrt.settings import BatchRange, EngineSettings
 from qedeploy.runtimes.tensorrt.trtexec import read_recording
 from tests.cli.console import qedeploy
 from tests.runtimes.tensorrt.engines import engine, model, seconds
@@ -373,8 +374,8 @@ def test_refusals_of_the_loader_have_their_reason_and_code(said, kind, expected)
 
 def test_gpus_that_tensorrt_has_left_behind_are_named():
     volta = Gpu(name="Tesla V100", capability="7.0", multiprocessors=80, memory_bytes=1, cuda="13.0")
-    assert "older than Turing" in _unsuitable(volta)[0]
-    assert _unsuitable(T4) == []
+    assert "older than Turing" in _unsuitable(volta, TENSORRT)[0]
+    assert _unsuitable(T4, TENSORRT) == []
 
 
 @pytest.mark.parametrize("text", ["", "0", "2:1:3", "1:2", "many", "1:2:3:4", "-1"])

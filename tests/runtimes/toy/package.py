@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[3]
 PROFILE = Path(__file__).with_name("toy.toml")
 
 
-BUILT_IN = tuple(sorted(path.parent.name for path in (ROOT / "qedeploy" / "runtimes").glob("*/__init__.py")))
+SHARED = {"nvidia"}
+"""Folders beside the runtimes that are none: what several of them are made of."""
+
+BUILT_IN = tuple(sorted({path.parent.name for path in (ROOT / "qedeploy" / "runtimes").glob("*/__init__.py")} - SHARED))
 """Names of the runtimes that are here without any package."""
 
 

@@ -9,27 +9,27 @@ import pytest
 
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.front import enumerate_front
-from qedeploy.search.assign.problem import FLOAT, Choice, LayerChoices, Limits, Pair, Problem, costs
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices, Limits, Pair, costs
 from qedeploy.search.assign.solver import Objective, assign
 
 
-def random_problem(seed: int, layers: int = 7) -> Problem:
+def random_problem(seed: int, layers: int = 7) -> AssignmentProblem:
     generator = np.random.default_rng(seed)
     names = [f"layer{number}" for number in range(layers)]
-    return Problem(
+    return AssignmentProblem(
         float_seconds=7e-4 * layers,
         layers=tuple(
             LayerChoices(
                 name=name,
                 choices=(
-                    Choice(precision=FLOAT, size=4000.0, bitops=1024e6),
+                    Choice(precision=FLOAT, size=4000.0, executed=1024e6),
                     *(
                         Choice(
                             precision=precision,
                             seconds=generator.normal(-1e-4, 2e-4),
                             error=generator.exponential(1e-3),
                             size=1000.0,
-                            bitops=64e6,
+                            executed=64e6,
                         )
                         for precision in ("W8A8", "W7A8")
                     ),
@@ -44,7 +44,7 @@ def random_problem(seed: int, layers: int = 7) -> Problem:
     )
 
 
-def everything(problem: Problem):
+def everything(problem: AssignmentProblem):
     names = [layer.name for layer in problem.layers]
     for chosen in itertools.product(*([choice.precision for choice in layer.choices] for layer in problem.layers)):
         yield costs(problem, dict(zip(names, chosen, strict=True)))
@@ -55,7 +55,7 @@ LIMITS = [
     Limits(error=2e-3),
     Limits(error=5e-3, size=20e3),
     Limits(error=0.0),
-    Limits(bitops=4e9, error=1e-2),
+    Limits(executed=4e9, error=1e-2),
 ]
 
 
@@ -110,7 +110,7 @@ def test_label_setting_and_the_program_agree_on_a_network_of_sixty_layers():
 def test_a_layer_that_must_not_be_float_is_not():
     problem = random_problem(0)
     first = LayerChoices(name="layer0", choices=problem.layers[0].choices[1:])
-    held = Problem(float_seconds=5e-3, layers=(first, *problem.layers[1:]), pairs=problem.pairs)
+    held = AssignmentProblem(float_seconds=5e-3, layers=(first, *problem.layers[1:]), pairs=problem.pairs)
     assert assign(held, Limits()).precisions["layer0"] != FLOAT
 
 
@@ -125,4 +125,4 @@ def test_a_layer_that_must_not_be_float_is_not():
 def test_pairs_that_make_no_sense_are_refused(pair):
     problem = random_problem(0)
     with pytest.raises(ValueError, match="pairs"):
-        Problem(float_seconds=1.0, layers=problem.layers, pairs=(pair,))
+        AssignmentProblem(float_seconds=1.0, layers=problem.layers, pairs=(pair,))
