@@ -12,7 +12,7 @@ from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime
 from qedeploy.runtimes.nvidia.options import BUILD_OPTIONS, RUN_OPTIONS
 from qedeploy.runtimes.nvidia.product import Product
-from qedeploy.runtimes.options import Settings, chosen
+from qedeploy.runtimes.options import Option, Settings, chosen
 
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata
@@ -40,8 +40,8 @@ class EngineRuntime(Runtime):
     product: ClassVar[Product]
     suffixes = (".plan", ".engine", ".trt")
     artefact = "engine.plan"
-    run_options = RUN_OPTIONS
-    build_options = BUILD_OPTIONS
+    run_options: tuple[Option, ...] = RUN_OPTIONS
+    build_options: tuple[Option, ...] = BUILD_OPTIONS
 
     def __init__(self, look: Callable[[], TensorrtMachine] | None = None) -> None:
         self._asked = look
