@@ -123,12 +123,9 @@ class BrevitasQuantizer(nn.Module):
             kind = quants.Int8ActPerTensorFloat if ours.signed else quants.Uint8ActPerTensorFloat
             self.layer = layers.QuantIdentity(kind, bit_width=ours.bits, collect_stats_steps=1)
         else:
-            learned = quants.Int8WeightPerChannelFloat.let(
-                bit_width=ours.bits, scaling_impl_type="parameter_from_stats"
-            )
-            self.layer = layers.QuantConv2d(
-                weight.shape[1], len(weight), 1, bias=False, weight_quant=kind.let(**learned)
-            )
+            kind = quants.Int8WeightPerChannelFloat
+            learned = kind.let(bit_width=ours.bits, scaling_impl_type="parameter_from_stats")
+            self.layer = layers.QuantConv2d(weight.shape[1], len(weight), 1, bias=False, weight_quant=learned)
             self.layer.weight = weight
 
     def forward(self, values: Tensor) -> Tensor:
