@@ -1,6 +1,7 @@
 """Runs the same searches, scores and exports in two installations and compares what they write, byte for byte.
 
-For a change that promises to move code and nothing else. Both are named by their Python:
+For a change that promises to move code and nothing else: both read the old one's profiles, whose SHA-256 a search
+records. Both are named by their Python:
 python benchmarks/same_bytes.py --old old/.venv/bin/python --new .venv/bin/python [--random 20]
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,15 +20,15 @@ from pathlib import Path
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SEARCHES = (
-    ("cpu", ("--profile", "cpu-int8")),
-    ("t4", ("--profile", "t4-int8", "--budget", "bitops=7.0G", "--budget", "size=2.2MB")),
-    ("t4-int4", ("--profile", "t4-int4", "--budget", "bitops=7.0G", "--budget", "size=300KB")),
-    ("stm32", ("--profile", "stm32f746-cmix")),
-    ("mixed", ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--top", "5")),
-    ("memory", ("--profile", "any-bits", "--recipe", "mixed-7d0g", "--budget", "peak-memory=600KiB")),
-    ("evolution", ("--profile", "cpu-int8", "--method", "evolution", "--evaluations", "20000")),
+    ("cpu", ("--profile", "cpu-int8.toml")),
+    ("t4", ("--profile", "t4-int8.toml", "--budget", "bitops=7.0G", "--budget", "size=2.2MB")),
+    ("t4-int4", ("--profile", "t4-int4.toml", "--budget", "bitops=7.0G", "--budget", "size=300KB")),
+    ("stm32", ("--profile", "stm32f746.toml")),
+    ("mixed", ("--profile", "any-bits.toml", "--recipe", "mixed-7d0g", "--top", "5")),
+    ("memory", ("--profile", "any-bits.toml", "--recipe", "mixed-7d0g", "--budget", "peak-memory=600KiB")),
+    ("evolution", ("--profile", "cpu-int8.toml", "--method", "evolution", "--evaluations", "20000")),
 )
-EXPORTS = ("cpu-int8", "t4-int8", "t4-int4")
+EXPORTS = ("cpu-int8.toml", "t4-int8.toml", "t4-int4.toml")
 SMALL = ("--resolution", "64", "--classes", "10")
 
 
@@ -37,9 +39,15 @@ class Installation:
     python: str
     folder: Path
 
+    def package(self) -> Path:
+        """Return where the code of the installation lies."""
+        return Path(self._python("import qedeploy; print(qedeploy.__path__[0])")[1].strip())
+
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return exit code and output of a command run in the folder."""
-        code = "import sys; from qedeploy.cli.main import main; sys.exit(main())"
+        return self._python("import sys; from qedeploy.cli.main import main; sys.exit(main())", *arguments)
+
+    def _python(self, code: str, *arguments: str) -> tuple[int, str]:
         # A path to modules in the environment would have both run the same code.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment = {**inherited, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
@@ -63,6 +71,10 @@ def main() -> None:
             place.mkdir()
             both.append(Installation(python=python, folder=place))
         old, new = both
+        profiles = old.package() / "profiles"
+        for each in both:
+            for profile in profiles.glob("*.toml"):
+                shutil.copy(profile, each.folder)
         differing = [*compare_searches(old, new), *compare_exports(old, new, arguments.random)]
     for text in differing:
         print(f"DIFFERS: {text}")
@@ -92,7 +104,7 @@ def compare_exports(old: Installation, new: Installation, count: int) -> list[st
     differing = []
     for name, structure, options in [*named, *drawn]:
         for profile in EXPORTS:
-            stem = f"{name}-{profile}"
+            stem = f"{name}-{Path(profile).stem}"
             codes = []
             for each in (old, new):
                 (each.folder / f"{name}.txt").write_text(repr(structure))

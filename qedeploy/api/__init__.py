@@ -17,7 +17,7 @@ A program (other than a notebook) that measures, or searches with several `worke
 from __future__ import annotations
 
 from qedeploy.api.comparing import compare
-from qedeploy.api.exporting import build_artefact, export, quantize
+from qedeploy.api.exporting import assign_widths, build_artefact, export, quantize
 from qedeploy.api.listing import doctor, latency_tables, machine, models, profile, profiles
 from qedeploy.api.networks import build, import_model
 from qedeploy.api.searching import front, score, search, verify
@@ -25,6 +25,7 @@ from qedeploy.api.timing import bench, bench_models, correlate, measure
 from qedeploy.api.training import correlate_accuracy, evaluate, labelled_data, train
 
 __all__ = [
+    "assign_widths",
     "bench",
     "bench_models",
     "build",

@@ -10,6 +10,7 @@ from qedeploy.api.arguments import as_path, say_nothing
 
 if TYPE_CHECKING:
     from qedeploy.campaign.quantization.run import FinishedQuantization
+    from qedeploy.campaign.widths.assignment import FinishedWidths
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
     from qedeploy.model.image_settings import ImageSettings
@@ -84,6 +85,64 @@ def quantize(
         settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
         target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
     return run_quantization(request, target, progress or say_nothing)
+
+
+def assign_widths(
+    checkpoint: Path | str,
+    data: Path | str,
+    *,
+    profile: str | None = None,
+    budgets: Iterable[str] = (),
+    max_drop: float | None = None,
+    samples: int = 128,
+    fixed: Iterable[str] = (),
+    kept: Iterable[str] = (),
+    normalisation: ImageSettings | None = None,
+    latency_table: Path | str | None = None,
+    seed: int = 0,
+    folder: Path | str | None = None,
+    keep: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FinishedWidths:
+    """Return the trained network of a checkpoint with other widths in its layers, to be trained on or exported.
+
+    `data` are pictures as `train` takes them, or a folder of pictures without labels; `samples` of them tell what
+    each width of each layer costs in loss. `budgets` limit "size=300KB", "bitops=0.5x" (of what it costs now),
+    "executed-bitops", "latency" (predicted by `latency_table` or the table kept for the profile) or "error" (nats);
+    within them the loss is made least. `max_drop` is what top-1 may lose in per cent, counted without training; where
+    nothing else is limited, the BitOps are made least within it, or the bytes where all widths cost the same BitOps.
+    The widths are those that the profile (by default the checkpoint's) gains from, or where that is one pair for each
+    layer all that it runs. `fixed` gives layers a pair ("stem=W8A8"), `kept` are expressions of layers that keep
+    theirs. `folder` gets model.pth, structure.json, sensitivity.json and assignment.json; `keep` names one below
+    runs/ where none is named.
+
+    Raises RequestError where nothing is within the budgets.
+    """
+    from qedeploy.campaign.quantization.request import parse_fixed
+    from qedeploy.campaign.widths.assignment import assign_widths as assign
+    from qedeploy.campaign.widths.request import WidthRequest, parse_width_budgets
+    from qedeploy.model.checkpoint import checkpoint_file
+    from qedeploy.search.result import run_folder
+
+    file = checkpoint_file(Path(checkpoint))
+    request = WidthRequest(
+        checkpoint=file,
+        data=Path(data),
+        profile=profile,
+        budgets=parse_width_budgets(list(budgets)),
+        max_drop=max_drop,
+        fixed=parse_fixed(list(fixed)),
+        kept=tuple(kept),
+        samples=samples,
+        settings=normalisation,
+        latency_table=as_path(latency_table),
+        seed=seed,
+    )
+    target = as_path(folder)
+    if target is None and keep:
+        asked = [*map(str, (request.budgets, max_drop, request.fixed, request.kept, file)), str(data)]
+        target = run_folder(f"{file.stem}-{profile or 'widths'}", {"options": asked}, None)
+    return assign(request, target, progress or say_nothing)
 
 
 def export(

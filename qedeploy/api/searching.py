@@ -184,7 +184,8 @@ def front(
 def verify(path: Path | str, *, profile: str | None = None) -> list[Check]:
     """Return every check of a finished search, recomputed by a second route: score, costs, bound, hashes.
 
-    `path` is a search.json or the folder of one, whose other files are checked too; `profile` is the device's TOML
+    `path` is a search.json or the folder of one, whose other files are checked too, or the assignment.json of
+    `quantize`, or its folder; `profile` is the device's TOML
     file where it is none that ships. A check `holds`, does not (False), or could not be settled (None).
 
     >>> import tempfile
@@ -194,9 +195,15 @@ def verify(path: Path | str, *, profile: str | None = None) -> list[Check]:
     >>> all(check.holds for check in checks)
     True
     """
+    from qedeploy.search.audit.assignment_checks import ASSIGNMENT_FILE, assignment_checks
     from qedeploy.search.audit.verification import verify as checks_of
+    from qedeploy.search.result import SEARCH_FILE
 
-    return checks_of(Path(path), _structure_of, profile=profile)
+    path = Path(path)
+    assigned = path / ASSIGNMENT_FILE if path.is_dir() and not (path / SEARCH_FILE).exists() else path
+    if assigned.name == ASSIGNMENT_FILE and assigned.is_file():
+        return assignment_checks(assigned)
+    return checks_of(path, _structure_of, profile=profile)
 
 
 def _structure_of(model: Path) -> Structure:

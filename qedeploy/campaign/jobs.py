@@ -1,4 +1,4 @@
-"""One job of a measurement: a few subjects in alternating rounds beside the reference graph, in one process.
+"""One job of a measurement: a few cases in alternating rounds beside the reference graph, in one process.
 
 Times are kept as ratios to the reference graph's, met by the same state of the machine: a slow minute of a shared
 machine slows both. A job is plain data in and out, so it can run in another process or on another machine.
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.bench.measure.interleave import interleave, median_latency
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject, neutral_bits, reference_subject, write_subject
+from qedeploy.export.benchmark_cases import BenchmarkCase, neutral_bits, reference_case, write_case
 from qedeploy.network.graph import structure_graph
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.node_names import NodeNames
@@ -31,7 +31,7 @@ from qedeploy.runtimes.timing import TimingProtocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """How subjects are measured: `rounds` windows of `window` seconds each, on `threads` CPU threads."""
+    """How cases are measured: `rounds` windows of `window` seconds each, on `threads` CPU threads."""
 
     threads: int = 1
     rounds: int = 5
@@ -40,16 +40,16 @@ class JobSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Subjects to measure together on a device of `profile`."""
+    """Cases to measure together on a device of `profile`."""
 
-    subjects: tuple[Subject, ...]
+    cases: tuple[BenchmarkCase, ...]
     profile: Profile
     settings: JobSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredSubject:
-    """What one subject took: all times are in units of the reference graph's.
+class MeasuredCase:
+    """What one case took: all times are in units of the reference graph's.
 
     `ratios` has an entry for each round. `parts` are usual times by layer name, `<block>.shortcut` and `classifier`,
     of a fragment; empty for a whole network.
@@ -69,10 +69,10 @@ class MeasuredSubject:
 class JobResult:
     """What a job measured, `reference_seconds` being the reference graph's median in this job.
 
-    `failures` gives the reason, by key, for subjects that the runtime does not execute.
+    `failures` gives the reason, by key, for cases that the runtime does not execute.
     """
 
-    measured: tuple[MeasuredSubject, ...]
+    measured: tuple[MeasuredCase, ...]
     failures: Mapping[str, str]
     reference_seconds: float
     machine: Mapping[str, Any]
@@ -80,7 +80,7 @@ class JobResult:
 
 
 def run_job(job: Job) -> JobResult:
-    """Measure the subjects of a job; the one function that workers execute.
+    """Measure the cases of a job; the one function that workers execute.
 
     Raises MissingRuntimeError where the device lacks the runtime, RequestError where the reference graph itself does
     not run.
@@ -90,20 +90,20 @@ def run_job(job: Job) -> JobResult:
     with tempfile.TemporaryDirectory(prefix="qedeploy-measure-") as name, ExitStack() as stack:
         folder = Path(name)
         reference = stack.enter_context(
-            open_runner(write_subject(reference_subject(around), job.profile, folder), options, job.profile.runtime)
+            open_runner(write_case(reference_case(around), job.profile, folder), options, job.profile.runtime)
         )
         runners: dict[str, Runner] = {}
         failures: dict[str, str] = {}
-        for subject in job.subjects:
+        for case in job.cases:
             try:
-                path = write_subject(subject, job.profile, folder)
-                runners[subject.key] = stack.enter_context(open_runner(path, options, job.profile.runtime))
+                path = write_case(case, job.profile, folder)
+                runners[case.key] = stack.enter_context(open_runner(path, options, job.profile.runtime))
             except RequestError as error:
-                failures[subject.key] = str(error)
+                failures[case.key] = str(error)
         protocol = TimingProtocol(
             duration=job.settings.window * job.settings.rounds, iterations=3 * job.settings.rounds
         )
-        # The reference stands between any two subjects, so that each has one just before it and one just behind.
+        # The reference stands between any two cases, so that each has one just before it and one just behind.
         queue: dict[str, Runner] = {_beside(0): reference}
         for number, (key, runner) in enumerate(runners.items(), start=1):
             queue |= {key: runner, _beside(number): reference}
@@ -111,10 +111,10 @@ def run_job(job: Job) -> JobResult:
         medians = {key: np.array([median_latency(samples) for samples in taken]) for key, taken in rounds.items()}
         references = [medians[_beside(number)] for number in range(len(runners) + 1)]
         measured = []
-        for number, subject in enumerate(subject for subject in job.subjects if subject.key in runners):
-            ratios = medians[subject.key] / ((references[number] + references[number + 1]) / 2)
-            parts = {} if subject.blocks is None else _parts(subject, runners[subject.key], reference, job, ratios)
-            measured.append(MeasuredSubject(key=subject.key, ratios=tuple(ratios.tolist()), parts=parts))
+        for number, case in enumerate(case for case in job.cases if case.key in runners):
+            ratios = medians[case.key] / ((references[number] + references[number + 1]) / 2)
+            parts = {} if case.blocks is None else _parts(case, runners[case.key], reference, job, ratios)
+            measured.append(MeasuredCase(key=case.key, ratios=tuple(ratios.tolist()), parts=parts))
         description = reference.description
     return JobResult(
         measured=tuple(measured),
@@ -126,12 +126,12 @@ def run_job(job: Job) -> JobResult:
 
 
 def _beside(number: int) -> str:
-    # No subject's key looks like this: keys are hexadecimal digits, some of them decimal ones only.
+    # No case's key looks like this: keys are hexadecimal digits, some of them decimal ones only.
     return f"reference {number}"
 
 
 def _parts(
-    subject: Subject, runner: Runner, reference: Runner, job: Job, ratios: np.ndarray[Any, Any]
+    case: BenchmarkCase, runner: Runner, reference: Runner, job: Job, ratios: np.ndarray[Any, Any]
 ) -> dict[str, float]:
     """Return the parts of a fragment in units of the reference: the profiler's shares of the time without it."""
     window = job.settings.window * 2
@@ -140,17 +140,17 @@ def _parts(
     profile = runner.profile(protocol)
     now = (before + median_latency(reference.measure(protocol))) / 2
     wall = float(np.median(ratios)) * now
-    inner = inner_nodes(undisturbed(profile, wall), subject, profile.names)
-    found = seconds_by_part(inner, structure_graph(subject.structure), profile.names)
+    inner = inner_nodes(without_overhead(profile, wall), case, profile.names)
+    found = seconds_by_part(inner, structure_graph(case.structure), profile.names)
     return {name: seconds / now for name, seconds in found.items()}
 
 
-def inner_nodes(nodes: Sequence[NodeTime], subject: Subject, names: NodeNames) -> tuple[NodeTime, ...]:
+def inner_nodes(nodes: Sequence[NodeTime], case: BenchmarkCase, names: NodeNames) -> tuple[NodeTime, ...]:
     """Return the nodes that the fragment has in a whole network as well, without those at its cut edges.
 
     Inside it, a Transpose is one that the cut brought there too: a whole network keeps its layout.
     """
-    blocks = subject.blocks or ()
+    blocks = case.blocks or ()
     inside = [index for index, node in enumerate(nodes) if node.op_type not in names.edges]
     first, last = inside[0], inside[-1]
     if "stem" in blocks:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qedeploy.campaign.jobs import JobResult, MeasuredSubject
+from qedeploy.campaign.jobs import JobResult, MeasuredCase
 from qedeploy.errors import UserError
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import BenchmarkCase
 from qedeploy.files import read_text
 from qedeploy.network.structure_file import from_document, to_document
 
@@ -20,9 +20,9 @@ FORMAT = "qedeploy-measurements/1"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A finished job: its subjects and what they took."""
+    """A finished job: its cases and what they took."""
 
-    subjects: tuple[Subject, ...]
+    cases: tuple[BenchmarkCase, ...]
     result: JobResult
 
 
@@ -117,25 +117,23 @@ class Journal(RowJournal):
 
     def append(self, entry: Entry) -> None:
         """Add a finished job; raises UserError if the disk refuses it."""
-        self.add(
-            {"subjects": [_subject_row(subject) for subject in entry.subjects], **dataclasses.asdict(entry.result)}
-        )
+        self.add({"subjects": [_case_row(case) for case in entry.cases], **dataclasses.asdict(entry.result)})
 
 
-def _subject_row(subject: Subject) -> dict[str, Any]:
-    return {"structure": to_document(subject.structure), "blocks": subject.blocks}
+def _case_row(case: BenchmarkCase) -> dict[str, Any]:
+    return {"structure": to_document(case.structure), "blocks": case.blocks}
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    subjects = tuple(
-        Subject(
+    cases = tuple(
+        BenchmarkCase(
             structure=from_document(item["structure"], "measurements"),
             blocks=None if item["blocks"] is None else tuple(item["blocks"]),
         )
         for item in row["subjects"]
     )
     measured = tuple(
-        MeasuredSubject(key=item["key"], ratios=tuple(item["ratios"]), parts=item["parts"]) for item in row["measured"]
+        MeasuredCase(key=item["key"], ratios=tuple(item["ratios"]), parts=item["parts"]) for item in row["measured"]
     )
     result = JobResult(
         measured=measured,
@@ -144,4 +142,4 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         machine=row["machine"],
         runtime=row["runtime"],
     )
-    return Entry(subjects=subjects, result=result)
+    return Entry(cases=cases, result=result)

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from qedeploy.campaign.execution import executing
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.planner import Campaign, CampaignStanding
-from qedeploy.campaign.storage import Keeping
+from qedeploy.campaign.storage import Storage
 from qedeploy.latency.table import LatencyTable
 from qedeploy.search.request import Request
 
@@ -63,7 +63,7 @@ def measure_table(
             )
         return replace(measured, path=None)
     with executing(request.profile, cluster) as execute:
-        keeping = Keeping.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
+        keeping = Storage.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
         if fresh:
             keeping.journal.remove()
         end = time.monotonic() + minutes * 60

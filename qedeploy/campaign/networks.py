@@ -10,7 +10,7 @@ from qedeploy.campaign.jobs import Job, JobSettings
 from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.campaign.planner import NETWORKS_PER_JOB, Execute
 from qedeploy.campaign.results import Results
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import BenchmarkCase
 from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.structure import Structure
 from qedeploy.profiles.profile import Profile
@@ -47,25 +47,25 @@ def measure_networks(
     `watch` gets the jobs done and those in all. Raises RequestError where the profile's runtime does not run the
     reference graph, MissingRuntimeError where it is not here.
     """
-    subjects = [Subject(structure=structure) for structure in structures]
+    cases = [BenchmarkCase(structure=structure) for structure in structures]
     results = Results()
     for entry in journal.read():
-        results.add(entry.subjects, entry.result)
+        results.add(entry.cases, entry.result)
     wanted = [
         batch
         for number in range(PASSES)
-        for batch in _batches(subjects, number)
-        if any(results.jobs_of(subject) <= number and subject.key not in results.failures for subject in batch)
+        for batch in _batches(cases, number)
+        if any(results.jobs_of(case) <= number and case.key not in results.failures for case in batch)
     ]
-    jobs = (Job(subjects=batch, profile=profile, settings=settings) for batch in wanted)
+    jobs = (Job(cases=batch, profile=profile, settings=settings) for batch in wanted)
     for done, (job, result) in enumerate(execute(jobs), start=1):
         if result is not None:
-            results.add(job.subjects, result)
-            journal.append(Entry(subjects=job.subjects, result=result))
+            results.add(job.cases, result)
+            journal.append(Entry(cases=job.cases, result=result))
         watch(done, len(wanted))
     reference = results.reference_seconds if results.references else 0.0
     return MeasuredNetworks(
-        points=tuple(results.network(subject, reference) for subject in subjects),
+        points=tuple(results.network(case, reference) for case in cases),
         reference_seconds=reference,
         machine=results.machine,
         runtime=results.runtime,
@@ -73,10 +73,10 @@ def measure_networks(
     )
 
 
-def _batches(subjects: Sequence[Subject], number: int) -> Iterator[tuple[Subject, ...]]:
+def _batches(cases: Sequence[BenchmarkCase], number: int) -> Iterator[tuple[BenchmarkCase, ...]]:
     """Yield the benchmark cases, grouped differently in each pass."""
-    step = -(-len(subjects) // NETWORKS_PER_JOB)
-    turned = [*subjects[number:], *subjects[:number]]
+    step = -(-len(cases) // NETWORKS_PER_JOB)
+    turned = [*cases[number:], *cases[:number]]
     for start in range(step):
         batch = turned[start::step]
         if batch:

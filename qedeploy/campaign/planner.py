@@ -22,7 +22,7 @@ from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.campaign.network_sampling import HELD
 from qedeploy.campaign.results import Results
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject, neutral_bits
+from qedeploy.export.benchmark_cases import BenchmarkCase, neutral_bits
 from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import UNSTABLE, LatencyTable
@@ -97,7 +97,7 @@ class Campaign:
         space, profile, budgets = request.space, request.profile, request.budgets
         self._blocks = sampling.blocks(space, budgets, profile, self._around, seed=seed)
         self._networks = (
-            Subject(structure=structure) for structure in sampling.networks(space, budgets, profile, seed=seed)
+            BenchmarkCase(structure=structure) for structure in sampling.networks(space, budgets, profile, seed=seed)
         )
 
     def run(self, execute: Execute) -> LatencyTable:
@@ -106,13 +106,13 @@ class Campaign:
         Raises RequestError where nothing could be measured at all.
         """
         for entry in self._journal.read():
-            self.results.add(entry.subjects, entry.result)
+            self.results.add(entry.cases, entry.result)
         for job, result in execute(self._jobs()):
             if result is None:
                 self.lost += 1
                 continue
-            self.results.add(job.subjects, result)
-            self._journal.append(Entry(subjects=job.subjects, result=result))
+            self.results.add(job.cases, result)
+            self._journal.append(Entry(cases=job.cases, result=result))
             self._watch(self._standing())
         return self.table()
 
@@ -141,36 +141,36 @@ class Campaign:
         return fit_calibration(table, profile)
 
     def _standing(self) -> CampaignStanding:
-        fragments = sum(subject.blocks is not None for subject in self.results.subjects.values())
-        networks = len(self.results.subjects) - fragments
+        fragments = sum(case.blocks is not None for case in self.results.cases.values())
+        networks = len(self.results.cases) - fragments
         return CampaignStanding(points=fragments, networks=networks, lost=self.lost, error=self._error)
 
     def _jobs(self) -> Iterator[Job]:
         # Without the opening a table lacks whole parts, so it comes whatever the time.
         given = False
-        for subjects in self._opening():
+        for cases in self._opening():
             given = True
-            yield self._job(subjects)
-        for subjects in self._cycles():
+            yield self._job(cases)
+        for cases in self._cycles():
             # A run that found the opening in its journal still adds something, however long this machine plans.
             if not self._time_left() and given:
                 return
             given = True
-            yield self._job(subjects)
+            yield self._job(cases)
 
-    def _job(self, subjects: Sequence[Subject]) -> Job:
-        whole = subjects[0].blocks is None
+    def _job(self, cases: Sequence[BenchmarkCase]) -> Job:
+        whole = cases[0].blocks is None
         settings = dataclasses.replace(self._settings, window=NETWORK_WINDOW) if whole else self._settings
-        return Job(subjects=tuple(subjects), profile=self.request.profile, settings=settings)
+        return Job(cases=tuple(cases), profile=self.request.profile, settings=settings)
 
-    def _opening(self) -> Iterator[Sequence[Subject]]:
+    def _opening(self) -> Iterator[Sequence[BenchmarkCase]]:
         request, around = self.request, self._around
         tails = sampling.tails(request.space, request.profile, around)[:_OPENING_TAILS]
         stems = sampling.stems(request.space, around)
         yield from self._new([*stems, *tails, *islice(self._blocks, _OPENING_BLOCKS)])
         yield from self._new(self._more_networks(_FEWEST_NETWORKS - len(self.results.networks())))
 
-    def _cycles(self) -> Iterator[Sequence[Subject]]:
+    def _cycles(self) -> Iterator[Sequence[BenchmarkCase]]:
         request = self.request
         yield from self._new(sampling.tails(request.space, request.profile, self._around)[_OPENING_TAILS:])
         for cycle in count():
@@ -178,25 +178,25 @@ class Campaign:
             yield from self._new(self._more_networks(NETWORKS_PER_JOB))
             searched = self._searched(cycle)
             yield from self._new(sampling.blocks_of(searched, self._around)[:_CHOSEN_PER_CYCLE])
-            yield from self._new([Subject(structure=structure) for structure in searched])
+            yield from self._new([BenchmarkCase(structure=structure) for structure in searched])
             yield from _batched(self._again())
 
-    def _more_networks(self, wanted: int) -> list[Subject]:
+    def _more_networks(self, wanted: int) -> list[BenchmarkCase]:
         """Return at most so many whole networks that were not measured yet: a small space may have no more."""
         drawn = islice(self._networks, _DRAWS_PER_NETWORK * max(0, wanted))
         return list(islice(filter(self._unknown, drawn), max(0, wanted)))
 
-    def _new(self, subjects: Iterable[Subject]) -> Iterator[Sequence[Subject]]:
+    def _new(self, cases: Iterable[BenchmarkCase]) -> Iterator[Sequence[BenchmarkCase]]:
         """Yield batches of those that were not measured yet."""
-        yield from _batched(list(dict.fromkeys(filter(self._unknown, subjects))))
+        yield from _batched(list(dict.fromkeys(filter(self._unknown, cases))))
 
-    def _unknown(self, subject: Subject) -> bool:
-        return not self.results.jobs_of(subject) and subject.key not in self.results.failures
+    def _unknown(self, case: BenchmarkCase) -> bool:
+        return not self.results.jobs_of(case) and case.key not in self.results.failures
 
-    def _again(self) -> list[Subject]:
+    def _again(self) -> list[BenchmarkCase]:
         """Return what is worth another look: first what disagrees with itself, then what was measured once."""
         results = self.results
-        known = [subject for key, subject in results.subjects.items() if key in results.measured]
+        known = [case for key, case in results.cases.items() if key in results.measured]
         unstable = [one for one in known if results.spread_of(one) > UNSTABLE and results.jobs_of(one) < len(known)]
         unstable.sort(key=lambda one: (results.jobs_of(one), -results.spread_of(one)))
         rest = sorted((one for one in known if one not in unstable), key=results.jobs_of)
@@ -236,8 +236,8 @@ def settings_document(settings: JobSettings, seed: int) -> dict[str, Any]:
     }
 
 
-def _batched(subjects: Sequence[Subject]) -> Iterator[Sequence[Subject]]:
+def _batched(cases: Sequence[BenchmarkCase]) -> Iterator[Sequence[BenchmarkCase]]:
     for whole in (False, True):
-        alike = [one for one in subjects if (one.blocks is None) is whole]
+        alike = [one for one in cases if (one.blocks is None) is whole]
         size = NETWORKS_PER_JOB if whole else FRAGMENTS_PER_JOB
         yield from (alike[start : start + size] for start in range(0, len(alike), size))

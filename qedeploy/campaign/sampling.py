@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from qedeploy.export.benchmark_cases import BlockShape, Subject, block_subject, stem_subject, tail_subject
+from qedeploy.export.benchmark_cases import BenchmarkCase, BlockShape, block_case, stem_case, tail_case
 from qedeploy.latency.predictor import arithmetic
 from qedeploy.network.costs import BITOPS_PER_FLOP, layer_flops
 from qedeploy.network.layers import LayerCategory, expand_layers
@@ -35,18 +35,18 @@ _ENDS = 12
 T = TypeVar("T")
 
 
-def stems(space: SearchSpace, around: Bits) -> list[Subject]:
+def stems(space: SearchSpace, around: Bits) -> list[BenchmarkCase]:
     """Return the stems to measure, all of them where there are few, the ends first."""
     chosen = _spread(space.stem_channels)
-    return [stem_subject(space.stem(channels), space.resolution, around) for channels in chosen]
+    return [stem_case(space.stem(channels), space.resolution, around) for channels in chosen]
 
 
-def tails(space: SearchSpace, profile: Profile, around: Bits) -> list[Subject]:
+def tails(space: SearchSpace, profile: Profile, around: Bits) -> list[BenchmarkCase]:
     """Return heads with the pooling and the classifier behind them, for input channels over the whole range."""
     size = sizes(space)[-1]
     pairs = {arithmetic(profile, LayerCategory.HEAD, bits): bits for bits in reversed(space.pairs[LayerCategory.HEAD])}
     return [
-        tail_subject(channels, space.head(bits), space.classifier, size, around)
+        tail_case(channels, space.head(bits), space.classifier, size, around)
         for channels in _spread(space.channels)
         for bits in pairs.values()
     ]
@@ -54,7 +54,7 @@ def tails(space: SearchSpace, profile: Profile, around: Bits) -> list[Subject]:
 
 def blocks(
     space: SearchSpace, budgets: Budgets, profile: Profile, around: Bits, *, seed: int = 0, pool: int = POOL
-) -> Iterator[Subject]:
+) -> Iterator[BenchmarkCase]:
     """Yield blocks of the space, each the farthest from all before it, none larger than `budgets` allow.
 
     Distance is that of the logarithms of channels and sizes, with a step between kernels, strides and lowerings.
@@ -68,13 +68,13 @@ def blocks(
     nearest = np.full(len(candidates), np.inf)
     chosen = int(np.argmin(np.linalg.norm(places - np.median(places, axis=0), axis=1)))
     for _ in candidates:
-        yield block_subject(candidates[chosen], around)
+        yield block_case(candidates[chosen], around)
         nearest = np.minimum(nearest, np.linalg.norm(places - places[chosen], axis=1))
         nearest[chosen] = -1.0
         chosen = int(np.argmax(nearest))
 
 
-def blocks_of(structures: Sequence[Structure], around: Bits) -> list[Subject]:
+def blocks_of(structures: Sequence[Structure], around: Bits) -> list[BenchmarkCase]:
     """Return every block that occurs in `structures`, once."""
     found: dict[BlockShape, None] = {}
     for structure in structures:
@@ -83,7 +83,7 @@ def blocks_of(structures: Sequence[Structure], around: Bits) -> list[Subject]:
             for index, widths in enumerate(stage.blocks, start=1):
                 first = layers[f"stage{number}.block{index}.{'expand' if widths.expand else 'depthwise'}"]
                 found[_block_shape(first.in_channels, first.input_size, stage, index, widths)] = None
-    return [block_subject(shape, around) for shape in found]
+    return [block_case(shape, around) for shape in found]
 
 
 def networks(space: SearchSpace, budgets: Budgets, profile: Profile, *, seed: int = 0) -> Iterator[Structure]:
@@ -190,9 +190,9 @@ def _block_shape(in_channels: int, size: int, stage: Stage, index: int, widths: 
 
 
 def _flops(shape: BlockShape, around: Bits) -> float:
-    subject = block_subject(shape, around)
-    layers = expand_layers(subject.structure)
-    return sum(layer_flops(layer) for layer in layers if layer.block in (subject.blocks or ()))
+    case = block_case(shape, around)
+    layers = expand_layers(case.structure)
+    return sum(layer_flops(layer) for layer in layers if layer.block in (case.blocks or ()))
 
 
 def _most_flops(budgets: Budgets) -> float:

@@ -24,7 +24,7 @@ JOURNAL_SUFFIX = ".measurements.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class Storage:
     """The journal of a measurement, and the file its table goes to (None: named after the device that ran it)."""
 
     journal: Journal

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qedeploy.network.layers import expand_layers
 from qedeploy.search.assign.problem import FLOAT
-from qedeploy.units import format_duration
+from qedeploy.search.assign.solver import Objective
+from qedeploy.train.sensitivity import Side
+from qedeploy.units import format_bytes, format_count, format_duration
 from qedeploy.words import counted, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from qedeploy.campaign.quantization.run import FinishedQuantization
+    from qedeploy.campaign.widths.assignment import FinishedWidths
 
 _MOST_POINTS = 12
 
@@ -61,6 +68,59 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
         _print_front(result, console)
     if result.written is not None:
         line(f"wrote {result.written.model}, {result.written.sensitivity.name} and {result.written.assignment.name}")
+
+
+def print_widths(result: FinishedWidths, data: Path, console: Console) -> None:
+    """Print the widths that a checkpoint got as a person reads it."""
+    from rich.table import Table
+
+    found = result.found
+    costs, assignment = found.assignment.costs, found.assignment
+    pairs = Counter(
+        assignment.precisions[layer.name] for layer in found.problem.layers if len(found.pairs[layer.name]) > 1
+    )
+    table = Table("layer", "widths", "weights cost", "inputs cost", title="widths", title_justify="left")
+    known = {(item.layer, item.side, item.bits): item for item in found.errors}
+    for layer in expand_layers(found.checkpoint.structure):
+        sides = (
+            known.get((layer.name, Side.WEIGHT, layer.bits.weight)),
+            known.get((layer.name, Side.ACTIVATION, layer.bits.activation)),
+        )
+        cells = ["" if item is None else f"{item.error:.1e} ± {item.spread:.0e}" for item in sides]
+        table.add_row(layer.name, str(layer.bits), *cells)
+    console.print(table)
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    line("widths: " + ", ".join(f"{number} {pair}" for pair, number in sorted(pairs.items())))
+    limits = assignment.limits.given
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "size": ("size", format_bytes), "nominal": ("nominal BitOps", format_count),
+        "executed": ("executed BitOps", format_count),
+    }  # fmt: skip
+    if found.timed:
+        shown["seconds"] = ("predicted latency", format_duration)
+    parts = []
+    for figure, (label, text) in shown.items():
+        limit = f" of {text(limits[figure])}" if figure in limits else ""
+        parts.append(f"{label} {text(getattr(costs, figure))}{limit}")
+    line(f"without the classifier: {', '.join(parts)}")
+    line(
+        f"predicted loss {costs.error:.2g} nats on {counted(found.samples, 'picture')}; minimised: "
+        f"{_MINIMISED[assignment.objective]}; gap {assignment.gap:.1e}; {found.proof.words}"
+    )
+    if found.before is not None and found.after is not None:
+        where = "apart" if found.apart else "held out"
+        line(f"top-1 without training {found.after} (before: {found.before}), {where}")
+    if result.written is not None:
+        line(f"wrote {result.written.model}, {result.written.sensitivity.name} and {result.written.assignment.name}")
+        line(f"next: qedeploy train {result.written.model} --data {data}, or qedeploy export {result.written.model}")
+
+
+_MINIMISED = {
+    Objective.SECONDS: "latency", Objective.ERROR: "loss", Objective.SIZE: "size", Objective.NOMINAL: "BitOps",
+}  # fmt: skip
 
 
 def _print_front(result: FinishedQuantization, console: Console) -> None:

@@ -16,14 +16,16 @@ _VERDICTS = {True: ("yes", ""), False: ("no", "red"), None: ("not settled", "yel
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A search.json, or the folder of a search or a run.")],
+    path: Annotated[
+        Path, typer.Argument(help="A search.json or assignment.json, or the folder of a search, run or quantize.")
+    ],
     profile: Annotated[
         str | None, typer.Option(help="The device's TOML file, where it is not one that ships with qedeploy.")
     ] = None,
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Recompute score, costs, bound and hashes of a finished search by a second route; 3 where one does not hold."""
+    """Recompute score, costs, bound and hashes of a search or quantize by a second route; 3 where one does not hold."""
     from qedeploy import api
 
     checks = api.verify(path, profile=profile)

@@ -28,7 +28,7 @@ _NARROW = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class BenchmarkCase:
     """Blocks of a structure, by `Layer.block`; None stands for the whole network."""
 
     structure: Structure
@@ -36,7 +36,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """A name that equal subjects share, in this run and in any other."""
+        """A name that equal cases share, in this run and in any other."""
         text = json.dumps([to_document(self.structure), self.blocks], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -54,7 +54,7 @@ class BlockShape:
     widths: Block
 
 
-def block_subject(shape: BlockShape, around: Bits) -> Subject:
+def block_case(shape: BlockShape, around: Bits) -> BenchmarkCase:
     """Return one inverted bottleneck between layers at `around`."""
     stage = Stage(
         out_channels=shape.out_channels,
@@ -70,10 +70,10 @@ def block_subject(shape: BlockShape, around: Bits) -> Subject:
         classifier=Classifier(classes=2, bits=around),
         resolution=shape.size,
     )
-    return Subject(structure=structure, blocks=(BLOCK,))
+    return BenchmarkCase(structure=structure, blocks=(BLOCK,))
 
 
-def stem_subject(stem: Convolution, resolution: int, around: Bits) -> Subject:
+def stem_case(stem: Convolution, resolution: int, around: Bits) -> BenchmarkCase:
     """Return a stem that reads the image, in front of a layer at `around`."""
     structure = Structure(
         stem=stem,
@@ -82,10 +82,10 @@ def stem_subject(stem: Convolution, resolution: int, around: Bits) -> Subject:
         classifier=Classifier(classes=2, bits=around),
         resolution=resolution,
     )
-    return Subject(structure=structure, blocks=(STEM,))
+    return BenchmarkCase(structure=structure, blocks=(STEM,))
 
 
-def tail_subject(in_channels: int, head: Convolution, classifier: Classifier, size: int, around: Bits) -> Subject:
+def tail_case(in_channels: int, head: Convolution, classifier: Classifier, size: int, around: Bits) -> BenchmarkCase:
     """Return head, global pooling and classifier behind a value of `in_channels` and `size` pixels."""
     structure = Structure(
         stem=Convolution(out_channels=in_channels, kernel=1, stride=1, bits=around),
@@ -94,36 +94,36 @@ def tail_subject(in_channels: int, head: Convolution, classifier: Classifier, si
         classifier=classifier,
         resolution=size,
     )
-    return Subject(structure=structure, blocks=(HEAD, CLASSIFIER))
+    return BenchmarkCase(structure=structure, blocks=(HEAD, CLASSIFIER))
 
 
-def reference_subject(around: Bits) -> Subject:
+def reference_case(around: Bits) -> BenchmarkCase:
     """Return the reference graph, measured beside every other one: an ordinary block of some hundred microseconds."""
     shape = BlockShape(
         in_channels=48, bottleneck=144, out_channels=48, kernel=3, stride=1, size=28, widths=Block.uniform(around)
     )
-    return block_subject(shape, around)
+    return block_case(shape, around)
 
 
-def write_subject(subject: Subject, profile: Profile, folder: Path) -> Path:
-    """Write a subject into `folder` as the profile's runtime runs it, built if necessary; returns the file.
+def write_case(case: BenchmarkCase, profile: Profile, folder: Path) -> Path:
+    """Write a case into `folder` as the profile's runtime runs it, built if necessary; returns the file.
 
     Raises RequestError where the runtime has no kernel for it, MissingRuntimeError where this machine lacks the runtime
     or its device.
     """
-    network, dialect = _random_network(subject, profile)
-    path = _write(subject, network, dialect, folder)
+    network, dialect = _random_network(case, profile)
+    path = _write(case, network, dialect, folder)
     runtime = find_runtime(profile.runtime)
     if runtime.artefact is None:
         return path
-    source = BuildSource(model=path, network=network, blocks=subject.blocks)
+    source = BuildSource(model=path, network=network, blocks=case.blocks)
     return runtime.build(source, runtime.artefact_path(path), {}, 1).path
 
 
-def write_graph(subject: Subject, profile: Profile, folder: Path) -> Path:
-    """Write a subject with random weights as an ONNX file in the profile's dialect, batch 1; returns the file."""
-    network, dialect = _random_network(subject, profile)
-    return _write(subject, network, dialect, folder)
+def write_graph(case: BenchmarkCase, profile: Profile, folder: Path) -> Path:
+    """Write a case with random weights as an ONNX file in the profile's dialect, batch 1; returns the file."""
+    network, dialect = _random_network(case, profile)
+    return _write(case, network, dialect, folder)
 
 
 def neutral_bits(profile: Profile) -> Bits:
@@ -131,17 +131,17 @@ def neutral_bits(profile: Profile) -> Bits:
     return profile.native_pairs(LayerCategory.POINTWISE)[0]
 
 
-def _random_network(subject: Subject, profile: Profile) -> tuple[LoweredNetwork, Dialect]:
+def _random_network(case: BenchmarkCase, profile: Profile) -> tuple[LoweredNetwork, Dialect]:
     dialect = dialect_for(profile.runtime, profile.dialect)
-    return dialect.arrange(random_network(structure_graph(subject.structure), dialect)), dialect
+    return dialect.arrange(random_network(structure_graph(case.structure), dialect)), dialect
 
 
-def _write(subject: Subject, network: LoweredNetwork, dialect: Dialect, folder: Path) -> Path:
-    if subject.blocks is None:
+def _write(case: BenchmarkCase, network: LoweredNetwork, dialect: Dialect, folder: Path) -> Path:
+    if case.blocks is None:
         model = write_model(network, dialect, batch=1).model
     else:
-        model = write_fragment(network, dialect, subject.blocks, batch=1)
-    return write_bytes(folder / f"{subject.key}.onnx", model.SerializeToString())
+        model = write_fragment(network, dialect, case.blocks, batch=1)
+    return write_bytes(folder / f"{case.key}.onnx", model.SerializeToString())
 
 
 def _narrow_stage(channels: int, bits: Bits) -> Stage:

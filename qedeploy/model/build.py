@@ -41,16 +41,22 @@ def build(
     if num_classes is not None:
         classifier = dataclasses.replace(structure.classifier, classes=num_classes)
         structure = dataclasses.replace(structure, classifier=classifier)
-    layers = expand_layers(structure)
-    signed = {layers[0].name}
-    for before, layer in pairwise(layers):
-        if before.activation is None or layer.bits.activation > unsigned_activation_bits:
-            signed.add(layer.name)
-    network = QuantizedNetwork(structure, signed_activations=signed)
+    network = QuantizedNetwork(structure, signed_activations=reads_signed(structure, unsigned_activation_bits))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     for module in layer_modules(network).values():
         _initialize(module, generator)
     return network
+
+
+def reads_signed(structure: Structure, unsigned_activation_bits: int) -> frozenset[str]:
+    """Return the names of the layers whose input `build` quantizes to signed integers."""
+    layers = expand_layers(structure)
+    behind = {
+        layer.name
+        for before, layer in pairwise(layers)
+        if before.activation is None or layer.bits.activation > unsigned_activation_bits
+    }
+    return frozenset({layers[0].name, *behind})
 
 
 @torch.no_grad()

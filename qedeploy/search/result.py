@@ -33,7 +33,7 @@ FRONT_FILE = "front.json"
 
 _DOCUMENTED = (FLOPS, BITOPS, EXECUTED_BITOPS, SIZE, LAYERS, PEAK_MEMORY)
 
-_BLIND_BELOW = 0.005
+BLIND_BELOW = 0.005
 """Nats between the best and the worst pair of a layer below which the score does not tell them apart."""
 
 
@@ -58,7 +58,7 @@ def score_is_blind(space: SearchSpace) -> bool:
     for kind, pairs in space.pairs.items():
         entropies = [space.score.pair_term(kind, bits) for bits in pairs]
         spreads.append(max(entropies) - min(entropies))
-    return max(spreads) < _BLIND_BELOW
+    return max(spreads) < BLIND_BELOW
 
 
 def settings_document(request: Request, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from qedeploy.campaign.network_sampling import Drawn, draw_networks
 from qedeploy.campaign.networks import MeasuredNetworks
 from qedeploy.cli.correlate_tables import agreement_table
 from qedeploy.errors import RequestError
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import BenchmarkCase
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.table import NetworkPoint
 from qedeploy.network.costs import structure_costs
@@ -175,4 +175,4 @@ def test_what_is_written_holds_every_network(tmp_path, networks):
 
 
 def test_equal_networks_have_equal_keys_wherever_they_are_measured(networks):
-    assert len({Subject(structure=item.structure).key for item in networks}) == 8
+    assert len({BenchmarkCase(structure=item.structure).key for item in networks}) == 8

@@ -10,13 +10,13 @@ import pytest
 
 from qedeploy.campaign.jobs import Job, JobSettings, inner_nodes, run_job
 from qedeploy.export.benchmark_cases import (
+    BenchmarkCase,
     BlockShape,
-    Subject,
-    block_subject,
+    block_case,
     neutral_bits,
-    stem_subject,
-    tail_subject,
-    write_subject,
+    stem_case,
+    tail_case,
+    write_case,
 )
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
 from qedeploy.profiles.loader import load_profile
@@ -33,20 +33,20 @@ def block(**changes):
     shape = BlockShape(
         in_channels=16, bottleneck=32, out_channels=16, kernel=3, stride=1, size=14, widths=Block.uniform(AROUND)
     )
-    return block_subject(dataclasses.replace(shape, **changes), AROUND)
+    return block_case(dataclasses.replace(shape, **changes), AROUND)
 
 
-STEM = stem_subject(Convolution(out_channels=8, kernel=3, stride=2, bits=AROUND), 64, AROUND)
-TAIL = tail_subject(
+STEM = stem_case(Convolution(out_channels=8, kernel=3, stride=2, bits=AROUND), 64, AROUND)
+TAIL = tail_case(
     24, Convolution(out_channels=64, kernel=1, stride=1, bits=AROUND), Classifier(classes=10, bits=AROUND), 7, AROUND
 )
 
 
-def test_a_job_measures_its_subjects_part_by_part():
+def test_a_job_measures_its_cases_part_by_part():
     pooled = block(stride=2, size=28)
     narrow = block(widths=Block.uniform(Bits(weight=4, activation=4)), out_channels=24)
-    network = Subject(structure=STEM.structure)
-    result = run_job(Job(subjects=(block(), pooled, narrow, STEM, TAIL, network), profile=PROFILE, settings=QUICK))
+    network = BenchmarkCase(structure=STEM.structure)
+    result = run_job(Job(cases=(block(), pooled, narrow, STEM, TAIL, network), profile=PROFILE, settings=QUICK))
     assert result.failures == {}
     assert result.reference_seconds > 0
     assert (result.runtime["name"], result.runtime["device"]) == ("ONNX Runtime", "CPU")
@@ -69,13 +69,13 @@ def test_what_the_runtime_does_not_run_fails_alone(monkeypatch):
     from qedeploy.campaign import jobs
     from qedeploy.errors import RequestError
 
-    def refuse(subject, profile, folder):
-        if subject == STEM:
+    def refuse(case, profile, folder):
+        if case == STEM:
             raise RequestError("no kernel for it")
-        return write_subject(subject, profile, folder)
+        return write_case(case, profile, folder)
 
-    monkeypatch.setattr(jobs, "write_subject", refuse)
-    result = run_job(Job(subjects=(STEM, block()), profile=PROFILE, settings=QUICK))
+    monkeypatch.setattr(jobs, "write_case", refuse)
+    result = run_job(Job(cases=(STEM, block()), profile=PROFILE, settings=QUICK))
     assert result.failures == {STEM.key: "no kernel for it"}
     assert [item.key for item in result.measured] == [block().key]
 
@@ -100,16 +100,14 @@ class Pretended:
         return Samples(latency=np.array([float(next(self.seconds))]), elapsed=1.0)
 
 
-def test_a_subject_whose_key_looks_like_a_number_is_no_reference(monkeypatch, tmp_path):
+def test_a_case_whose_key_looks_like_a_number_is_no_reference(monkeypatch, tmp_path):
     from qedeploy.campaign import jobs
 
-    every = (Subject(structure=block(bottleneck=channels).structure) for channels in itertools.count(8))
-    subject = next(subject for subject in every if subject.key.isdigit())
-    monkeypatch.setattr(
-        jobs, "write_subject", lambda given, *_: tmp_path / ("subject" if given == subject else "reference")
-    )
+    every = (BenchmarkCase(structure=block(bottleneck=channels).structure) for channels in itertools.count(8))
+    case = next(case for case in every if case.key.isdigit())
+    monkeypatch.setattr(jobs, "write_case", lambda given, *_: tmp_path / ("case" if given == case else "reference"))
     monkeypatch.setattr(jobs, "open_runner", lambda path, *_: Pretended(path))
-    result = run_job(Job(subjects=(subject,), profile=PROFILE, settings=JobSettings(rounds=1)))
+    result = run_job(Job(cases=(case,), profile=PROFILE, settings=JobSettings(rounds=1)))
     assert result.reference_seconds == pytest.approx(1.5)
     assert result.measured[0].ratios == pytest.approx([100 / 1.5])
 
@@ -119,22 +117,22 @@ def node(name, op_type):
 
 
 @pytest.mark.parametrize(
-    ("subject", "kept"),
+    ("case", "kept"),
     [
         (block(), ["a", "clip", "b"]),
         (STEM, ["image", "in", "a", "clip", "middle", "b"]),
         (TAIL, ["a", "clip", "b", "out", "logits"]),
     ],
 )
-def test_the_edges_of_a_cut_are_left_out(subject, kept):
+def test_the_edges_of_a_cut_are_left_out(case, kept):
     nodes = [
         node("image", "QuantizeLinear"), node("in", "Transpose"), node("a", "QLinearConv"), node("clip", "Clip"),
         node("middle", "Transpose"), node("b", "QLinearAdd"), node("out", "DequantizeLinear"),
         node("logits", "Identity"),
     ]  # fmt: skip
-    assert [one.name for one in inner_nodes(nodes, subject, ONNX_NAMES)] == kept
+    assert [one.name for one in inner_nodes(nodes, case, ONNX_NAMES)] == kept
 
 
-def test_equal_subjects_share_a_key():
+def test_equal_cases_share_a_key():
     assert block().key == block().key != block(kernel=5).key
-    assert Subject(structure=block().structure).key != block().key
+    assert BenchmarkCase(structure=block().structure).key != block().key

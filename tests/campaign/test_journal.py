@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from qedeploy.campaign.jobs import JobResult, MeasuredSubject
+from qedeploy.campaign.jobs import JobResult, MeasuredCase
 from qedeploy.campaign.journal import Entry, Journal
 from qedeploy.errors import UserError
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import BenchmarkCase
 from tests.campaign.test_jobs import STEM, TAIL, block
 
 SETTINGS = {"threads": 1, "machine": "x"}
 
 
-def entry(*subjects):
-    measured = tuple(MeasuredSubject(key=one.key, ratios=(1.0, 1.5), parts={"stem": 0.5}) for one in subjects)
+def entry(*cases):
+    measured = tuple(MeasuredCase(key=one.key, ratios=(1.0, 1.5), parts={"stem": 0.5}) for one in cases)
     result = JobResult(
         measured=measured,
         failures={"abc": "why"},
@@ -24,7 +24,7 @@ def entry(*subjects):
         machine={"cpu": "x", "packages": [{"name": "a", "version": "1"}]},
         runtime={"name": "none"},
     )
-    return Entry(subjects=subjects, result=result)
+    return Entry(cases=cases, result=result)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def journal(tmp_path):
 
 def test_what_was_finished_is_read_again(journal):
     assert journal.read() == []
-    entries = [entry(STEM, TAIL), entry(block()), entry(Subject(structure=STEM.structure))]
+    entries = [entry(STEM, TAIL), entry(block()), entry(BenchmarkCase(structure=STEM.structure))]
     for one in entries:
         journal.append(one)
     assert Journal(journal.path, SETTINGS).read() == entries

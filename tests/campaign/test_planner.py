@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qedeploy.campaign import sampling
-from qedeploy.campaign.jobs import JobResult, JobSettings, MeasuredSubject
+from qedeploy.campaign.jobs import JobResult, JobSettings, MeasuredCase
 from qedeploy.campaign.journal import Journal
 from qedeploy.campaign.planner import FRAGMENTS_PER_JOB, NETWORK_WINDOW, NETWORKS_PER_JOB, Campaign
 from qedeploy.errors import RequestError
@@ -41,32 +41,30 @@ class Device:
             yield job, None if number in self.lose else self.answer(job, number)
 
     def answer(self, job, number):
-        measured = [self.measured(subject) for subject in job.subjects]
+        measured = [self.measured(case) for case in job.cases]
         failures = {}
         if number in self.fail:
-            measured, failures = [], {subject.key: "no kernel" for subject in job.subjects}
+            measured, failures = [], {case.key: "no kernel" for case in job.cases}
         return JobResult(
             measured=tuple(measured), failures=failures, reference_seconds=REFERENCE,
             machine={"cpu": "a law"}, runtime={"name": "none", "version": "0", "device": "CPU"},
         )  # fmt: skip
 
-    def measured(self, subject):
-        parts = {
-            name: law(shape) / REFERENCE for name, shape in shapes_of(structure_graph(subject.structure), 16).items()
-        }
-        if subject.blocks is None:
-            whole, parts = self.seconds(subject.structure) / REFERENCE, {}
+    def measured(self, case):
+        parts = {name: law(shape) / REFERENCE for name, shape in shapes_of(structure_graph(case.structure), 16).items()}
+        if case.blocks is None:
+            whole, parts = self.seconds(case.structure) / REFERENCE, {}
         else:
             parts = {
                 name: seconds
                 for name, seconds in parts.items()
-                if name in subject.blocks or name.rpartition(".")[0] in subject.blocks
+                if name in case.blocks or name.rpartition(".")[0] in case.blocks
             }
             whole = sum(parts.values())
         factors = np.exp(self.random.normal(0, self.noise, 5))
         middle = float(np.median(factors))
-        return MeasuredSubject(
-            key=subject.key,
+        return MeasuredCase(
+            key=case.key,
             ratios=tuple((whole * factors).tolist()),
             parts={name: seconds * middle for name, seconds in parts.items()},
         )
@@ -107,10 +105,10 @@ def test_networks_and_parts_have_jobs_and_windows_of_their_own(tmp_path):
     device = Device()
     campaign(tmp_path, 16).run(device.execute)
     for job in device.jobs:
-        whole = {subject.blocks is None for subject in job.subjects}
+        whole = {case.blocks is None for case in job.cases}
         assert len(whole) == 1
         assert job.settings.window == (NETWORK_WINDOW if whole == {True} else JobSettings().window)
-        assert len(job.subjects) <= (NETWORKS_PER_JOB if whole == {True} else FRAGMENTS_PER_JOB)
+        assert len(job.cases) <= (NETWORKS_PER_JOB if whole == {True} else FRAGMENTS_PER_JOB)
 
 
 def test_what_the_search_would_choose_is_measured_as_well(tmp_path):
@@ -131,8 +129,8 @@ def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
     before = campaign(tmp_path, 3).run(first.execute)
     after = campaign(tmp_path, 3).run(second.execute)
     assert len(second.jobs) == 3
-    known = {subject.key for job in first.jobs for subject in job.subjects}
-    assert not known & {subject.key for job in second.jobs for subject in job.subjects}
+    known = {case.key for job in first.jobs for case in job.cases}
+    assert not known & {case.key for job in second.jobs for case in job.cases}
     assert {point.shape for point in before.points} < {point.shape for point in after.points}
     assert len(after.networks) >= len(before.networks)
 
@@ -149,9 +147,9 @@ def test_what_fails_is_not_tried_again(tmp_path):
     device = Device(fail={3})
     run = campaign(tmp_path, 16)
     run.run(device.execute)
-    failed = {subject.key for subject in device.jobs[3].subjects}
+    failed = {case.key for case in device.jobs[3].cases}
     assert set(run.results.failures) == failed
-    assert not failed & {subject.key for job in device.jobs[4:] for subject in job.subjects}
+    assert not failed & {case.key for job in device.jobs[4:] for case in job.cases}
 
 
 def test_nothing_measured_is_an_error_with_the_reason(tmp_path):
@@ -166,7 +164,7 @@ def test_points_that_disagree_with_themselves_are_marked_and_measured_again(tmp_
     device = Device(noise=0.3)
     table = campaign(tmp_path, 16).run(device.execute)
     assert any(point.unstable for point in table.points)
-    keys = [subject.key for job in device.jobs for subject in job.subjects]
+    keys = [case.key for job in device.jobs for case in job.cases]
     assert len(keys) > len(set(keys))
 
 

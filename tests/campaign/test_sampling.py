@@ -26,19 +26,17 @@ def blocks_of(request, count, seed=0):
     return list(islice(sampling.blocks(request.space, request.budgets, request.profile, around, seed=seed), count))
 
 
-def shapes(subject):
-    named = shapes_of(structure_graph(subject.structure), 1)
-    return [
-        shape for name, shape in named.items() if name.rpartition(".")[0] in subject.blocks or name in subject.blocks
-    ]
+def shapes(case):
+    named = shapes_of(structure_graph(case.structure), 1)
+    return [shape for name, shape in named.items() if name.rpartition(".")[0] in case.blocks or name in case.blocks]
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=map(str, REQUESTS))
 def test_a_short_run_meets_every_kernel_stride_and_size(request_):
-    found = {(s.part, s.kernel, s.stride) for subject in blocks_of(request_, 60) for s in shapes(subject)}
+    found = {(s.part, s.kernel, s.stride) for case in blocks_of(request_, 60) for s in shapes(case)}
     wanted = {(Part.DEPTHWISE, kernel, stride) for kernel in (3, 5) for stride in (1, 2)}
     assert found == wanted | {(Part.POINTWISE, 1, 1), (Part.SHORTCUT, 1, 1), (Part.SHORTCUT, 1, 2)}
-    sizes = {s.size for subject in blocks_of(request_, 60) for s in shapes(subject) if s.part is Part.POINTWISE}
+    sizes = {s.size for case in blocks_of(request_, 60) for s in shapes(case) if s.part is Part.POINTWISE}
     assert sizes == {112, 56, 28, 14, 7}
 
 
@@ -46,21 +44,21 @@ def test_a_short_run_meets_every_kernel_stride_and_size(request_):
 def test_blocks_are_those_of_networks_that_keep_the_budgets(request_):
     limit = request_.budgets[BITOPS] / 64 if BITOPS in request_.budgets else request_.budgets[FLOPS]
     space = request_.space
-    for subject in blocks_of(request_, 80):
-        (stage,) = subject.structure.stages
+    for case in blocks_of(request_, 80):
+        (stage,) = case.structure.stages
         (block,) = stage.blocks
         assert stage.out_channels in space.channels
         assert stage.kernel in space.kernels
         assert block in space.block_choices
-        layers = [layer for layer in expand_layers(subject.structure) if layer.block in subject.blocks]
+        layers = [layer for layer in expand_layers(case.structure) if layer.block in case.blocks]
         assert sum(map(layer_flops, layers)) <= limit / 3
 
 
 def test_the_first_blocks_lie_farther_apart_than_the_last():
     request = REQUESTS["cpu-int8", None]
 
-    def places(subjects):
-        stages = [(s.structure.stem.out_channels, s.structure.stages[0], s.structure.resolution) for s in subjects]
+    def places(cases):
+        stages = [(s.structure.stem.out_channels, s.structure.stages[0], s.structure.resolution) for s in cases]
         return np.log2([(into, t.out_channels, t.bottleneck_channels, size) for into, t, size in stages])
 
     def nearest(points):
@@ -91,11 +89,11 @@ def test_stems_and_tails_cover_their_range_and_every_lowering():
     request = REQUESTS["t4-int4", None]
     around = neutral_bits(request.profile)
     stems = sampling.stems(request.space, around)
-    assert {subject.structure.stem.out_channels for subject in stems} == {8, 16, 24, 32}
+    assert {case.structure.stem.out_channels for case in stems} == {8, 16, 24, 32}
     tails = sampling.tails(request.space, request.profile, around)
-    inputs = [subject.structure.stages[-1].out_channels for subject in tails]
+    inputs = [case.structure.stages[-1].out_channels for case in tails]
     assert (min(inputs), max(inputs)) == (8, 1280)
-    assert {subject.structure.head.bits for subject in tails} == set(request.space.pairs[LayerCategory.HEAD])
+    assert {case.structure.head.bits for case in tails} == set(request.space.pairs[LayerCategory.HEAD])
     assert {8, 1280} == set(inputs[: 2 * len(request.space.pairs[LayerCategory.HEAD])])
 
 
@@ -103,7 +101,7 @@ def test_the_blocks_of_structures_are_found_once_each():
     request = REQUESTS["cpu-int8", None]
     structure = next(sampling.networks(request.space, request.budgets, request.profile))
     around = neutral_bits(request.profile)
-    subjects = sampling.blocks_of([structure, structure], around)
-    assert len(subjects) == len(set(subjects))
+    cases = sampling.blocks_of([structure, structure], around)
+    assert len(cases) == len(set(cases))
     whole = {s for name, s in shapes_of(structure_graph(structure), 1).items() if name.startswith("stage")}
-    assert whole == {shape for subject in subjects for shape in shapes(subject)}
+    assert whole == {shape for case in cases for shape in shapes(case)}

@@ -9,7 +9,7 @@ import pytest
 
 from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
-from qedeploy.campaign.storage import Keeping
+from qedeploy.campaign.storage import Storage
 from qedeploy.errors import UserError
 from qedeploy.latency.table import NetworkPoint, Source, TablePoint, read_table, to_text, write_table
 from qedeploy.network.structure_file import from_document, to_document
@@ -24,7 +24,7 @@ def data(tmp_path, monkeypatch):
 
 
 def keeping(out, fresh=False, **settings):
-    return Keeping.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
+    return Storage.of(REQUEST, JobSettings(**settings), seed=0, out=out, cluster=None, fresh=fresh)
 
 
 def measured_here(**changes):

@@ -11,7 +11,7 @@ import pytest
 
 from qedeploy.campaign import jobs
 from qedeploy.campaign.jobs import Job, JobSettings, run_job
-from qedeploy.export.benchmark_cases import Subject
+from qedeploy.export.benchmark_cases import BenchmarkCase
 from qedeploy.profiles.loader import load_profile
 from tests.runtimes.tensorrt.engines import engine, model, seconds
 from tests.runtimes.tensorrt.test_plans import _pretended, driver, pytestmark  # noqa: F401
@@ -23,19 +23,19 @@ def test_parts_of_an_engine_have_their_own_times(monkeypatch, tmp_path, generati
     slow = "stage1.block1.depthwise"
     document = engine(metadata, generation=generation, slow=slow)
 
-    def pretend(subject, profile, folder):
+    def pretend(case, profile, folder):
         times = {name: value * 1e3 for name, value in seconds(document).items()}
-        if subject.blocks is not None:
+        if case.blocks is not None:
             times = {name: 5 * value if slow in name else value for name, value in times.items()}
-        plan = folder / f"{subject.key}.plan"
+        plan = folder / f"{case.key}.plan"
         plan.write_text(json.dumps({"pretended plan": times, "inspector": document, "batch": (1, 1, 1)}))
         return plan
 
-    monkeypatch.setattr(jobs, "write_subject", pretend)
-    part = Subject(structure=metadata.structure, blocks=("stage1.block1",))
-    whole = Subject(structure=metadata.structure)
+    monkeypatch.setattr(jobs, "write_case", pretend)
+    part = BenchmarkCase(structure=metadata.structure, blocks=("stage1.block1",))
+    whole = BenchmarkCase(structure=metadata.structure)
     settings = JobSettings(rounds=3, window=0.005)
-    result = run_job(Job(subjects=(part, whole), profile=load_profile("t4-int8"), settings=settings))
+    result = run_job(Job(cases=(part, whole), profile=load_profile("t4-int8"), settings=settings))
     assert result.failures == {}
     assert result.runtime["name"] == "TensorRT"
     assert result.runtime["device"].startswith("Pretended T4")

@@ -24,7 +24,9 @@ def test_a_network_of_anybody_is_quantized(folder):
     assert "prepared: " in done.stdout
     assert "float32 throughout: " in done.stdout
     assert "the front as predicted" in done.stdout
-    assert {path.name for path in (folder / "out").iterdir()} == {"model.onnx", "sensitivity.json", "assignment.json"}
+    assert {path.name for path in (folder / "out").iterdir()} == {
+        "model.onnx", "sensitivity.json", "assignment.json", "sensitivity.svg", "front.svg"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -44,4 +46,22 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(folder, extra, code,
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert part in lines[0]
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "part"),
+    [
+        ((), 2, "expected a limit for a checkpoint"),
+        (("--budget", "size=300KB"), 2, "nowhere.pth: no such file"),
+        (("--budget", "size=300KB", "--shape", "x=1x3x8x8"), 2, "--shape: means nothing for a checkpoint"),
+        (("--budget", "size=300KB", "--metric", "ctc-accuracy"), 2, "expected top1 for a checkpoint"),
+        (("--budget", "speed=2"), 2, "--budget 'speed=2'"),
+    ],
+)
+def test_what_a_checkpoint_cannot_be_asked_is_one_line(folder, extra, code, part):
+    done = qedeploy("quantize", "nowhere.pth", "--data", ".", "--out", "out", *extra, cwd=folder)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert part in done.stderr
     assert not (folder / "out").exists()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from qedeploy.errors import UserError
+from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
+from qedeploy.network.structure import Bits
 from qedeploy.network.structure_file import read_structures
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
@@ -23,7 +26,9 @@ from qedeploy.search.result import (
     write_result,
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
-from qedeploy.search.warnings import warnings
+from qedeploy.search.warnings import search_warnings, warnings
+from qedeploy.train.weights import with_bits
+from tests.model.structures import tiny_structure
 
 
 def made_by(structure):
@@ -85,6 +90,24 @@ def test_warnings_say_what_the_figures_hide(mixed):
     assert warnings(make_request("any-bits", "mixed-7d0g"), mixed) == []
 
 
+def test_widths_of_a_device_that_no_layer_got_are_named_with_the_reason():
+    request = make_request("t4-int4")
+    eight = tiny_structure(Bits(weight=8, activation=8))
+    (unused,) = [text for text in warnings(request, eight) if "no layer got" in text]
+    assert unused.startswith("no layer got W4A16: it scores less than W8A8 and costs as many BitOps")
+    assert "--budget size" in unused
+    four = with_bits(
+        eight,
+        {
+            layer.name: Bits(weight=4, activation=16) if str(layer.category) in {"pointwise", "head"} else layer.bits
+            for layer in expand_layers(eight)
+        },
+    )
+    assert [text for text in warnings(request, four) if "no layer got" in text] == [
+        "no layer got W8A8: it scores more than W4A16, and what it costs more does not pay within the limits"
+    ]
+
+
 def test_only_eight_bits_leave_the_score_blind():
     assert score_is_blind(make_request("cpu-int8").space)
     assert not score_is_blind(make_request("cpu-int8", "mixed-7d0g").space)
@@ -105,3 +128,16 @@ def test_a_budget_given_twice_is_refused():
 def test_a_near_miss_of_a_budget_is_named():
     with pytest.raises(UserError, match="did you mean bitops"):
         parse_overrides(["bitop=7G"])
+
+
+def test_an_evolution_that_ended_far_from_its_limits_says_so():
+    request = make_request("any-bits", "mixed-7d0g", {BITOPS: 7e9})
+    ended = made_by(tiny_structure())
+    (said,) = [text for text in search_warnings(request, ended) if "did not converge" in text]
+    assert "of its tightest limit" in said
+    assert "--evaluations" in said
+    costs = budget_costs(ended.structure, request.space)
+    near = make_request("any-bits", "mixed-7d0g", {kind: costs[kind] / 0.95 for kind in request.budgets})
+    assert not [text for text in search_warnings(near, ended) if "did not converge" in text]
+    exact = dataclasses.replace(ended, method="exact")
+    assert not [text for text in search_warnings(request, exact) if "did not converge" in text]

@@ -1,14 +1,16 @@
 """Sets up TensorRT's real Python API, ONNX parser and builder on a machine without a GPU.
 
-The Python bindings come from one wheel of the public index, the libraries (TensorRT for RTX, whose builder compiles
-ahead of time on the CPU) from another; shim.c joins them. What this shows is that a graph parses, types and builds in
-TensorRT's own code. It shows no Turing kernel, no timing, and runs no plan.
+The Python bindings come from a wheel of the public index, the libraries are those of the installed TensorRT for RTX,
+whose builder compiles ahead of time on the CPU; shim.c joins them. It is here for what calls TensorRT's own Python
+interface; TensorRT for RTX is tested as it is, in tests/runtimes/tensorrt_rtx. What this shows is that a graph parses,
+types and builds in TensorRT's own code. It shows no Turing kernel, no timing, and runs no plan.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-WHEELS = ("tensorrt-cu13-bindings==11.4.0.106", "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0")
+WHEELS = ("tensorrt-cu13-bindings==11.4.0.106",)
 OLDER = "tensorrt-cu13-bindings==10.16.1.11"
 """The oldest TensorRT that qedeploy supports: its bindings alone, to look calls up in."""
 
@@ -34,7 +36,7 @@ _SHIM = Path(__file__).with_name("shim.c")
 _SHIMMED = tuple(
     f"{name}.so.{major}" for name in ("libnvinfer", "libnvonnxparser", "libnvinfer_plugin") for major in (10, 11)
 )
-_RTX = {"libtensorrt_rtx.so.1": "libtensorrt_rtx.so.1.*", "libtensorrt_onnxparser_rtx.so.1": "*onnxparser_rtx.so.1.*"}
+_RTX_LIBRARIES = ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1")
 
 
 class UnavailableError(Exception):
@@ -64,8 +66,9 @@ def prepare() -> TensorRTOnCpu:
     compiler = shutil.which("cc")
     if compiler is None:
         raise UnavailableError("no C compiler (cc) to build the shim with")
+    rtx = _rtx_libraries()
     root = Path(os.environ.get(CACHE_VARIABLE) or user_cache_path("qedeploy") / "tensorrt-cpu")
-    recipe = _SHIM.read_bytes() + "".join((*WHEELS, OLDER)).encode() + str(sys.version_info[:2]).encode()
+    recipe = _SHIM.read_bytes() + "".join((*WHEELS, OLDER, str(rtx))).encode() + str(sys.version_info[:2]).encode()
     folder = root / hashlib.sha256(recipe).hexdigest()[:16]
     root.mkdir(parents=True, exist_ok=True)
     # Several test processes prepare at once; one downloads and the others wait for it.
@@ -73,23 +76,27 @@ def prepare() -> TensorRTOnCpu:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=root) as temporary:
-                _install(Path(temporary) / "new", compiler)
+                _install(Path(temporary) / "new", compiler, rtx)
                 (Path(temporary) / "new").rename(folder)
     return TensorRTOnCpu(modules=folder / "modules", libraries=folder / "libraries", older=folder / "older")
 
 
-def _install(folder: Path, compiler: str) -> None:
+def _rtx_libraries() -> Path:
+    found = importlib.util.find_spec("tensorrt_rtx_libs")
+    if found is None or found.origin is None:
+        raise UnavailableError("TensorRT for RTX is not installed: pip install tensorrt-rtx-cu13")
+    return Path(found.origin).parent
+
+
+def _install(folder: Path, compiler: str, rtx: Path) -> None:
     modules, libraries = folder / "modules", folder / "libraries"
     folder.mkdir()
     for target, wheels in ((modules, WHEELS), (folder / "older", (OLDER,))):
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), *wheels]
         _run(pip, "wheels")
     libraries.mkdir()
-    source = modules / "onnxruntime_ep_nv_tensorrt_rtx"
-    for name, pattern in _RTX.items():
-        next(source.glob(pattern)).rename(libraries / name)
-    # The rest of that wheel is an execution provider of ONNX Runtime, 70 MB that nothing here uses.
-    shutil.rmtree(source)
+    for name in _RTX_LIBRARIES:
+        (libraries / name).symlink_to(rtx / name)
     for name in _SHIMMED:
         _run([compiler, "-shared", "-fPIC", "-O1", str(_SHIM), "-o", str(libraries / name), "-ldl"], "shim")
     package = modules / "tensorrt"

@@ -29,7 +29,7 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, model, few_digits) -> Path:
+def without_overhead(tmp_path_factory, model, few_digits) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     done = qedeploy("train", model, "--data", few_digits, "--out", folder, *SETTINGS)
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def until_saved(folder: Path, process, times: int) -> None:
 
 
 @pytest.mark.parametrize("saved", [(3,), (2, 9, 14)])
-def test_killed_and_started_again(tmp_path, model, few_digits, undisturbed, saved):
+def test_killed_and_started_again(tmp_path, model, few_digits, without_overhead, saved):
     command = ("train", model, "--data", few_digits, "--out", tmp_path, *SETTINGS)
     for times in saved:
         with started(*command, cwd=tmp_path) as process:
@@ -69,10 +69,10 @@ def test_killed_and_started_again(tmp_path, model, few_digits, undisturbed, save
             os.killpg(process.pid, signal.SIGKILL)
     done = qedeploy(*command)
     assert done.returncode == 0, done.stderr
-    assert_same(tmp_path, undisturbed)
+    assert_same(tmp_path, without_overhead)
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, model, few_digits, undisturbed):
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, model, few_digits, without_overhead):
     command = ("train", model, "--data", few_digits, "--out", tmp_path, *SETTINGS)
     with started(*command, cwd=tmp_path) as process:
         until_saved(tmp_path, process, 2)
@@ -83,14 +83,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, model, few_digits, undistu
     assert other.returncode == 2
     assert "seed was 3, now 4" in other.stderr
     assert qedeploy(*command).returncode == 0
-    assert_same(tmp_path, undisturbed)
+    assert_same(tmp_path, without_overhead)
 
 
-def test_a_damaged_checkpoint_is_told_and_restart_begins_anew(tmp_path, model, few_digits, undisturbed):
+def test_a_damaged_checkpoint_is_told_and_restart_begins_anew(tmp_path, model, few_digits, without_overhead):
     (tmp_path / FILE).write_bytes(b"PK\x03\x04 and no more")
     command = ("train", model, "--data", few_digits, "--out", tmp_path, *SETTINGS)
     done = qedeploy(*command)
     assert done.returncode == 2
     assert "damaged" in done.stderr
     assert qedeploy(*command, "--restart").returncode == 0
-    assert_same(tmp_path, undisturbed)
+    assert_same(tmp_path, without_overhead)

@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.1
 _WORD = re.compile(r"[\w.]+")
 
 
-def undisturbed(profile: ProfiledRun, wall: float) -> tuple[NodeTime, ...]:
+def without_overhead(profile: ProfiledRun, wall: float) -> tuple[NodeTime, ...]:
     """Return the nodes with their times as they are without the profiler, where a query takes `wall` seconds.
 
     A profiler slows every node by about as much, so what the nodes take beyond `wall` is taken from all alike, though

@@ -47,11 +47,11 @@ def _reference(
     stack: ExitStack, expectation: Expectation, options: RunnerOptions, protocol: TimingProtocol
 ) -> Callable[[], float]:
     """Return what times the reference graph once, in seconds."""
-    from qedeploy.export.benchmark_cases import neutral_bits, reference_subject, write_subject
+    from qedeploy.export.benchmark_cases import neutral_bits, reference_case, write_case
 
     profile = expectation.profile
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qedeploy-reference-")))
-    path = write_subject(reference_subject(neutral_bits(profile)), profile, folder)
+    path = write_case(reference_case(neutral_bits(profile)), profile, folder)
     reference = stack.enter_context(open_runner(path, replace(options, batch=None), profile.runtime))
     share = replace(protocol, duration=protocol.duration * _SHARE)
     return lambda: median_latency(reference.measure(share))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.network.graph import Graph
 from qedeploy.network.shortcuts import shortcuts
@@ -34,6 +34,8 @@ class PredictingTable:
     age: float | None
     imported: bool
     points: int
+    unstable: int
+    doubt: str
     networks: int
     error: float | None
 
@@ -105,7 +107,7 @@ class Prediction:
 
 def compare(expectation: Expectation, profile: ProfiledRun, median: float, pace: float | None) -> Prediction:
     """Return `expectation` against a run whose queries took `median` seconds, `profile` being its profiled pass."""
-    measured = measured_layers(undisturbed(profile, median), expectation.graph, profile.names)
+    measured = measured_layers(without_overhead(profile, median), expectation.graph, profile.names)
     return Prediction(
         table=_described(expectation),
         predicted=expectation.seconds,
@@ -163,6 +165,11 @@ def prediction_warnings(prediction: Prediction | None, problem: str) -> tuple[st
             f"The latency table {prediction.table.file} does not apply to this run: it has "
             f"{'; '.join(prediction.differences)}. Its figures do not predict this run."
         )
+    if prediction.table.doubt:
+        found.append(
+            f"The latency table {prediction.table.file} is not to be relied on: {prediction.table.doubt}. `qedeploy "
+            "measure --fresh` on a quiet machine makes a better one."
+        )
     if prediction.beyond:
         found.append(
             f"The latency table has no points as small or as large as {counted(len(prediction.beyond), 'part')} "
@@ -183,6 +190,8 @@ def _described(expectation: Expectation) -> PredictingTable:
         age=_age(table.date),
         imported=is_imported(table),
         points=len(table.points),
+        unstable=table.unstable,
+        doubt=table.doubt,
         networks=len(table.networks),
         error=table.calibration.error,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
@@ -129,7 +129,7 @@ def learn(table: LatencyTable, expectation: Expectation, lesson: Lesson) -> Late
     network = NetworkPoint(structure=to_document(structure), seconds=seconds, spread=spread(rounds), rounds=len(rounds))
     others = tuple(one for one in table.networks if from_document(one.structure, expectation.path) != structure)
     fixed = table.calibration.constant * lesson.pace
-    nodes = undisturbed(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
+    nodes = without_overhead(lesson.profile, float(np.median(lesson.samples.latency)) - fixed)
     in_network = {
         name: time / lesson.pace for name, time in seconds_by_part(nodes, graph, lesson.profile.names).items()
     }

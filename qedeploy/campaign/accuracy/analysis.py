@@ -34,7 +34,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainedNetwork:
+class ArmNetwork:
     """A network of an arm: what was known of it, and its share of test pictures right, of each seed that came back."""
 
     structure: Structure
@@ -48,7 +48,7 @@ class TrainedNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Ordering:
     """How a figure orders accuracy: Kendall's tau-b, its interval by bootstrap over networks, and Spearman's rho.
 
     `score_above` is by how much the score's Kendall exceeds it, on the same resampled networks, None for the score
@@ -83,20 +83,20 @@ class ArmResult:
     """
 
     arm: Arm
-    networks: tuple[TrainedNetwork, ...]
-    orders: tuple[Order, ...]
+    networks: tuple[ArmNetwork, ...]
+    orders: tuple[Ordering, ...]
     noise: Noise | None
     halfway: float | None
     lost: int
     failures: tuple[Failed, ...]
 
-    def order(self, known: Known) -> Order:
+    def order(self, known: Known) -> Ordering:
         """Return the order by one figure."""
         return next(item for item in self.orders if item.known is known)
 
 
 def analysed(
-    arm: Arm, networks: Sequence[TrainedNetwork], failures: Sequence[Failed], lost: int, *, seed: int = 0
+    arm: Arm, networks: Sequence[ArmNetwork], failures: Sequence[Failed], lost: int, *, seed: int = 0
 ) -> ArmResult:
     """Return what the networks of an arm say, three or more of them; `seed` is that of the resampling."""
     top1 = np.array([network.top1 for network in networks])
@@ -127,7 +127,7 @@ def _tau(first: Array, second: Array) -> float:
     return float((first * second).sum() / np.sqrt(pairs)) if pairs else float("nan")
 
 
-def _orders(values: Mapping[Known, Array], top1: Array, random: np.random.Generator) -> tuple[Order, ...]:
+def _orders(values: Mapping[Known, Array], top1: Array, random: np.random.Generator) -> tuple[Ordering, ...]:
     from scipy import stats
 
     signs, right = {known: _signs(found) for known, found in values.items()}, _signs(top1)
@@ -140,13 +140,13 @@ def _orders(values: Mapping[Known, Array], top1: Array, random: np.random.Genera
     for known, figures in values.items():
         tau = _tau(signs[known], right)
         if np.isnan(tau):
-            found.append(Order(known=known, kendall=None, spearman=None, score_above=None))
+            found.append(Ordering(known=known, kendall=None, spearman=None, score_above=None))
             continue
         above = None
         if known is not Known.SCORE and not np.isnan(score := _tau(signs[Known.SCORE], right)):
             above = _interval(score - tau, resampled[Known.SCORE] - resampled[known])
         found.append(
-            Order(
+            Ordering(
                 known=known,
                 kendall=_interval(tau, resampled[known]),
                 spearman=float(stats.spearmanr(figures, top1).statistic),
@@ -156,7 +156,7 @@ def _orders(values: Mapping[Known, Array], top1: Array, random: np.random.Genera
     return tuple(found)
 
 
-def _noise(networks: Sequence[TrainedNetwork], top1: Array, random: np.random.Generator) -> Noise | None:
+def _noise(networks: Sequence[ArmNetwork], top1: Array, random: np.random.Generator) -> Noise | None:
     """Return what seeds alone do, None where no network was trained with two."""
     shares = [np.array([one.top1 for one in network.trained]) for network in networks]
     freedom = sum(len(found) - 1 for found in shares)
@@ -176,7 +176,7 @@ def _noise(networks: Sequence[TrainedNetwork], top1: Array, random: np.random.Ge
     )
 
 
-def _repeat(networks: Sequence[TrainedNetwork]) -> float:
+def _repeat(networks: Sequence[ArmNetwork]) -> float:
     """Return the mean Kendall of the orders of any two seeds, over the networks that both have."""
     by_seed: dict[int, dict[int, float]] = {}
     for place, network in enumerate(networks):
@@ -190,7 +190,7 @@ def _repeat(networks: Sequence[TrainedNetwork]) -> float:
     return float(np.nanmean(found)) if found and not np.isnan(found).all() else float("nan")
 
 
-def _halfway(networks: Sequence[TrainedNetwork]) -> float | None:
+def _halfway(networks: Sequence[ArmNetwork]) -> float | None:
     curves = [[one.curve for one in network.trained] for network in networks]
     if any(len(curve) < 2 for curves_of_one in curves for curve in curves_of_one):
         return None

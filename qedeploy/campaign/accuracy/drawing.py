@@ -44,7 +44,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class CostBounds:
     """The space that an arm draws from, and what its networks keep: `kind` nearly used up, the others not exceeded."""
 
     space: SearchSpace
@@ -83,7 +83,7 @@ def draw(
         )
     fixed = at_fixed_widths(request.space)
     space = fixed if arm is Arm.WIDTHS_FIXED else request.space
-    bounds = Bounds(space=space, budgets=request.budgets, kind=kind)
+    bounds = CostBounds(space=space, budgets=request.budgets, kind=kind)
     best = solve(Problem.of(space if arm is Arm.FREE else fixed, request.budgets)).found[0].structure
     starts = [best]
     if arm is not Arm.SHAPES_FIXED:
@@ -99,7 +99,7 @@ def draw(
     return _evenly(found, count)
 
 
-def _brought_near(start: Structure, bounds: Bounds, arm: Arm, random: np.random.Generator) -> Structure:
+def _brought_near(start: Structure, bounds: CostBounds, arm: Arm, random: np.random.Generator) -> Structure:
     """Return `start` after those of some changes that bring it nearer to the budget."""
     distance = abs(math.log(bounds.share(start)))
     for _ in range(_WAY):
@@ -113,7 +113,7 @@ def _brought_near(start: Structure, bounds: Bounds, arm: Arm, random: np.random.
 
 def _spread(
     starts: Sequence[Structure],
-    bounds: Bounds,
+    bounds: CostBounds,
     arm: Arm,
     count: int,
     random: np.random.Generator,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qedeploy.campaign.accuracy.analysis import CONFIDENCE, RESAMPLES, ArmResult, Interval, TrainedNetwork
+from qedeploy.campaign.accuracy.analysis import CONFIDENCE, RESAMPLES, ArmNetwork, ArmResult, Interval
 from qedeploy.campaign.accuracy.estimates import Known
 from qedeploy.campaign.accuracy.question import AccuracyCorrelation
 from qedeploy.figures import write_svg
@@ -208,7 +208,7 @@ def _arm_document(arm: ArmResult) -> dict[str, Any]:
     }
 
 
-def _network_document(network: TrainedNetwork) -> dict[str, Any]:
+def _network_document(network: ArmNetwork) -> dict[str, Any]:
     return {
         "key": network.trained[0].key,
         "top1": network.top1,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from qedeploy.campaign.accuracy.analysis import FEWEST_NETWORKS, ArmResult, TrainedNetwork, analysed
+from qedeploy.campaign.accuracy.analysis import FEWEST_NETWORKS, ArmNetwork, ArmResult, analysed
 from qedeploy.campaign.accuracy.arms import Arm
 from qedeploy.campaign.accuracy.drawing import Scored, draw
 from qedeploy.campaign.accuracy.estimates import known_of
@@ -128,7 +128,7 @@ def _result(
         failures += [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         if trained := tuple(outcome for outcome in outcomes if isinstance(outcome, Trained)):
             figures = known_of(one.structure, question.request.space, question.request.profile)
-            networks.append(TrainedNetwork(structure=one.structure, known=figures, trained=trained))
+            networks.append(ArmNetwork(structure=one.structure, known=figures, trained=trained))
     if len(networks) < FEWEST_NETWORKS:
         reason = f": {failures[0].failure}" if failures else ""
         raise RequestError(

@@ -10,10 +10,11 @@ from typing import Any
 
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.campaign.quantization.network_quantization import Quantization
+from qedeploy.campaign.quantization.plots import FRONT_PLOT, SENSITIVITY_PLOT, draw_front, draw_sensitivity
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.files import sha256, write_bytes, write_json
 from qedeploy.search.assign.front import AssignmentFront
-from qedeploy.search.assign.problem import FLOAT
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
 
 MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
 
@@ -25,6 +26,8 @@ class WrittenQuantization:
     model: Path
     sensitivity: Path
     assignment: Path
+    plot: Path
+    front: Path | None
 
 
 def write_quantization(
@@ -34,11 +37,21 @@ def write_quantization(
     source: Mapping[str, Any],
     front: AssignmentFront | None,
 ) -> WrittenQuantization:
-    """Write all three files into `folder`; `source` says where network and data come from (JSON-ready)."""
+    """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
     return WrittenQuantization(
         model=write_bytes(folder / MODEL_FILE, found.model),
         sensitivity=write_json(folder / SENSITIVITY_FILE, sensitivity_document(found, options, source)),
         assignment=write_json(folder / ASSIGNMENT_FILE, assignment_document(found, options, source, front)),
+        plot=draw_sensitivity(
+            folder / SENSITIVITY_PLOT,
+            [item.layer for item in found.layers],
+            {
+                "error of the outputs": [(item.error, item.error_spread) for item in found.layers],
+                "time saved, us": [(-item.seconds * 1e6, 0.0) for item in found.layers],
+            },
+            [item.precision for item in found.layers],
+        ),
+        front=None if front is None else draw_front(folder / FRONT_PLOT, front, found.contest.contestants),
     )
 
 
@@ -112,12 +125,14 @@ def assignment_document(
     if assignment is not None and found.proof is not None:
         document["certificate"] = {
             "minimised": assignment.objective.value,
-            "limits": {name: limit for name, limit in asdict(assignment.limits).items() if limit is not None},
+            "limits": assignment.limits.given,
             "costs": asdict(assignment.costs),
             "bound": assignment.bound,
             "gap": assignment.gap,
             "second_way": asdict(found.proof),
         }
+        problem = found.contest.winner.problem if found.contest.winner is not None else found.problem
+        document["problem"] = problem_document(problem)
     if found.check is not None:
         document["checked"] = asdict(found.check)
     if front is not None:
@@ -126,6 +141,15 @@ def assignment_document(
             for seconds, error in zip(front.seconds, front.errors, strict=True)
         ]
     return document
+
+
+def problem_document(problem: AssignmentProblem) -> dict[str, Any]:
+    """Return a problem as JSON-ready data: what `verify` solves again."""
+    return {
+        "float_seconds": problem.float_seconds,
+        "layers": [asdict(layer) for layer in problem.layers],
+        "pairs": [asdict(pair) for pair in problem.pairs],
+    }
 
 
 def _ratio(ratio: Ratio) -> dict[str, float]:

@@ -26,7 +26,7 @@ def front(problem: AssignmentProblem, options: QuantizationOptions) -> list[Assi
     if budgets.limits_time:
         seconds = budgets.seconds if budgets.seconds is not None else (budgets.share or 1.0) * problem.float_seconds
         for share in _TIME_SHARES:
-            limits = Limits(seconds=seconds * share, error=error, size=budgets.size)
+            limits = Limits(seconds=seconds * share, error=error, size=budgets.size, executed=budgets.executed)
             try:
                 found.append(assign(problem, limits, Objective.ERROR))
             except RequestError:
@@ -35,7 +35,10 @@ def front(problem: AssignmentProblem, options: QuantizationOptions) -> list[Assi
                 break
     else:
         found = [
-            assign(problem, Limits(error=None if error is None else error * share, size=budgets.size))
+            assign(
+                problem,
+                Limits(error=None if error is None else error * share, size=budgets.size, executed=budgets.executed),
+            )
             for share in _ERROR_SHARES
         ]
     unique = {item.quantized: item for item in reversed(found) if item.quantized}

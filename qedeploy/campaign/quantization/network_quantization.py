@@ -173,13 +173,13 @@ def _choices(
     def choice(name: str, precision: str) -> Choice:
         layer = quantizer.layers[name]
         if precision == FLOAT:
-            return Choice(precision=FLOAT, size=4 * layer.weight.size, bitops=layer.macs * 32 * 32)
+            return Choice(precision=FLOAT, size=4 * layer.weight.size, executed=layer.macs * 32 * 32)
         return Choice(
             precision=precision,
             seconds=seconds[name, precision],
             error=errors[name, precision],
             size=layer.weight.size,
-            bitops=layer.macs * 8 * 8,
+            executed=layer.macs * 8 * 8,
         )
 
     return tuple(

@@ -20,12 +20,16 @@ _SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationBudgets:
-    """Limits: `seconds` of a query, or `share` of the float network's time; `error` of the outputs; `size` in bytes."""
+    """Limits: `seconds` of a query, or `share` of the float network's time; `error` of the outputs; `size` in bytes.
+
+    `executed` are BitOps in the widths that the runtime computes in.
+    """
 
     seconds: float | None = None
     share: float | None = None
     error: float | None = None
     size: float | None = None
+    executed: float | None = None
 
     @property
     def limits_time(self) -> bool:
@@ -67,10 +71,12 @@ def parse_budgets(texts: Sequence[str]) -> QuantizationBudgets:
     found: dict[str, float] = {}
     for text in texts:
         kind, separator, limit = text.partition("=")
-        if not separator or kind not in {"latency", "error", "size"}:
-            raise UserError(f"--budget {text!r}: expected latency=0.8x, latency=4ms, error=0.01 or size=2.2MB")
+        if not separator or kind not in _QUANTITIES:
+            raise UserError(
+                f"--budget {text!r}: expected latency=0.8x, latency=4ms, error=0.01, size=2.2MB or executed-bitops=2G"
+            )
         share = _SHARE.fullmatch(limit.strip()) if kind == "latency" else None
-        field_name = "share" if share else {"latency": "seconds"}.get(kind, kind)
+        field_name = "share" if share else _FIELDS.get(kind, kind)
         if field_name in found or (kind == "latency" and {"share", "seconds"} & found.keys()):
             raise UserError(f"--budget {text!r}: {kind} is given twice: expected one limit for each")
         found[field_name] = float(share[1]) if share else parse_quantity(limit.strip(), _QUANTITIES[kind])
@@ -104,4 +110,10 @@ def kept_layers(expressions: Sequence[str], names: Sequence[str]) -> set[str]:
     return kept
 
 
-_QUANTITIES = {"latency": Quantity.DURATION, "error": Quantity.COUNT, "size": Quantity.BYTES}
+_QUANTITIES = {
+    "latency": Quantity.DURATION,
+    "error": Quantity.COUNT,
+    "size": Quantity.BYTES,
+    "executed-bitops": Quantity.COUNT,
+}
+_FIELDS = {"latency": "seconds", "executed-bitops": "executed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,13 @@ from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.onnx_networks.data import load_samples
 from qedeploy.export.onnx_networks.preparation import prepare
+from qedeploy.export.onnx_networks.quantizer import WEIGHT_LIMITS
 from qedeploy.export.onnx_networks.sizes import parse_sizes
 from qedeploy.model.image_settings import ImageSettings
+from qedeploy.network.layers import LayerCategory
 from qedeploy.profiles.loader import load_profile
+from qedeploy.profiles.profile import Profile
+from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import find_runtime, runtimes
 from qedeploy.search.assign.front import AssignmentFront, enumerate_front
 from qedeploy.search.assign.problem import Limits
@@ -51,15 +56,16 @@ def run_quantization(request: QuantizationRequest, folder: Path | None, progress
     """
     if request.model.suffix.lower() in {".pth", ".pt"}:
         raise UserError(
-            f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: a network of qedeploy's own has its "
-            "widths already, `qedeploy export` writes it; export any other with torch.onnx.export"
+            f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: of qedeploy's own, "
+            "`api.assign_widths` chooses the widths; export any other with torch.onnx.export"
         )
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
     profile = load_profile(request.profile)
     profile.require_runtime()
     runtime = find_runtime(profile.runtime)
-    if runtime.mixed is None:
+    mixed = runtime.mixed
+    if mixed is None:
         able = ", ".join(item.name for item in runtimes() if item.mixed is not None)
         raise RequestError(
             f"profile {profile.name}: quantize does not write for {runtime.label} yet, only for: {able}; cpu-int8 is "
@@ -68,10 +74,22 @@ def run_quantization(request: QuantizationRequest, folder: Path | None, progress
     # The data are looked at last, since their shapes are the network's.
     prepared = prepare(request.model, parse_sizes(request.shapes))
     samples = load_samples(request.data, prepared.inputs, request.options.samples, request.settings)
-    found = quantize_network(prepared, samples, runtime.mixed, request.options, progress)
+    execution = dataclasses.replace(mixed, precisions=lambda: _precisions(profile, mixed))
+    found = quantize_network(prepared, samples, execution, request.options, progress)
     front = enumerate_front(found.problem, Limits()) if request.pareto else None
     written = None
     if folder is not None:
         source: Mapping[str, Any] = source_document(request.model, request.data, len(samples), profile.name)
         written = write_quantization(found, folder, request.options, source, front)
     return FinishedQuantization(found=found, front=front, written=written)
+
+
+def _precisions(profile: Profile, execution: MixedExecution) -> tuple[str, ...]:
+    """Return the precisions that this machine computes exactly, or where the profile has none of them, the profile's.
+
+    So a file for processors without VNNI can be made on one that has it.
+    """
+    pairs = {str(pair) for pair in profile.pairs(LayerCategory.POINTWISE)}
+    here = tuple(item for item in execution.precisions() if item in pairs)
+    native = (str(pair) for pair in profile.native_pairs(LayerCategory.POINTWISE))
+    return here or tuple(item for item in native if item in WEIGHT_LIMITS)

@@ -12,7 +12,7 @@ from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime
 from qedeploy.runtimes.nvidia.options import BUILD_OPTIONS, RUN_OPTIONS
 from qedeploy.runtimes.nvidia.product import Product
-from qedeploy.runtimes.options import Settings, chosen
+from qedeploy.runtimes.options import Option, Settings, chosen
 
 if TYPE_CHECKING:
     from qedeploy.qdq.metadata import ModelMetadata
@@ -40,8 +40,8 @@ class EngineRuntime(Runtime):
     product: ClassVar[Product]
     suffixes = (".plan", ".engine", ".trt")
     artefact = "engine.plan"
-    run_options = RUN_OPTIONS
-    build_options = BUILD_OPTIONS
+    run_options: tuple[Option, ...] = RUN_OPTIONS
+    build_options: tuple[Option, ...] = BUILD_OPTIONS
 
     def __init__(self, look: Callable[[], TensorrtMachine] | None = None) -> None:
         self._asked = look
@@ -58,7 +58,7 @@ class EngineRuntime(Runtime):
 
     def require_settings(self, settings: Settings, batch: int | None) -> None:
         """Raise UserError naming the option that cannot be read."""
-        _engine_settings(settings, batch)
+        self._engine_settings(settings, batch)
 
     def metadata(self, path: Path) -> ModelMetadata | None:
         """Return what the engine.json beside a plan says, None where there is none."""
@@ -106,7 +106,7 @@ class EngineRuntime(Runtime):
             gpu=gpu,
             metadata=source.metadata,
             revise=None if source.rewrite is None else revise,
-            settings=_engine_settings(settings, batch),
+            settings=self._engine_settings(settings, batch),
             on_event=on_event,
             product=self.product,
             target=capability,
@@ -121,8 +121,8 @@ class EngineRuntime(Runtime):
             warnings=tuple(f"{name}: no INT8 kernel on this GPU, runs in float16" for name in record.dropped),
         )
 
+    def _engine_settings(self, settings: Settings, batch: int | None) -> EngineSettings:
+        from qedeploy.runtimes.nvidia.settings import parse_settings
 
-def _engine_settings(settings: Settings, batch: int | None) -> EngineSettings:
-    from qedeploy.runtimes.nvidia.settings import parse_settings
-
-    return parse_settings(batch=batch, **chosen(BUILD_OPTIONS, settings))
+        # What a product does not offer is off.
+        return parse_settings(batch=batch, **{"timing_cache": False, **chosen(self.build_options, settings)})

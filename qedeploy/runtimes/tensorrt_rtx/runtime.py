@@ -10,6 +10,7 @@ from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, ignore
 from qedeploy.runtimes.findings import Finding, Readiness
 from qedeploy.runtimes.nvidia.engine_runtime import LOWERINGS, RESTRICTIONS, UNSIGNED_ACTIVATION_BITS, EngineRuntime
+from qedeploy.runtimes.nvidia.options import BUILD_OPTIONS
 from qedeploy.runtimes.nvidia.product import Product
 from qedeploy.runtimes.options import Settings
 
@@ -56,6 +57,8 @@ class TensorRTForRTX(EngineRuntime):
         targets=_TARGETS,
     )
     dialects = ("tensorrt_rtx",)
+    # It times no kernels: the cache has no effect, asks for a GPU, and is to be removed (its migration notes).
+    build_options = tuple(option for option in BUILD_OPTIONS if option.name != "timing_cache")
     packages = ("tensorrt-rtx-cu13",)
 
     def dialect(self, name: str) -> Dialect:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+FIGURES = ("seconds", "error", "size", "executed", "nominal")
+"""What an assignment costs, by the names that choices, limits and costs have for it."""
+
 FLOAT = "float32"
 """The precision that every layer has to start with; it costs no error."""
 
@@ -14,14 +17,16 @@ class Choice:
     """One precision of one layer.
 
     `seconds` is what a query takes more than with the layer in float32 (mostly negative), while all other layers are in
-    float32; `error` what the outputs' error grows by; `size` bytes of its weights; `bitops` executed BitOps.
+    float32; `error` what the outputs' error grows by; `size` bytes of its weights; `executed` BitOps in the widths that
+    the runtime computes in, `nominal` ones in the precision's own.
     """
 
     precision: str
     seconds: float = 0.0
     error: float = 0.0
     size: float = 0.0
-    bitops: float = 0.0
+    executed: float = 0.0
+    nominal: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,13 @@ class Limits:
     seconds: float | None = None
     error: float | None = None
     size: float | None = None
-    bitops: float | None = None
+    executed: float | None = None
+    nominal: float | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """Return the limits that are set, by figure."""
+        return {figure: limit for figure in FIGURES if (limit := getattr(self, figure)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +82,17 @@ class AssignmentProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignmentCosts:
-    """What an assignment costs by the problem's figures: a whole query's time, error, bytes and executed BitOps."""
+    """What an assignment costs by the problem's figures: a whole query's time, error, bytes and both BitOps."""
 
     seconds: float
     error: float
     size: float
-    bitops: float
+    executed: float
+    nominal: float
 
     def within(self, limits: Limits, tolerance: float = 1e-9) -> bool:
         """Return whether no limit is exceeded by more than the share `tolerance`."""
-        pairs = (
-            (self.seconds, limits.seconds),
-            (self.error, limits.error),
-            (self.size, limits.size),
-            (self.bitops, limits.bitops),
-        )
-        return all(limit is None or value <= limit * (1 + tolerance) for value, limit in pairs)
+        return all(getattr(self, figure) <= limit * (1 + tolerance) for figure, limit in limits.given.items())
 
 
 def costs(problem: AssignmentProblem, assignment: Mapping[str, str]) -> AssignmentCosts:
@@ -97,9 +103,6 @@ def costs(problem: AssignmentProblem, assignment: Mapping[str, str]) -> Assignme
     saved = sum(
         pair.seconds for pair in problem.pairs if FLOAT not in (assignment[pair.first], assignment[pair.second])
     )
-    return AssignmentCosts(
-        seconds=problem.float_seconds + sum(choice.seconds for choice in chosen) - saved,
-        error=sum(choice.error for choice in chosen),
-        size=sum(choice.size for choice in chosen),
-        bitops=sum(choice.bitops for choice in chosen),
-    )
+    totals = {figure: sum(getattr(choice, figure) for choice in chosen) for figure in FIGURES}
+    totals["seconds"] += problem.float_seconds - saved
+    return AssignmentCosts(**totals)

@@ -18,7 +18,7 @@ from qedeploy.search.assign.problem import FLOAT, AssignmentCosts, AssignmentPro
 TIME_LIMIT = 60.0
 """Seconds after which the best assignment so far is taken, with the bound that was proved by then."""
 
-_UNITS = {"seconds": 1e-6, "error": 1e-4, "size": 1024.0, "bitops": 1e6}
+_UNITS = {"seconds": 1e-6, "error": 1e-4, "size": 1024.0, "executed": 1e6, "nominal": 1e6}
 """What one stands for in the program: HiGHS takes coefficients under 1e-9 for zero."""
 
 
@@ -27,6 +27,8 @@ class Objective(StrEnum):
 
     SECONDS = "seconds"
     ERROR = "error"
+    SIZE = "size"
+    NOMINAL = "nominal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Assignment:
     @property
     def gap(self) -> float:
         """How far it may be from the best, as a share of its own value; 0 proves that nothing is better."""
-        value = self.costs.seconds if self.objective is Objective.SECONDS else self.costs.error
+        value = float(getattr(self.costs, self.objective.value))
         return max(0.0, value - self.bound) / abs(value) if value else 0.0
 
     @property

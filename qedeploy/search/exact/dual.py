@@ -10,7 +10,7 @@ import numpy as np
 from qedeploy.network.structure import Structure
 from qedeploy.search.exact.best_path import best_path
 from qedeploy.search.exact.completion import ChannelGrid, Completion, complete
-from qedeploy.search.exact.label_setting import Walk
+from qedeploy.search.exact.label_setting import LabelSetting
 from qedeploy.search.exact.labels import Selector
 from qedeploy.search.exact.master import Master
 from qedeploy.search.exact.moves import structure_from_moves
@@ -71,7 +71,7 @@ class Dual:
             return
         # Sums in another order differ by their rounding: the best structure is read back within it.
         least = completion.bound - 2 * completion.rounding(problem.limits)
-        walk = Walk(problem, grid, Selector([completion], problem.limits, least, 1, within_limits=False))
+        walk = LabelSetting(problem, grid, Selector([completion], problem.limits, least, 1, within_limits=False))
         best = walk.run()
         self.structures.append(walk.structure(int(best.ident[0])))
         self.master.add(float(best.score[0]), best.costs[0] / self._scale)

@@ -19,7 +19,7 @@ from qedeploy.search.space.layers import Array
 
 
 @dataclass(slots=True)
-class Walk:
+class LabelSetting:
     """The labels of a problem on a grid, extended under the rules of a Selector.
 
     With `by_shape` the best of every shape is kept (channels, kernels, bottlenecks, depths), not only the best.

@@ -15,7 +15,7 @@ from qedeploy.search.exact.certificate import CLOSED, Certificate, ProofStatus
 from qedeploy.search.exact.completion import ChannelGrid, Completion, complete
 from qedeploy.search.exact.dual import Dual
 from qedeploy.search.exact.infeasible import lowest_score, refuse_exhausted, refuse_if_infeasible
-from qedeploy.search.exact.label_setting import Walk
+from qedeploy.search.exact.label_setting import LabelSetting
 from qedeploy.search.exact.labels import EffortSpentError, Selector
 from qedeploy.search.exact.problem import Prices, Problem
 from qedeploy.search.score.score import require_additive
@@ -214,7 +214,7 @@ class Search:
     def _walk(self, threshold: float, width: int, regret: float = np.inf) -> Selector:
         effort = self.effort - self.looked
         selector = Selector(self.completions, self.problem.limits, threshold, width, effort=effort, regret=regret)
-        walk = Walk(self.problem, self.grid, selector, by_shape=self.count > 1)
+        walk = LabelSetting(self.problem, self.grid, selector, by_shape=self.count > 1)
         try:
             ends = walk.run()
         finally:

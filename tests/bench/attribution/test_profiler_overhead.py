@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, undisturbed
+from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, without_overhead
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import expand_layers
 from qedeploy.runtimes.onnxruntime.node_names import NODE_NAMES
@@ -43,30 +43,34 @@ def profile_of(*times: float) -> ProfiledRun:
 
 
 def test_what_the_profiler_adds_is_taken_from_all_nodes_alike():
-    assert [item.seconds for item in undisturbed(profile_of(10.0, 5.0, 3.0), 15.0)] == pytest.approx([9.0, 4.0, 2.0])
+    assert [item.seconds for item in without_overhead(profile_of(10.0, 5.0, 3.0), 15.0)] == pytest.approx(
+        [9.0, 4.0, 2.0]
+    )
 
 
 def test_what_passes_between_nodes_is_given_to_all_alike():
-    assert [item.seconds for item in undisturbed(profile_of(10.0, 5.0), 17.0)] == pytest.approx([11.0, 6.0])
+    assert [item.seconds for item in without_overhead(profile_of(10.0, 5.0), 17.0)] == pytest.approx([11.0, 6.0])
 
 
 def test_a_short_node_keeps_a_tenth_and_the_others_bear_the_rest():
-    assert [item.seconds for item in undisturbed(profile_of(10.0, 10.0, 1.0), 15.1)] == pytest.approx([7.5, 7.5, 0.1])
+    assert [item.seconds for item in without_overhead(profile_of(10.0, 10.0, 1.0), 15.1)] == pytest.approx(
+        [7.5, 7.5, 0.1]
+    )
 
 
 def test_nothing_falls_below_a_tenth():
-    assert [item.seconds for item in undisturbed(profile_of(10.0, 5.0), 0.3)] == pytest.approx([1.0, 0.5])
+    assert [item.seconds for item in without_overhead(profile_of(10.0, 5.0), 0.3)] == pytest.approx([1.0, 0.5])
 
 
 def test_a_profile_without_nodes_has_none():
-    assert undisturbed(profile_of(), 1.0) == ()
+    assert without_overhead(profile_of(), 1.0) == ()
 
 
 @given(st.lists(seconds, min_size=1, max_size=40), st.floats(0.11, 3.0))
 def test_the_nodes_sum_to_the_wall_time_in_their_order(times, share):
     profile = profile_of(*times)
     wall = share * sum(times)
-    found = undisturbed(profile, wall)
+    found = without_overhead(profile, wall)
     assert sum(item.seconds for item in found) == pytest.approx(wall)
     assert [item.name for item in found] == [item.name for item in profile.nodes]
     for after, before in zip(found, profile.nodes, strict=True):
@@ -144,7 +148,7 @@ def test_the_parts_of_a_network_that_ran_are_all_there(tmp_path):
     with open_runner(tmp_path / "model.onnx", Options()) as runner:
         profile = runner.profile(BRIEF)
     wall = 0.8 * sum(item.seconds for item in profile.nodes)
-    found = seconds_by_part(undisturbed(profile, wall), structure_graph(structure), NODE_NAMES)
+    found = seconds_by_part(without_overhead(profile, wall), structure_graph(structure), NODE_NAMES)
     assert sum(found.values()) == pytest.approx(wall)
     assert {layer.name for layer in expand_layers(structure)} <= set(found)
     assert min(found.values()) > 0

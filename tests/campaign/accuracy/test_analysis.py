@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from qedeploy.campaign.accuracy.analysis import TrainedNetwork, analysed, kendall
+from qedeploy.campaign.accuracy.analysis import ArmNetwork, analysed, kendall
 from qedeploy.campaign.accuracy.arms import Arm
 from qedeploy.campaign.accuracy.estimates import Known
 from qedeploy.campaign.accuracy.report import sentences
@@ -23,7 +23,7 @@ def network(score, shares, *, layers=10.0, curve=((1.0, 0.1), (2.0, 0.2))):
         Trained(key="n", seed=seed, top1=share, images=100, curve=curve, seconds=1.0)
         for seed, share in enumerate(shares)
     )
-    return TrainedNetwork(structure=tiny_structure(), known={Known.SCORE: score, Known.LAYERS: layers}, trained=trained)
+    return ArmNetwork(structure=tiny_structure(), known={Known.SCORE: score, Known.LAYERS: layers}, trained=trained)
 
 
 def made(count, *, noise, seeds=2, seed=0):

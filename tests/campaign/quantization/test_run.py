@@ -152,8 +152,30 @@ def layer_names(tmp_path):
     return [layer.name for layer in integer_layers(GraphEditor(prepared.model))]
 
 
-def test_a_checkpoint_is_told_what_it_is(tmp_path, data):
-    path = tmp_path / "model.pth"
-    path.write_bytes(b"x")
-    with pytest.raises(UserError, match="qedeploy export"):
-        api.quantize(path, data)
+def test_a_finished_quantization_is_verified_and_a_changed_one_is_not(tmp_path, data):
+    quantize(tmp_path, data, budgets=["latency=100x"], fixed=fixed(tmp_path, data), pareto=True)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} >= {"sensitivity.svg", "front.svg"}
+    assert all(check.holds for check in api.verify(out))
+    document = json.loads((out / "assignment.json").read_text())
+    document["certificate"]["costs"]["error"] *= 2
+    (out / "assignment.json").write_text(json.dumps(document))
+    assert [check.claim for check in api.verify(out / "assignment.json") if check.holds is False] == ["error"]
+    (out / "assignment.json").write_text("{}")
+    with pytest.raises(UserError, match="expected a qedeploy-assignment/1"):
+        api.verify(out)
+
+
+def test_executed_bitops_are_kept_where_they_are_limited(tmp_path, data):
+    found = quantize(tmp_path, data, budgets=["latency=100x"]).found
+    macs = sum(layer.macs for layer in found.quantizer.layers.values())
+    limit = macs * (32 * 32 + 8 * 8) / 2
+    result = quantize(tmp_path, data, budgets=["latency=100x", f"executed-bitops={limit / 1e6:.6f}M"])
+    assert result.found.assignment.costs.executed <= limit * (1 + 1e-6)
+    assert result.found.assignment.quantized
+
+
+def test_a_file_for_processors_without_vnni_has_weights_of_seven_bits_wherever_it_is_made(tmp_path, data):
+    result = quantize(tmp_path, data, profile="cpu-int8-avx2", budgets=["latency=100x"])
+    assert result.found.precisions == ("W7A8",)
+    assert {item["precision"] for item in read(tmp_path / "out")[0]["layers"]} == {"W7A8"}

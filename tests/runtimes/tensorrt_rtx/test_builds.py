@@ -25,6 +25,7 @@ from qedeploy.runtimes.nvidia.record import read_record, require_same_machine
 from qedeploy.runtimes.registry import find_runtime, runtime_of
 from qedeploy.runtimes.runner import RunnerOptions
 from qedeploy.runtimes.tensorrt_rtx.runtime import TensorRTForRTX
+from tests.cli.console import qedeploy
 from tests.tensorrt_cpu.models import W4A16, structure
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX has wheels for x86-64 Linux and Windows")
@@ -56,6 +57,8 @@ def test_an_export_is_built_for_a_gpu_that_is_not_here(profile, tmp_path):
     record = read_record(plan)
     assert (record.gpu, record.target, record.profile) == (None, target, profile)
     assert record.plan_sha256 == sha256(plan)
+    # The timing cache has no effect there, and asks for a GPU.
+    assert not record.settings.timing_cache
     assert record.metadata.plan == result.plan
     # Its own runtime runs it, though TensorRT's plans end in the same suffix.
     assert runtime_of(plan) is RTX
@@ -149,6 +152,10 @@ def test_a_plan_runs_on_the_gpus_that_it_was_compiled_for(tmp_path):
         require_same_machine(record, plan, "1.5.0.0", ADA)
     with pytest.raises(MissingRuntimeError, match=r"cannot be measured here: no NVIDIA driver"):
         RTX.open(plan, RunnerOptions()).__enter__()
+    done = qedeploy("bench", plan)
+    assert done.returncode == 4
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: {plan}: cannot be measured here: no NVIDIA driver")
     assert json.loads(plan.with_suffix(".json").read_text())["target"] == "8.9"
 
 

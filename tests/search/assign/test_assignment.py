@@ -22,14 +22,14 @@ def random_problem(seed: int, layers: int = 7) -> AssignmentProblem:
             LayerChoices(
                 name=name,
                 choices=(
-                    Choice(precision=FLOAT, size=4000.0, bitops=1024e6),
+                    Choice(precision=FLOAT, size=4000.0, executed=1024e6),
                     *(
                         Choice(
                             precision=precision,
                             seconds=generator.normal(-1e-4, 2e-4),
                             error=generator.exponential(1e-3),
                             size=1000.0,
-                            bitops=64e6,
+                            executed=64e6,
                         )
                         for precision in ("W8A8", "W7A8")
                     ),
@@ -55,7 +55,7 @@ LIMITS = [
     Limits(error=2e-3),
     Limits(error=5e-3, size=20e3),
     Limits(error=0.0),
-    Limits(bitops=4e9, error=1e-2),
+    Limits(executed=4e9, error=1e-2),
 ]
 
 
