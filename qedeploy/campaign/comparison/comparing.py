@@ -14,7 +14,7 @@ _DATA = "DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class PlacedRun:
     """A run with time and accuracy of one file. `best` says that no other of its group is as fast and as accurate."""
 
     run: Run
@@ -29,7 +29,7 @@ class Group:
     versions: tuple[str, ...]
     data: str
     images: int
-    runs: tuple[Placed, ...]
+    runs: tuple[PlacedRun, ...]
 
     @property
     def title(self) -> str:
@@ -103,7 +103,7 @@ def _group(runs: Sequence[Run]) -> Group:
         versions=tuple(versions),
         data=counted.data,
         images=counted.images,
-        runs=tuple(Placed(run=run, best=not any(_beats(other, run) for other in ordered)) for run in ordered),
+        runs=tuple(PlacedRun(run=run, best=not any(_beats(other, run) for other in ordered)) for run in ordered),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qedeploy.campaign.comparison.comparing import Group, Lacking, Placed, RunComparison
+from qedeploy.campaign.comparison.comparing import Group, Lacking, PlacedRun, RunComparison
 from qedeploy.campaign.comparison.reading import Run
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
@@ -66,7 +66,7 @@ def document(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
-def row(placed: Placed) -> Row:
+def row(placed: PlacedRun) -> Row:
     """Return what a table says of a run."""
     timed, counted = placed.run.timed, placed.run.counted
     assert timed is not None
