@@ -35,9 +35,9 @@ def write(folder: Path) -> None:
     from qedeploy.network.lightnas import from_blocks
     from qedeploy.network.structure import Bits
     from qedeploy.qdq.writer import write_model
-    from qedeploy.runtimes.onnxruntime.saturation import saturates
     from qedeploy.runtimes.processor import this_processor
     from qedeploy.runtimes.registry import dialect_for
+    from qedeploy.runtimes.saturation import saturates
 
     if saturates(this_processor()):
         raise SystemExit("this CPU has no VNNI: write the files on one that multiplies exactly")

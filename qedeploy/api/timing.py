@@ -29,6 +29,7 @@ def bench(
     iterations: int = 10,
     twins: bool = True,
     against: Path | str | None = None,
+    runtime: str | None = None,
     data: Path | str | None = None,
     gates: Iterable[str] = (),
     shapes: Iterable[str] = (),
@@ -54,6 +55,7 @@ def bench(
         iterations: least number of queries to measure.
         twins: time the same network in float32 and in W8A8 beside it.
         against: another model to compare with, in alternation.
+        runtime: measure on the runtime of this name, with the same file on its own runtime beside it, in alternation.
         data: labelled pictures, to count first what the model gets right of those to test on; accuracy.json has it all.
         shapes: shapes of inputs that the model leaves open, such as `image=1x3x224x224`.
         gates: conditions under which the model fails, such as `p50>1.05x`; `enforce` raises RequestError then.
@@ -93,6 +95,7 @@ def bench(
         protocol=TimingProtocol(warm_up=warm_up, duration=seconds, iterations=iterations),
         twins=twins,
         against=as_path(against),
+        runtime=runtime,
         gates=tuple(map(parse_gate, gates)),
         variation_limit=variation_limit,
         table=TableOptions(file=as_path(latency_table), profile=profile, update=update_table),

@@ -29,6 +29,7 @@ from qedeploy.bench.report.layer_rows import explain, layer_rows
 from qedeploy.bench.report.origin import planned_for, surroundings_of
 from qedeploy.errors import UserError
 from qedeploy.files import sha256
+from qedeploy.runtimes.base import Runtime
 from qedeploy.runtimes.options import require_known
 from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import run_options, runtime_of
@@ -49,12 +50,16 @@ _PROFILED_SHARE = 1 / 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """What to measure beside the model, for how long, and what fails it."""
+    """What to measure beside the model, for how long, and what fails it.
+
+    `runtime` names the one to measure on, which is then set beside the one that the file is for.
+    """
 
     runner: RunnerOptions = field(default_factory=RunnerOptions)
     protocol: TimingProtocol = field(default_factory=TimingProtocol)
     twins: bool = True
     against: Path | None = None
+    runtime: str | None = None
     gates: tuple[Gate, ...] = ()
     variation_limit: float = MAX_VARIATION
     table: TableOptions = field(default_factory=TableOptions)
@@ -116,14 +121,14 @@ def _measure(path: Path, options: BenchOptions, progress: Progress) -> Measureme
     machine = describe_machine()
     with ExitStack() as stack:
         progress(BenchStage(text=f"loading {path.name}"))
-        runner = stack.enter_context(open_runner(path, options.runner))
-        others = _open_against(stack, runner, options)
+        runner = stack.enter_context(open_runner(path, options.runner, options.runtime))
+        others = _open_against(stack, runner, options) | _open_elsewhere(stack, path, options)
         files = {THIS_MODEL: path} | ({options.against.name: options.against} if options.against else {})
         metadata, damage = _metadata(path)
         expectation, problem = expect(metadata, options.table, machine, runner.description)
         if options.table.update and expectation is not None:
             require_updatable(expectation)
-        twins = options.twins and runtime_of(path).baselines
+        twins = options.twins and _elsewhere(path, options) is None and runtime_of(path).baselines
         if metadata is not None and twins and planned_for(metadata.plan.runtime, runner.description):
             progress(BenchStage(text="writing the float32 and W8A8 twins"))
             written = _write_twins(stack, metadata, options.runner)
@@ -262,6 +267,19 @@ def _metadata(path: Path) -> tuple[ModelMetadata | None, str]:
         return runtime_of(path).metadata(path), ""
     except DamagedMetadataError as error:
         return None, str(error)
+
+
+def _elsewhere(path: Path, options: BenchOptions) -> Runtime | None:
+    """Return the runtime that a file is for, where it is measured on another."""
+    usual = runtime_of(path)
+    return None if options.runtime in (None, usual.name) else usual
+
+
+def _open_elsewhere(stack: ExitStack, path: Path, options: BenchOptions) -> dict[str, Runner]:
+    usual = _elsewhere(path, options)
+    if usual is None:
+        return {}
+    return {f"the same file on {usual.label}": stack.enter_context(usual.open(path, options.runner))}
 
 
 def _open_against(stack: ExitStack, runner: Runner, options: BenchOptions) -> dict[str, Runner]:

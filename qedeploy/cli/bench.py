@@ -28,6 +28,10 @@ def bench(
     iterations: Annotated[int, typer.Option(min=1, help="Least number of queries to measure.")] = 10,
     twins: Annotated[bool, typer.Option(help="Time the same network in float32 and in W8A8 beside it.")] = True,
     against: Annotated[Path | None, typer.Option(help="Another model to compare with, in alternation.")] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="Measure on this runtime, and the same file on its own runtime beside it, in alternation."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Labelled pictures: count what the model gets right of those to test on."),
@@ -77,6 +81,7 @@ def bench(
             iterations=iterations,
             twins=twins,
             against=against,
+            runtime=runtime,
             data=data,
             gates=fail_if or (),
             shapes=shape or (),

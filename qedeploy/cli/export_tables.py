@@ -42,6 +42,8 @@ def print_summary(result: ExportResult, console: Console) -> None:
     )
     if result.products is not None:
         console.print(f"integer products of this machine's kernels are {result.products.kernels}", soft_wrap=True)
+    if result.execution is not None:
+        console.print(line(str(result.execution)), soft_wrap=True)
     if result.exact is not None:
         console.print(
             f"the same graph in float32: {result.exact.differing} of {result.exact.values:,} integers differ; what "

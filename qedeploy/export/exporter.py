@@ -33,6 +33,7 @@ from qedeploy.qdq.metadata import ModelMetadata, to_properties
 from qedeploy.qdq.one_thread import one_thread
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource
 from qedeploy.qdq.writer import WrittenModel, write_model
+from qedeploy.runtimes.execution import ExecutionCheck
 from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.registry import dialect_for, find_runtime
 
@@ -88,7 +89,8 @@ class ExportResult:
     `exact` is the comparison of the same graph in float32, where the dialect writes a narrower type. `products` says
     how exactly this machine multiplies the file's integers, None where it does not run the file. Where it is not exact,
     `comparison` is of exact kernels and `session` of those that a user's own session has here.
-    `accuracy` is None without labelled pictures.
+    `accuracy` is None without labelled pictures. `execution` is the runtime's own kernels beside the plan, None where
+    the comparison is of these.
     """
 
     model: Path
@@ -103,6 +105,7 @@ class ExportResult:
     products: Products | None = None
     session: Comparison | None = None
     accuracy: KeptAccuracy | None = None
+    execution: ExecutionCheck | None = None
 
 
 def export_checkpoint(
@@ -178,6 +181,8 @@ def _publish(
     content = written.model.SerializeToString()
     products = find_runtime(plan.runtime).products(content, plan.profile)
     comparison, exact, effects, session = _prove(prepared, written, products)
+    execution = find_runtime(plan.runtime).execution(prepared.network, prepared.images[:CHECKED_IMAGES])
+    _require_executed(execution, products)
     accuracy = None
     if settings.data is not None:
         accuracy = kept_accuracy(
@@ -201,12 +206,14 @@ def _publish(
             *_image_warnings(prepared),
             *_warnings(plan, settings, prepared.source),
             *_products_warnings(products, session),
+            *_execution_warnings(execution),
         ),
         seconds=time.monotonic() - started,
         prepared=prepared,
         products=products,
         session=session,
         accuracy=accuracy,
+        execution=execution,
     )
     write_json(result.report, _report_document(result, prepared.checkpoint, temporary))
     return result
@@ -310,6 +317,21 @@ def _compared(
     )
 
 
+def _require_executed(execution: ExecutionCheck | None, products: Products | None) -> None:
+    """Raise DifferenceError where a runtime's kernels do not compute the plan, and the CPU is not known to saturate."""
+    if execution is None or execution.passed or (products is not None and products.inexact):
+        return
+    raise DifferenceError(
+        f"{execution.worst or 'a floating-point value'}: {execution}; nothing was written: please report this"
+    )
+
+
+def _execution_warnings(execution: ExecutionCheck | None) -> tuple[str, ...]:
+    if execution is None or execution.passed:
+        return ()
+    return (f"this CPU's kernels do not compute what the file says: {execution}",)
+
+
 def _products_warnings(products: Products | None, session: Comparison | None) -> tuple[str, ...]:
     if products is None:
         return ()
@@ -378,6 +400,7 @@ def _report_document(result: ExportResult, checkpoint: Path, model: Path) -> dic
         "verification": dataclasses.asdict(result.comparison),
         "float32_form": None if result.exact is None else dataclasses.asdict(result.exact),
         "products": None if result.products is None else dataclasses.asdict(result.products),
+        "execution": None if result.execution is None else dataclasses.asdict(result.execution),
         "session": None if result.session is None else dataclasses.asdict(result.session),
         "accuracy": None if result.accuracy is None else accuracy_document(result.accuracy),
         "effects": [dataclasses.asdict(effect) for effect in result.effects],

@@ -61,7 +61,7 @@ def write_fragment(
     A block is named as `Layer.block` is (`stem`, `stage1.block1`, `head`; `classifier` brings the pooling before it).
     Input `input` and output `output` are float32; both are quantized as within the whole network.
     """
-    steps = tuple(step for step in network.graph.operations if _block_of(step) in blocks)
+    steps = tuple(step for step in network.graph.operations if block_of(step) in blocks)
     first, last = steps[0], steps[-1]
     graph = GraphBuilder()
     _write_steps(graph, network, dialect, steps, dialect.write_input(graph, FRAGMENT_INPUT), output=FRAGMENT_OUTPUT)
@@ -116,7 +116,8 @@ def _write_steps(
     return values, quantized
 
 
-def _block_of(step: Operation) -> str:
+def block_of(step: Operation) -> str:
+    """Return the block of an operation, as `Layer.block` names it; the pooling before a classifier is its."""
     if step.layer is not None:
         return step.layer.block
     return "classifier" if step.kind is OperationKind.GLOBAL_AVERAGE_POOL else step.name.rpartition(".")[0]

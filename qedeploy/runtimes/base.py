@@ -21,11 +21,13 @@ from qedeploy.runtimes.options import Option, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from qedeploy.profiles.profile import Profile
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.qdq.lowered import LoweredNetwork
     from qedeploy.qdq.metadata import ModelMetadata
+    from qedeploy.runtimes.execution import ExecutionCheck
     from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.recorded import Recordings
     from qedeploy.runtimes.runner import Runner, RunnerOptions
@@ -190,6 +192,14 @@ class Runtime(ABC):
         `model` is the file's content. None where its kernels are not chosen by the machine, or it cannot be read.
         """
         del model, profile
+        return None
+
+    def execution(self, network: LoweredNetwork, images: Tensor) -> ExecutionCheck | None:
+        """Return how its own kernels compute a network in its dialect, (batch, channels, height, width) `images`.
+
+        None where the reference is what executes it, where a build proves it, or where it is not installed.
+        """
+        del network, images
         return None
 
     def suited_profile(self) -> str | None:

@@ -46,8 +46,8 @@ def _simplify(model: bytes) -> bytes:
 
 
 def _precisions() -> tuple[str, ...]:
-    from qedeploy.runtimes.onnxruntime.saturation import saturates
     from qedeploy.runtimes.processor import this_processor
+    from qedeploy.runtimes.saturation import saturates
 
     return ("W7A8",) if saturates(this_processor()) else ("W8A8",)
 
@@ -116,8 +116,8 @@ class OnnxRuntime(Runtime):
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from onnx import ModelProto
 
-        from qedeploy.runtimes.onnxruntime.saturation import products_of
         from qedeploy.runtimes.processor import this_processor
+        from qedeploy.runtimes.saturation import products_of
 
         try:
             return products_of(ModelProto.FromString(model), profile, self.name, this_processor())
@@ -126,8 +126,8 @@ class OnnxRuntime(Runtime):
 
     def suited_profile(self) -> str | None:
         """Return the profile with the widest weights that this processor multiplies exactly."""
-        from qedeploy.runtimes.onnxruntime.saturation import suited_profile
         from qedeploy.runtimes.processor import this_processor
+        from qedeploy.runtimes.saturation import suited_profile
 
         return suited_profile(self.name, this_processor())
 
@@ -138,8 +138,8 @@ class OnnxRuntime(Runtime):
             return (found,)
         import onnxruntime
 
-        from qedeploy.runtimes.onnxruntime.saturation import kernels
         from qedeploy.runtimes.processor import this_processor
+        from qedeploy.runtimes.saturation import kernels
 
         providers = ", ".join(onnxruntime.get_available_providers())
         detail = (

@@ -9,8 +9,8 @@ import onnxruntime
 
 from qedeploy.files import read_bytes
 from qedeploy.runtimes.base import Evaluator
-from qedeploy.runtimes.onnxruntime.saturation import saturates
 from qedeploy.runtimes.processor import this_processor
+from qedeploy.runtimes.saturation import saturates
 
 EXACT_PRODUCTS = ("session.x64quantprecision", "1")
 """Keeps to exact kernels where the fast ones saturate (saturation.py); elsewhere it would only double the time."""

@@ -18,7 +18,9 @@ from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowering import lower
 from qedeploy.qdq.plan import StepSource
 from qedeploy.qdq.writer import write_model
-from qedeploy.runtimes.onnxruntime.saturation import (
+from qedeploy.runtimes.processor import Processor, instruction_sets
+from qedeploy.runtimes.registry import dialect_for
+from qedeploy.runtimes.saturation import (
     kernels,
     may_saturate,
     products_of,
@@ -26,8 +28,6 @@ from qedeploy.runtimes.onnxruntime.saturation import (
     suited_profile,
     wide_layers,
 )
-from qedeploy.runtimes.processor import Processor, instruction_sets
-from qedeploy.runtimes.registry import dialect_for
 from tests.export.networks import random_trained, small_structure
 
 HASWELL = Processor(architecture="x86_64", instruction_sets=("avx2",))

@@ -1,8 +1,8 @@
-"""Where ONNX Runtime's fast kernels saturate: x86 without VNNI adds pairs of uint8 x int8 products in 16 bits.
+"""Where fast integer kernels saturate: x86 without VNNI adds pairs of uint8 x int8 products in 16 bits.
 
 vpmaddubsw does it: 255 times two weights of one sign fits 16 bits while these sum to 128 at most, so weights of 7 bits
-never saturate and of 8 bits they may. Depthwise kernels widen before they multiply (MLAS, qdwconv_avx2.cpp) and are
-exact, as is everything on Arm and on x86 with VNNI.
+never saturate and of 8 bits they may. Depthwise kernels widen before they multiply and are exact, as is everything on
+Arm and on x86 with VNNI.
 """
 
 from __future__ import annotations
