@@ -16,7 +16,8 @@ from qedeploy.profiles.profile_file import profile_from_document
 from qedeploy.search.space.recipe_loader import recipe_names
 
 SHIPPED = {
-    "cpu-int8", "cpu-int8-avx2", "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
+    "cpu-int8", "cpu-int8-avx2", "cpu-openvino",
+    "t4-int8", "t4-int4", "a10-int8", "a100-int8", "l4-int8", "orin-int8", "h100-int8",
     "a10-int4", "l4-int4", "orin-int4", "rtx-30", "rtx-40", "rtx-50",
     "stm32f746", "stm32f746-cmix", "stm32h743", "stm32h743-cmix", "any-bits",
 }  # fmt: skip
