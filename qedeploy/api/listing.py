@@ -15,7 +15,7 @@ def profiles() -> tuple[Profile, ...]:
     """Return the device profiles that ship with qedeploy, by name.
 
     >>> [profile.name for profile in profiles()][:4]
-    ['a10-int8', 'a100-int8', 'any-bits', 'cpu-int8']
+    ['a10-int4', 'a10-int8', 'a100-int8', 'any-bits']
     """
     from qedeploy.profiles.loader import load_profile, profile_names
 
