@@ -26,8 +26,19 @@ def one_line(text: str) -> str:
 
 
 def plain_label(text: str) -> str:
-    """Return `text` for a label of matplotlib, which would set what stands between two dollar signs as a formula."""
-    return one_line(text).replace("$", r"\$")
+    """Return `text` for a label of matplotlib, which would set what stands between two dollar signs as a formula.
+
+    Longer than a drawing has room for, it lacks its middle.
+    """
+    return one_line(shortened(text)).replace("$", r"\$")
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """Return `text` with its middle left out where it is longer than `length`: both ends tell names apart."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 2
+    return f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[head + 1 - length :]}"
 
 
 def _escape(found: re.Match[str]) -> str:

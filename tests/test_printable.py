@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qedeploy.files import json_text
-from qedeploy.printable import one_line, plain_label, printable
+from qedeploy.printable import one_line, plain_label, printable, shortened
 from qedeploy.screen import line, screen, working
 
 ANYTHING = st.text(st.characters(codec=None))
@@ -84,3 +84,9 @@ def test_matplotlib_sets_dollars_as_dollars(name):
         stream = io.StringIO()
         figure.savefig(stream, format="svg")
     assert name in stream.getvalue()
+
+
+def test_a_long_name_keeps_both_ends():
+    assert shortened("short") == "short"
+    found = shortened("a" * 200 + "b" * 100, 11)
+    assert found == "aaaaa\N{HORIZONTAL ELLIPSIS}bbbbb"

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_MOST_UNSTABLE = 0.25
-"""Share of unstable points over which a table is not to be relied on."""
-
 
 def print_measured(console: Console, measured: MeasuredTable) -> None:
     """Print a table that was measured, what is missing in it, where it is, and what to do next."""
@@ -49,14 +46,10 @@ def print_measured(console: Console, measured: MeasuredTable) -> None:
 
 def _verdict(table: LatencyTable) -> tuple[str, str]:
     """Return whether to rely on a table, and the style of how that is meant."""
-    unstable = sum(point.unstable for point in table.points)
-    stable = f"{len(table.points) - unstable} of {counted(len(table.points), 'point')} are stable"
+    stable = f"{len(table.points) - table.unstable} of {counted(len(table.points), 'point')} are stable"
     error = table.calibration.error
-    if unstable > _MOST_UNSTABLE * len(table.points):
-        return (
-            f"{stable}: other programs ran, do not rely on this table; measure again with --fresh on a quiet machine",
-            BAD,
-        )
+    if table.doubt:
+        return f"{table.doubt}; do not rely on this table, measure again with --fresh on a quiet machine", BAD
     if error is None:
         return f"{stable}; no whole network was measured yet, so nobody knows how true the table is", UNSURE
     return f"whole networks are predicted to {error:.1%} in the mean, each from the others; {stable}", GOOD
@@ -66,7 +59,7 @@ def print_table(console: Console, table: LatencyTable, profile: Profile) -> None
     """Print what a table holds and how well its points, and whole networks, are predicted from the others."""
     console.print(_parts(table, profile))
     calibration = table.calibration
-    stable = sum(not point.unstable for point in table.points)
+    stable = len(table.points) - table.unstable
     console.print(
         f"{len(table.points)} points, {stable} of them stable; {table.device}, {table.runtime.get('name', '')} "
         f"{table.runtime.get('version', '')}, {table.settings.get('threads', '?')} thread(s)",

@@ -15,7 +15,7 @@ from qedeploy.search.exact.certificate import ProofStatus
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE
 from qedeploy.search.run import FinishedSearch
-from qedeploy.search.warnings import warnings
+from qedeploy.search.warnings import search_warnings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,7 +43,7 @@ def print_found(found: FinishedSearch, *, alternatives: bool = False, verbose: b
     console.print(_stages(result.structure))
     if request.space.latency is not None:
         console.print(_prediction(request.space.latency.table))
-    for text in warnings(request, result.structure):
+    for text in search_warnings(request, result):
         console.print(Text(f"warning: {text}", style="yellow"))
     if found.certificate is not None:
         labels = f": {result.evaluations:,} labels (partial structures) kept" if verbose else ""
@@ -62,7 +62,11 @@ def print_search_verdict(found: FinishedSearch) -> None:
     """Print the answer of a search in a line."""
     from qedeploy.screen import screen
 
-    print_verdict(screen(), *_verdict(found))
+    answer, style = _verdict(found)
+    latency = found.request.space.latency
+    if latency is not None and latency.table.doubt:
+        answer, style = f"{answer}; the latency table behind it is not to be relied on", UNSURE
+    print_verdict(screen(), answer, style)
 
 
 def _verdict(found: FinishedSearch) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from qedeploy.errors import UserError
 from qedeploy.files import json_text, write_text
 from qedeploy.network.structure import Bits
 from qedeploy.schema import read_json, validate
+from qedeploy.words import counted
 
 FORMAT = "qedeploy-latency/1"
 
@@ -23,6 +24,10 @@ _STRICT: dict[str, Any] = {"extra": "forbid"}
 
 UNSTABLE = 0.05
 """Spread of a point over which it counts as unstable."""
+
+
+MOST_UNSTABLE = 0.25
+"""Share of unstable points over which a table is not to be relied on."""
 
 
 class Part(StrEnum):
@@ -158,6 +163,23 @@ class LatencyTable:
     recipes: tuple[str, ...] = ()
     reference_seconds: float | None = None
     bottleneck_multiple: int = 1
+
+    @property
+    def unstable(self) -> int:
+        """The number of points whose rounds disagree by more than a measurement should."""
+        return sum(point.unstable for point in self.points)
+
+    @property
+    def doubt(self) -> str:
+        """Why the table is not to be relied on; "" where its points are stable enough."""
+        if self.unstable <= MOST_UNSTABLE * len(self.points):
+            return ""
+        middle = float(np.median([point.spread for point in self.points]))
+        return (
+            f"{self.unstable} of {counted(len(self.points), 'point')} are unstable (half the interquartile range is "
+            f"{middle:.0%} of a usual point's time; expected at most {MOST_UNSTABLE:.0%} of points over "
+            f"{UNSTABLE:.0%}): other programs ran while they were measured"
+        )
 
     def with_points(self, points: Iterable[TablePoint]) -> LatencyTable:
         """Return the table with `points` in place of those of the same shapes."""

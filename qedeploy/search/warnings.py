@@ -9,13 +9,48 @@ from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
 from qedeploy.search.costs.registry import budget_costs
+from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.request import Request
-from qedeploy.search.result import BLIND_BELOW, score_is_blind
+from qedeploy.search.result import BLIND_BELOW, SearchResult, score_is_blind
 from qedeploy.units import format_count
+
+_FAR_FROM_A_LIMIT = 0.9
+"""Share of its tightest limit that evolution should have used where the space goes on beyond it."""
+
+
+def search_warnings(request: Request, result: SearchResult) -> list[str]:
+    """Return what the figures of a search alone would not tell a person, a sentence each."""
+    candidates = (_doubtful_table(request), _not_converged(request, result))
+    return [*(text for text in candidates if text), *warnings(request, result.structure)]
+
+
+def _doubtful_table(request: Request) -> str:
+    latency = request.space.latency
+    if latency is None or not latency.table.doubt:
+        return ""
+    return (
+        f"the latency table is not to be relied on: {latency.table.doubt}; `qedeploy measure --fresh` on a quiet "
+        "machine makes a better one"
+    )
+
+
+def _not_converged(request: Request, result: SearchResult) -> str:
+    """Return a sentence where evolution ended far from every limit, which a longer one would come nearer to."""
+    if result.method != EVOLUTION or not request.budgets:
+        return ""
+    costs = budget_costs(result.structure, request.space)
+    tightest = max(request.budgets, key=lambda kind: costs[kind] / request.budgets[kind])
+    used = costs[tightest] / request.budgets[tightest]
+    if used >= _FAR_FROM_A_LIMIT:
+        return ""
+    return (
+        f"evolution stopped at {used:.1%} of its tightest limit ({tightest}): it did not converge, unless the space "
+        "ends there; give it more --evaluations, or take --method exact"
+    )
 
 
 def warnings(request: Request, structure: Structure) -> list[str]:
-    """Return what the figures alone would not tell a person, a sentence each."""
+    """Return what the figures of a structure alone would not tell a person, a sentence each."""
     costs = budget_costs(structure, request.space)
     executed, nominal = costs[EXECUTED_BITOPS], costs[BITOPS]
     found = []

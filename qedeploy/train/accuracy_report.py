@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qedeploy.files import write_json, write_text
+from qedeploy.printable import plain_label
 from qedeploy.train.accuracy import ClassAccuracy
 from qedeploy.train.evaluate import Evaluation, to_document
 
@@ -60,7 +61,7 @@ def confusion_svg(evaluation: Evaluation) -> str:
 
     counts = evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [one.name for one in evaluation.classes]
+    names = [plain_label(one.name) for one in evaluation.classes]
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "qedeploy", "font.size": 9}):
         figure = Figure(figsize=(7.0, 6.2), layout="constrained")
         axes = figure.add_subplot()

@@ -22,6 +22,7 @@ from qedeploy.search.request import make_request
 from qedeploy.search.result import result_folder, settings_document, write_result
 from qedeploy.search.space.recipe_file import recipe_from_document, recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
+from qedeploy.search.warnings import search_warnings
 from tests.search.made_up_latency import plausible_table
 
 LIMIT = {LATENCY: 0.002}
@@ -174,3 +175,16 @@ def test_a_changed_table_is_found_out_and_a_missing_one_asked_for(searched: Path
     (tmp_path / "search.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match="latency_table: expected the record"):
         verify(tmp_path, no_model)
+
+
+def test_a_search_repeats_the_doubt_about_its_table(table_file: Path, tmp_path: Path) -> None:
+    calm = read_table(table_file)
+    half = [replace(point, spread=0.3) if number % 2 else point for number, point in enumerate(calm.points)]
+    loaded = write_table(tmp_path / "loaded.json", replace(calm, points=tuple(half)))
+    for file, doubted in ((table_file, False), (loaded, True)):
+        request = make_request("cpu-int8", None, LIMIT, latency_table=file)
+        result, _ = search_exactly(request)
+        found = [text for text in search_warnings(request, result) if "not to be relied on" in text]
+        assert len(found) == doubted
+        if doubted:
+            assert f"{len(half) // 2} of {len(half)} points are unstable" in found[0]

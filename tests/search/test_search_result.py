@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from qedeploy.search.result import (
     write_result,
 )
 from qedeploy.search.space.recipe_file import recipe_from_document
-from qedeploy.search.warnings import warnings
+from qedeploy.search.warnings import search_warnings, warnings
 from qedeploy.train.weights import with_bits
 from tests.model.structures import tiny_structure
 
@@ -127,3 +128,16 @@ def test_a_budget_given_twice_is_refused():
 def test_a_near_miss_of_a_budget_is_named():
     with pytest.raises(UserError, match="did you mean bitops"):
         parse_overrides(["bitop=7G"])
+
+
+def test_an_evolution_that_ended_far_from_its_limits_says_so():
+    request = make_request("any-bits", "mixed-7d0g", {BITOPS: 7e9})
+    ended = made_by(tiny_structure())
+    (said,) = [text for text in search_warnings(request, ended) if "did not converge" in text]
+    assert "of its tightest limit" in said
+    assert "--evaluations" in said
+    costs = budget_costs(ended.structure, request.space)
+    near = make_request("any-bits", "mixed-7d0g", {kind: costs[kind] / 0.95 for kind in request.budgets})
+    assert not [text for text in search_warnings(near, ended) if "did not converge" in text]
+    exact = dataclasses.replace(ended, method="exact")
+    assert not [text for text in search_warnings(request, exact) if "did not converge" in text]

@@ -34,6 +34,8 @@ class PredictingTable:
     age: float | None
     imported: bool
     points: int
+    unstable: int
+    doubt: str
     networks: int
     error: float | None
 
@@ -163,6 +165,11 @@ def prediction_warnings(prediction: Prediction | None, problem: str) -> tuple[st
             f"The latency table {prediction.table.file} does not apply to this run: it has "
             f"{'; '.join(prediction.differences)}. Its figures do not predict this run."
         )
+    if prediction.table.doubt:
+        found.append(
+            f"The latency table {prediction.table.file} is not to be relied on: {prediction.table.doubt}. `qedeploy "
+            "measure --fresh` on a quiet machine makes a better one."
+        )
     if prediction.beyond:
         found.append(
             f"The latency table has no points as small or as large as {counted(len(prediction.beyond), 'part')} "
@@ -183,6 +190,8 @@ def _described(expectation: Expectation) -> PredictingTable:
         age=_age(table.date),
         imported=is_imported(table),
         points=len(table.points),
+        unstable=table.unstable,
+        doubt=table.doubt,
         networks=len(table.networks),
         error=table.calibration.error,
     )

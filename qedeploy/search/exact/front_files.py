@@ -12,6 +12,7 @@ from qedeploy.files import write_json
 from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
+from qedeploy.printable import plain_label
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import EXECUTED_BITOPS
 from qedeploy.search.costs.budgets.latency import LATENCY
@@ -50,9 +51,9 @@ def draw_front(path: Path, found: Front, request: Request) -> Path:
     if found.kind == LATENCY:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel(f"{found.kind} ({found.kind.axis})")
-    axes.set_ylabel(request.recipe.score.label)
-    axes.set_title(f"{request.recipe.name} on {request.profile.name}")
+    axes.set_xlabel(plain_label(f"{found.kind} ({found.kind.axis})"))
+    axes.set_ylabel(plain_label(request.recipe.score.label))
+    axes.set_title(plain_label(f"{request.recipe.name} on {request.profile.name}"))
     axes.legend(loc="lower right")
     axes.grid(visible=True, alpha=0.3)
     return write_svg(path, figure)

@@ -210,3 +210,20 @@ def test_a_trace_is_plain_json_of_the_runtime(tmp_path):
     events = json.loads(Path(session.end_profiling()).read_text())
     profile = reduce_events(events, np.asarray([1.0]))
     assert [node.op_type for node in profile.nodes] == ["Relu"]
+
+
+def test_an_output_of_another_size_than_is_declared_is_refused_before_the_run(tmp_path):
+    weights = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    path = tmp_path / "other.onnx"
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])],
+        "other",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 3, 16, 16))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (7, 4, 16, 16))],
+        [weights],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    with pytest.raises(RequestError, match="invalid dimensions for output: y"), open_runner(path, RunnerOptions()):
+        pass
+    with open_runner(path, RunnerOptions(batch=7)) as runner:
+        assert len(runner.measure(BRIEF).latency) >= 10
