@@ -81,6 +81,8 @@ def read_claims(path: Path, profile: str | None) -> Claims:
         recipe_data = dict(document["recipe"])
         name = recipe_data.pop("name")
         device = document["profile"]["name"]
+        if not (isinstance(name, str) and isinstance(device, str)):
+            raise TypeError("names that are no text")
         budgets = {budget_named(kind): float(entry["limit"]) for kind, entry in document["budgets"].items()}
         used = {budget_named(kind): entry.get("used") for kind, entry in document["budgets"].items()}
         method, evidence = str(document["method"]["name"]), dict(document.get("evidence") or {})
