@@ -16,6 +16,7 @@ A program (other than a notebook) that measures, or searches with several `worke
 
 from __future__ import annotations
 
+from qedeploy.api.comparing import compare
 from qedeploy.api.exporting import assign_widths, build_artefact, export, quantize
 from qedeploy.api.listing import doctor, latency_tables, machine, models, profile, profiles
 from qedeploy.api.networks import build, import_model
@@ -29,6 +30,7 @@ __all__ = [
     "bench_models",
     "build",
     "build_artefact",
+    "compare",
     "correlate",
     "correlate_accuracy",
     "doctor",

@@ -18,6 +18,7 @@ import typer.main
 from qedeploy import __version__
 from qedeploy.cli import (
     bench,
+    compare,
     correlate,
     doctor,
     evaluate,
@@ -47,6 +48,7 @@ def _alone(function: Callable[..., Any], cls: type[typer.core.TyperCommand] | No
 
 APPLICATIONS: Mapping[str, typer.Typer] = {
     "bench": _alone(bench.bench, BenchCommand),
+    "compare": _alone(compare.compare),
     "correlate": _alone(correlate.correlate),
     "doctor": _alone(doctor.doctor),
     "evaluate": _alone(evaluate.evaluate),

@@ -28,7 +28,7 @@ from qedeploy.model.network import (
     signed_activations,
     use_device_grids,
 )
-from qedeploy.model.quantizer import SMALLEST_STEP
+from qedeploy.model.rounding import SMALLEST_STEP
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.structure import Structure
 from qedeploy.network.structure_file import from_document, to_document

@@ -12,8 +12,13 @@ from qedeploy.network.layers import Layer
 from qedeploy.network.structure import Activation
 
 
-def activate(features: Tensor, activation: Activation | None) -> Tensor:
-    """Return `features` behind `activation`, the same where it is None."""
+def activate(features: Tensor, activation: Activation | None, reader: LsqQuantizer | None = None) -> Tensor:
+    """Return `features` behind `activation`, the same where it is None.
+
+    `reader` is the quantizer that alone reads them: where that does what a ReLU does, both ways, it is left to it.
+    """
+    if activation is Activation.RELU and reader is not None and reader.clips_negative:
+        return features
     match activation:
         case None:
             return features
@@ -49,15 +54,12 @@ class QuantizedConvolution(nn.Module):
         """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...).
 
         `rounded` says that the activation quantizer has rounded them already. `reader` is the quantizer that alone
-        reads what the layer puts out: where that does what a ReLU does, both ways, the ReLU is left to it.
+        reads what the layer puts out, which may do what a ReLU does.
         """
         quantized = features if rounded else self.activation_quantizer(features)
         weight = self.weight_quantizer(self.weight)
         convolved = functional.conv2d(quantized, weight, None, self.stride, self.padding, groups=self.groups)
-        outputs: Tensor = self.bn(convolved)
-        clipped = reader is not None and self.output_quantizer is None and reader.clips_negative
-        if not (clipped and self.activation is Activation.RELU):
-            outputs = activate(outputs, self.activation)
+        outputs = activate(self.bn(convolved), self.activation, self.output_quantizer or reader)
         return outputs if self.output_quantizer is None else self.output_quantizer(outputs)
 
     def extra_repr(self) -> str:

@@ -57,19 +57,27 @@ class QuantizedBlock(nn.Module):
             project, signed=project.name in signed, activation=None if self.residual else project.activation
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...)."""
+    def forward(self, features: Tensor, *, reader: LsqQuantizer | None = None) -> Tensor:
+        """Return (batch, out, ceil(height / stride), ceil(width / stride)) for `features` (batch, in, ...).
+
+        `reader` is the quantizer that alone reads what the block puts out, which may do what its ReLU does.
+        """
         if self.rounded_shortcut:
             features = self.first.activation_quantizer(features)
         second = self.project if self.expand is None else self.depthwise
         inner = self.first(features, rounded=self.rounded_shortcut, reader=second.activation_quantizer)
         if self.expand is not None:
             inner = self.depthwise(inner, reader=self.project.activation_quantizer)
-        outputs: Tensor = self.project(inner)
+        outputs: Tensor = self.project(inner, reader=None if self.residual else reader)
         if not self.residual:
             return outputs
-        added = activate(outputs + self._shortcut(features), self.activation)
+        added = activate(outputs + self._shortcut(features), self.activation, self.sum_quantizer or reader)
         return added if self.sum_quantizer is None else self.sum_quantizer(added)
+
+    @property
+    def only_reader(self) -> LsqQuantizer | None:
+        """The quantizer that alone reads the block's input; None where the shortcut reads it as well, not rounded."""
+        return None if self.residual and not self.rounded_shortcut else self.first.activation_quantizer
 
     @property
     def first(self) -> QuantizedConvolution:
@@ -123,9 +131,11 @@ class QuantizedNetwork(nn.Module):
 
         Other sizes than the structure's resolution work too; only its costs are counted for that one.
         """
-        features = self.stem(images)
-        for stage in self.stage_names:
-            features = self.get_submodule(stage)(features)
+        blocks = [block for name in self.stage_names for block in self.get_submodule(name)]  # type: ignore[attr-defined]
+        readers = [*(block.only_reader for block in blocks), self.head.activation_quantizer]
+        features = self.stem(images, reader=readers[0])
+        for block, reader in zip(blocks, readers[1:], strict=True):
+            features = block(features, reader=reader)
         features = self.head(features)
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits

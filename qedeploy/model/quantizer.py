@@ -11,21 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from qedeploy.errors import RequestError, UserError
+from qedeploy.model.rounding import SMALLEST_STEP, quantize, round_to_integers
 from qedeploy.network.structure import MAX_BITS
-
-SMALLEST_STEP = 1e-8
-"""Least step of all, for channels of zeros: far below any that training finds, and x / step stays finite in float32."""
 
 SMALLEST_RANGE = 0.5
 """Training keeps quant_max * step above this share of the mean magnitude: beneath it nearly all values clip."""
 
-_CHUNK = 1 << 17
-"""Values that are rounded at a time on a CPU: half a megabyte, as large as its second cache."""
-
-_SAMPLE = 1 << 17
+_SAMPLE = 1 << 14
 """About how many values of a large batch the mean magnitude is taken of: a whole batch would cost a pass over it."""
 
 
@@ -100,9 +94,10 @@ class LsqQuantizer(nn.Module):
         if self.training:
             self.trained = self.trained or (was_initialized and torch.is_grad_enabled())
             # Past autograd: a projection, not a part of the function that is differentiated.
-            self.step.data.copy_(torch.maximum(self.step.data, self._smallest_step(values)))
+            step = self.step.data
+            torch.maximum(step, self._smallest_step(values), out=step)
         gradient_scale = 1 / math.sqrt(self.quant_max * max(values.numel() * self.parts, 1))
-        return _quantize(values, self.step, self.quant_min, self.quant_max, gradient_scale)
+        return quantize(values, self.step, self.quant_min, self.quant_max, gradient_scale)
 
     def integers(self, values: Tensor) -> Tensor:
         """Return the int32 integers that `values` round to; raises UserError where there is no step to round with."""
@@ -111,7 +106,7 @@ class LsqQuantizer(nn.Module):
         if not self._is_initialized():
             raise _uninitialized()
         step = self.step.detach().clamp(min=SMALLEST_STEP)
-        return _round(values.detach(), step, self.quant_min, self.quant_max).to(torch.int32)
+        return round_to_integers(values.detach(), step, self.quant_min, self.quant_max).to(torch.int32)
 
     @torch.no_grad()
     def set_step(self, step: Tensor | float) -> None:
@@ -135,23 +130,26 @@ class LsqQuantizer(nn.Module):
         return f"bits={self.bits}, signed={self.signed}" if self.quantized else "not quantized"
 
     def _initial_step(self, values: Tensor) -> Tensor:
-        return self._mean_magnitude(values.detach()) * (2 / math.sqrt(self.quant_max))
+        return self._mean_magnitude(values.detach(), 2 / math.sqrt(self.quant_max))
 
     def _smallest_step(self, values: Tensor) -> Tensor:
         values = values.detach()
         if values.numel() > 2 * _SAMPLE and self.step is not None and self.step.numel() == 1:
             values = values[: max(1, len(values) * _SAMPLE // values.numel())]
         # What an unsigned grid cannot hold counts as the zero that it becomes, whether a ReLU made it one or not.
-        magnitude = self._mean_magnitude(values if self.signed else values.clamp(min=0))
+        share = SMALLEST_RANGE / self.quant_max
+        smallest = self._mean_magnitude(values if self.signed else values.clamp(min=0), share)
         if self.average is not None:
-            magnitude = self.average(magnitude)
-        return (magnitude * (SMALLEST_RANGE / self.quant_max)).clamp_(min=SMALLEST_STEP)
+            smallest = self.average(smallest)
+        return smallest.clamp_(min=SMALLEST_STEP)
 
-    def _mean_magnitude(self, values: Tensor) -> Tensor:
+    def _mean_magnitude(self, values: Tensor, share: float) -> Tensor:
+        """Return `share` of the mean magnitude of what has one step, in the shape of `step`."""
         assert self.step is not None
-        channels = values.reshape(self.step.numel(), -1)
-        total: Tensor = torch.linalg.vector_norm(channels, ord=1, dim=1, dtype=self.step.dtype)
-        return (total / channels.shape[1]).reshape(self.step.shape)
+        # Without reshaping, which would copy what lies channels-last.
+        dims = tuple(range(1, values.dim())) if self.step.numel() > 1 else None
+        total: Tensor = torch.linalg.vector_norm(values, ord=1, dim=dims, dtype=self.step.dtype)
+        return total.mul_(share * self.step.numel() / values.numel()).reshape(self.step.shape)
 
     def _is_initialized(self) -> bool:
         if not self._known_initialized:
@@ -170,91 +168,6 @@ class LsqQuantizer(nn.Module):
         self._known_initialized = False
         self.trained = bool(state_dict.get(f"{prefix}initialized", False))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-
-class _Lsq(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float
-    ) -> Tensor:
-        step = step.clamp(min=SMALLEST_STEP)
-        rounded = _fake_quantize(values, step, quant_min, quant_max)
-        # The convolution keeps `rounded` as its input anyway.
-        ctx.save_for_backward(values, step, rounded)
-        ctx.range = (quant_min, quant_max)
-        ctx.gradient_scale = gradient_scale
-        return rounded
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        # d(rounded)/d(step) is rounded / step, less values / step where the gradient passes: two inner products,
-        # where the formula written out takes a dozen passes over the activations.
-        values, step, rounded = ctx.saved_tensors
-        values = values.to(gradient.dtype)
-        passed = _passed(gradient, values, step, *ctx.range)
-        for_step = None
-        if ctx.needs_input_grad[1]:
-            total = _inner(gradient, rounded, step) - _inner(passed, values, step)
-            for_step = (total / step * ctx.gradient_scale).to(step.dtype)
-        return passed.to(ctx.saved_tensors[0].dtype) if ctx.needs_input_grad[0] else None, for_step, None, None, None
-
-
-def _fake_quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
-    """Return `values` on the grid; large ones in chunks, which stay in the cache between the four operations."""
-    flat = _flat(values)
-    if step.numel() > 1 or values.is_cuda or flat is None or values.dtype != step.dtype or flat.numel() <= _CHUNK:
-        return _round(values, step, quant_min, quant_max).mul_(_number(step))
-    made = torch.empty_like(values)
-    target = _flat(made)
-    assert target is not None
-    for source, part in zip(torch.split(flat, _CHUNK), torch.split(target, _CHUNK), strict=True):
-        torch.div(source, _number(step), out=part).clamp_(quant_min, quant_max).round_().mul_(_number(step))
-    return made
-
-
-def _flat(values: Tensor) -> Tensor | None:
-    """Return `values` in the order of their memory, one behind the other; None where they do not lie so."""
-    if values.is_contiguous():
-        return values.view(-1)
-    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
-        return values.permute(0, 2, 3, 1).view(-1)
-    return None
-
-
-def _passed(gradient: Tensor, values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
-    """Return `gradient` where `values` are inside the range, zero elsewhere."""
-    if step.numel() == 1 and not step.is_cuda:
-        # One pass over the memory; on a GPU reading the step would make it wait.
-        width = step.item()
-        passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, quant_min * width, quant_max * width)
-        return passed
-    return gradient * ((values > quant_min * step) & (values < quant_max * step))
-
-
-def _inner(first: Tensor, second: Tensor, step: Tensor) -> Tensor:
-    """Return the sums of the products of what shares a step, in the shape of `step`."""
-    if step.numel() > 1:
-        return (first * second).reshape(step.numel(), -1).sum(dim=1).reshape(step.shape)
-    ours, theirs = _flat(first), _flat(second)
-    if ours is None or theirs is None or first.stride() != second.stride():
-        return (first * second).sum().reshape(step.shape)
-    return torch.dot(ours, theirs).reshape(step.shape)
-
-
-def _quantize(values: Tensor, step: Tensor, quant_min: int, quant_max: int, gradient_scale: float) -> Tensor:
-    quantized: Tensor = _Lsq.apply(values, step, quant_min, quant_max, gradient_scale)  # type: ignore[no-untyped-call]
-    return quantized
-
-
-def _round(values: Tensor, step: Tensor, quant_min: int, quant_max: int) -> Tensor:
-    # A step for all values goes in as a number: dividing by a tensor of one element takes three times as long.
-    values = values.to(torch.promote_types(values.dtype, step.dtype))
-    return (values / _number(step)).clamp_(quant_min, quant_max).round_()
-
-
-def _number(step: Tensor) -> Tensor:
-    return step.reshape(()) if step.numel() == 1 else step
 
 
 def _uninitialized() -> UserError:

@@ -22,9 +22,10 @@ def make_optimizer(network: nn.Module, recipe: TrainingRecipe) -> TorchOptimizer
         if parameter.requires_grad:
             (spared if parameter.dim() < 2 or name.endswith(".step") else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    # One kernel for all parameters: most have a few numbers, where calls are what takes the time.
     if recipe.optimizer is Optimizer.ADAMW:
-        return AdamW(groups, lr=recipe.rate)
-    return SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        return AdamW(groups, lr=recipe.rate, fused=True)
+    return SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
 
 
 def rate_at(step: int, steps: int, warm_up: int, highest: float) -> float:

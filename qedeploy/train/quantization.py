@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from qedeploy.model.network import DevicePoint, QuantizedNetwork, layer_modules, quantizers, use_device_grids
-from qedeploy.model.quantizer import SMALLEST_STEP, LsqQuantizer
+from qedeploy.model.quantizer import LsqQuantizer
+from qedeploy.model.rounding import SMALLEST_STEP
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.operations import consumers
 from qedeploy.profiles.profile import Profile

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.files import sha256
+from qedeploy.files import require_file, sha256
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork, initialize_steps
@@ -147,6 +147,8 @@ def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: P
         weights_from(options.weights_from, network)
     round_as_device(network, profile)
     labelled = open_data(data)
+    if options.distill not in {None, "float"}:
+        require_file(Path(str(options.distill)))
     recipe = options.recipe
     execution = Execution(
         group=group,
@@ -159,6 +161,12 @@ def prepared(model: Path, data: Path, options: TrainOptions, out: Path, group: P
     if recipe.batch % group.world:
         raise UserError(f"--batch {recipe.batch}: expected a multiple of the {group.world} processes")
     train_part, held_out = split(labelled.train, recipe.holdout, options.seed)
+    at_a_time = min(recipe.batch, len(train_part)) // (group.world * options.accumulate)
+    if at_a_time < 2:
+        raise UserError(
+            f"--batch {recipe.batch}: leaves {at_a_time} images at a time of {len(train_part)}, too few to be "
+            "normalised: expected two or more in each process and part of --accumulate"
+        )
     structure = network.structure
     places = class_places(labelled.train, (), structure.classifier.classes)
     preparation = Preparation(

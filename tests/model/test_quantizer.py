@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qedeploy.errors import RequestError, UserError
-from qedeploy.model.quantizer import SMALLEST_RANGE, SMALLEST_STEP, LsqQuantizer
+from qedeploy.model.quantizer import SMALLEST_RANGE, LsqQuantizer
+from qedeploy.model.rounding import SMALLEST_STEP
 
 WIDTHS = range(2, 9)
 

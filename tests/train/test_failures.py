@@ -108,3 +108,16 @@ def test_a_dry_run_says_what_it_will_take_and_writes_nothing(tmp_path, model, fe
     assert "images/s" in done.stdout
     assert "minutes in all" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+
+
+def test_one_picture_at_a_time_is_refused_before_training(tmp_path, model, few_digits):
+    for recipe, accumulate in ((quick(batch=1), 1), (quick(batch=8), 8)):
+        with pytest.raises(UserError, match=r"leaves 1 images at a time of 190, .* two or more"):
+            train(model, few_digits, TrainOptions(recipe=recipe, accumulate=accumulate), tmp_path / "out")
+
+
+def test_a_teacher_that_is_missing_is_told_before_training(tmp_path, model, few_digits):
+    teacher = str(tmp_path / "teacher.pth")
+    with pytest.raises(UserError, match=r"teacher\.pth: cannot be read"):
+        train(model, few_digits, TrainOptions(recipe=quick(), distill=teacher), tmp_path / "out")
+    assert not (tmp_path / "out" / "log.csv").exists()
