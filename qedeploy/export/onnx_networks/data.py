@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qedeploy.array_files import array_of, opened_arrays
 from qedeploy.errors import UserError
+from qedeploy.files import LARGEST_FILE
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.qdq.images import EXTENSIONS, decode_image
 from qedeploy.runtimes.turns import Feed
@@ -90,7 +91,7 @@ def _image(path: Path, shape: tuple[int, ...], settings: ImageSettings) -> NDArr
 
 
 def _arrays(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> list[Sample]:
-    with opened_arrays(path) as found:
+    with opened_arrays(path, LARGEST_FILE) as found:
         # An .npy file has one array, of no name.
         arrays = {name or next(iter(inputs)): array_of(found, name) for name in found}
     if path.suffix.lower() == ".npy" and len(inputs) != 1:
