@@ -368,3 +368,16 @@ def test_names_that_are_no_text_are_a_line(tmp_path, path, value):
     file.write_text(json.dumps(document))
     with pytest.raises(UserError, match=r"search\.json"):
         verify(tmp_path / "found")
+
+
+def test_widths_that_the_space_does_not_have_fail_the_membership(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(SMALL_RECIPE)
+    api.search("cpu-int8", str(recipe), folder=tmp_path / "found", model=False)
+    file = tmp_path / "found" / "search.json"
+    document = json.loads(file.read_text())
+    document["structure"]["stages"][0]["blocks"][0]["depthwise"]["activation"] = 1
+    file.write_text(json.dumps(document))
+    code, said = verified(tmp_path / "found")
+    assert code != 0
+    assert "stage1: its channels, kernel, depth or widths are not in the space" in said
