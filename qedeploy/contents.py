@@ -18,6 +18,7 @@ class ContentKind(StrEnum):
     PICKLE = "pickle"
     SAFETENSORS = "safetensors"
     ONNX = "onnx"
+    LITERT = "litert"
     POINTER = "pointer"
     PAGE = "page"
     OTHER = "other"
@@ -98,7 +99,7 @@ def sniff(head: bytes) -> Content:
     """Return what a file that begins with `head` is.
 
     >>> sniff(b"version https://git-lfs.github.com/spec/v1").kind
-    <Kind.POINTER: 'pointer'>
+    <ContentKind.POINTER: 'pointer'>
     >>> str(sniff(b"<!DOCTYPE html><html>"))[:16]
     'an HTML document'
     """
@@ -115,11 +116,21 @@ def sniff(head: bytes) -> Content:
     return _by_structure(head)
 
 
+def found_instead(head: bytes, expected: ContentKind | None = None) -> str:
+    """Return ", found ..." for what a file is in place of what was `expected`; "" where that cannot be told.
+
+    >>> found_instead(b"GIF8", ContentKind.ONNX)
+    ', found a GIF image'
+    """
+    found = sniff(head[:HEAD_BYTES])
+    return "" if found.kind in {expected, ContentKind.UNKNOWN} else f", found {found}"
+
+
 def _by_structure(head: bytes) -> Content:
     if head[257:262] == b"ustar":
         return _unpack("a tar archive", "tar -xf")
     if head[4:8] == b"TFL3":
-        return Content(kind=ContentKind.OTHER, name="a LiteRT (TensorFlow Lite) model")
+        return Content(kind=ContentKind.LITERT, name="a LiteRT (TensorFlow Lite) model")
     if not head.strip(b"\x00"):
         return Content(kind=ContentKind.OTHER, name="nothing but zero bytes", mend="copy it again")
     return _by_first_fields(head)

@@ -6,14 +6,16 @@ dies costs its job and no other.
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
@@ -209,12 +211,21 @@ def _lost(future: Future[Any]) -> bool:
 
 def _processes(count: int) -> Callable[[], Executor]:
     # Spawned, not forked: a fork of a process with threads may hang, and other systems have no fork.
-    return lambda: ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    return lambda: ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker() -> None:
     # Ctrl-C reaches every process of the terminal; only the one that collects the results has something to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A worker waits for jobs on a pipe that it holds itself open: that its parent was killed it would never learn.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker has a process that started it"
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

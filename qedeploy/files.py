@@ -131,6 +131,12 @@ def write_json(path: Path, document: object) -> Path:
     return write_text(path, json_text(document))
 
 
+def real_path(path: Path) -> Path:
+    """Return where `path` leads, links followed; of links in a circle the path as far as it leads."""
+    # Path.resolve raises RuntimeError for a circle in Python 3.11 and 3.12.
+    return Path(os.path.realpath(path))
+
+
 def slug(text: str) -> str:
     """Return `text` as a part of a file's name: small letters, digits and dots, all else a hyphen."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 
@@ -15,9 +16,14 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from qedeploy.array_files import opened_arrays
 from qedeploy.contents import ContentKind, sniff
 from qedeploy.errors import UserError
+from qedeploy.export.onnx_networks.file import read_model as read_network
 from qedeploy.files import read_bytes, read_head, read_text, require_file
+from qedeploy.qdq.metadata import read_model
+from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.runners import open_runner
 
 
 def written(write) -> bytes:
@@ -35,7 +41,7 @@ MODEL = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []), producer
 
 FILES = {
     "an empty file": b"",
-    "a gzip archive": gzip.compress(b"x"),
+    "a gzip archive": gzip.compress(b"x", mtime=0),
     "a bzip2 archive": bz2.compress(b"x"),
     "an xz archive": lzma.compress(b"x"),
     "a tar archive": written(tar),
@@ -124,3 +130,21 @@ def test_paths_that_lead_nowhere(tmp_path):
             read_bytes(path)
     with pytest.raises(UserError, match="cannot be read"):
         read_bytes(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("head", [b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b"\x1f\x8b\x08"])
+@pytest.mark.parametrize("suffix", ["onnx", "tflite", "npz", "npy"])
+def test_whatever_a_file_is_called_its_content_is_named(tmp_path, suffix, head):
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(head)
+    said = re.escape(f", found {sniff(head)}")
+    if suffix in {"npz", "npy"}:
+        with pytest.raises(UserError, match=said), opened_arrays(path):
+            pass
+        return
+    with pytest.raises(UserError, match=said), open_runner(path, RunnerOptions()):
+        pass
+    if suffix == "onnx":
+        for read in (read_network, read_model):
+            with pytest.raises(UserError, match=said):
+                read(path)

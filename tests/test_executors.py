@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -212,6 +214,28 @@ def test_a_worker_that_is_gone_leaves_no_process_behind():
             os.kill(process, 0)
             time.sleep(0.02)
         pytest.fail("the process is still there")
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    started = subprocess.Popen(
+        [sys.executable, "-c", _PARENT], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    assert int(started.stdout.readline()) != started.pid
+    started.kill()
+    # All of its processes hold the pipe: it ends with the last of them.
+    started.communicate(timeout=20)
+
+
+_PARENT = """
+import time
+from qedeploy.executors import open_workers
+from tests.test_executors import process_number
+if __name__ == "__main__":
+    with open_workers(2) as workers:
+        print(workers.submit(process_number, 0).result(), flush=True)
+        time.sleep(60)
+"""
 
 
 def process_number(_job):

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qedeploy.errors import UserError
-from qedeploy.files import json_text, read_text, replacing, sha256, slug, write_bytes, write_json, write_text
+from qedeploy.files import (
+    json_text,
+    read_bytes,
+    read_text,
+    real_path,
+    replacing,
+    sha256,
+    slug,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_folders_are_made_and_nothing_is_left_beside(tmp_path: Path) -> None:
@@ -89,3 +100,11 @@ def test_slugs_are_safe_names(text: str) -> None:
 
 def test_a_slug_is_readable() -> None:
     assert slug("Intel(R) Xeon(R) CPU @ 2.20GHz") == "intel-r-xeon-r-cpu-2.20ghz"
+
+
+def test_links_in_a_circle_lead_somewhere(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert real_path(tmp_path / "a").parent == tmp_path.resolve()
+    with pytest.raises(UserError, match=r"a: .*links"):
+        read_bytes(tmp_path / "a")

@@ -65,6 +65,7 @@ def import_model(
     file such as model.pth to write the network to.
     """
     from qedeploy.errors import UserError
+    from qedeploy.files import real_path
     from qedeploy.model.checkpoint import save_checkpoint
     from qedeploy.model.foreign_state import Weights
     from qedeploy.model.importing import import_model as read_model
@@ -72,7 +73,8 @@ def import_model(
     from qedeploy.profiles.loader import load_profile
 
     structure, checkpoint, out = Path(structure), as_path(checkpoint), as_path(out)
-    if out is not None and out.resolve() in {file.resolve() for file in (structure, checkpoint) if file is not None}:
+    read = {real_path(file) for file in (structure, checkpoint) if file is not None}
+    if out is not None and real_path(out) in read:
         raise UserError(f"{out}: is a file to read; choose another --out")
     device = load_profile(profile)
     network = read_model(

@@ -19,8 +19,8 @@ from qedeploy.words import counted
 
 FORMAT = "qedeploy-latency/1"
 
-_STRICT: dict[str, Any] = {"extra": "forbid"}
-"""How pydantic reads the values below: an unknown key is an error."""
+_STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+"""How pydantic reads the values below: an unknown key is an error, and so is a number that is none."""
 
 UNSTABLE = 0.05
 """Spread of a point over which it counts as unstable."""
@@ -28,6 +28,13 @@ UNSTABLE = 0.05
 
 MOST_UNSTABLE = 0.25
 """Share of unstable points over which a table is not to be relied on."""
+
+
+_LARGEST_SIZE = 1 << 20
+"""Channels, pixels or bits of a shape."""
+
+_LONGEST = 3600.0
+"""Seconds of a point."""
 
 
 class Part(StrEnum):
@@ -198,7 +205,24 @@ def from_document(data: object, source: Path | str) -> LatencyTable:
 
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(f"{source}: expected a {FORMAT} document, as `qedeploy measure` writes it")
-    return validate(TypeAdapter(LatencyTable), {key: value for key, value in data.items() if key != "format"}, source)
+    table = validate(TypeAdapter(LatencyTable), {key: value for key, value in data.items() if key != "format"}, source)
+    for number, point in enumerate(table.points):
+        _require_possible(point, f"{source}: points[{number}]")
+    return table
+
+
+def _require_possible(point: TablePoint, where: str) -> None:
+    """Raise UserError for a point that nobody can have measured."""
+    shape = point.shape
+    bits = dataclasses.astuple(shape.bits)
+    sizes = (shape.in_channels, shape.out_channels, shape.kernel, shape.stride, shape.size, *bits)
+    if min(sizes) < 1 or max(sizes) > _LARGEST_SIZE:
+        raise UserError(f"{where}: shape: expected sizes from 1 to {_LARGEST_SIZE:,}, found {shape}")
+    if not 0 < point.seconds <= _LONGEST or not point.spread >= 0 or point.rounds < 1:
+        raise UserError(
+            f"{where}: expected seconds above 0 and up to {_LONGEST:,.0f}, spread from 0 and rounds from 1, found "
+            f"{point.seconds}, {point.spread} and {point.rounds}"
+        )
 
 
 def spread(values: Sequence[float]) -> float:

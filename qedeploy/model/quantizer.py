@@ -130,7 +130,11 @@ class LsqQuantizer(nn.Module):
         return f"bits={self.bits}, signed={self.signed}" if self.quantized else "not quantized"
 
     def _initial_step(self, values: Tensor) -> Tensor:
-        return self._mean_magnitude(values.detach(), 2 / math.sqrt(self.quant_max))
+        assert self.step is not None
+        # Summed in this order since 0.1.0: a network that is built again has the same bytes.
+        channels = values.detach().reshape(self.step.numel(), -1)
+        total: Tensor = torch.linalg.vector_norm(channels, ord=1, dim=1, dtype=self.step.dtype)
+        return (total / channels.shape[1]).reshape(self.step.shape) * (2 / math.sqrt(self.quant_max))
 
     def _smallest_step(self, values: Tensor) -> Tensor:
         values = values.detach()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 
+from qedeploy.contents import ContentKind, found_instead
 from qedeploy.errors import UserError
 from qedeploy.files import read_bytes
 from qedeploy.model import image_settings
@@ -104,9 +105,10 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise UserError(f"{path}: not an ONNX model, or a truncated one") from error
+        found = found_instead(content, ContentKind.ONNX)
+        raise UserError(f"{path}: not an ONNX model, or a truncated one{found}") from error
     if not model.graph.node:
-        raise UserError(f"{path}: not an ONNX model: it holds no graph")
+        raise UserError(f"{path}: not an ONNX model: it holds no graph{found_instead(content, ContentKind.ONNX)}")
     return model
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.array_files import array_of, opened_arrays
 from qedeploy.errors import UserError
 
 _KEYS = {
@@ -46,12 +46,8 @@ def open_arrays(path: Path) -> dict[str, ImageArrays]:
     Images are bytes or floating point from 0 to 1, (count, height, width), with 1 or 3 channels behind or before height
     and width; labels whole numbers from 0; names may stand under `classes`. Raises UserError naming file and key.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return _parts(archive, path)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not an .npz file of arrays ({reason}): write it with numpy.savez") from error
+    with opened_arrays(path) as archive:
+        return _parts(archive, path)
 
 
 def _parts(archive: Mapping[str, NDArray[np.generic]], path: Path) -> dict[str, ImageArrays]:
@@ -59,7 +55,9 @@ def _parts(archive: Mapping[str, NDArray[np.generic]], path: Path) -> dict[str, 
     for part, pairs in _KEYS.items():
         for images, labels in pairs:
             if images in archive and labels in archive:
-                found[part] = _checked(archive[images], archive[labels], f"{path}: {images}", f"{path}: {labels}")
+                found[part] = _checked(
+                    array_of(archive, images), array_of(archive, labels), f"{path}: {images}", f"{path}: {labels}"
+                )
                 break
     if not found:
         there = ", ".join(archive) or "nothing"
@@ -75,7 +73,7 @@ def _parts(archive: Mapping[str, NDArray[np.generic]], path: Path) -> dict[str, 
 def _classes(archive: Mapping[str, NDArray[np.generic]], count: int, path: Path) -> tuple[str, ...]:
     if "classes" not in archive:
         return tuple(map(str, range(count)))
-    names = tuple(map(str, archive["classes"].tolist()))
+    names = tuple(map(str, array_of(archive, "classes").reshape(-1).tolist()))
     if len(names) < count:
         raise UserError(f"{path}: classes: {len(names)} names for labels up to {count - 1}: name every class")
     return names

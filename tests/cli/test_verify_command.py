@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 import qedeploy
+from qedeploy import api
 from qedeploy.cli.verify import verify
 from qedeploy.errors import UserError
 from qedeploy.network.structure_file import from_document, to_document
@@ -21,6 +22,7 @@ from qedeploy.search.audit.verification import read_claims
 from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
+from tests.cli.conftest import SMALL_RECIPE
 from tests.cli.console import qedeploy as run
 
 RECIPE = Path(qedeploy.__file__).parent / "search" / "recipes" / "mixed-7d0g.toml"
@@ -348,3 +350,34 @@ def test_settings_of_the_other_method_are_refused(tmp_path: Path, arguments: tup
     done = run("search", "--profile", "cpu-int8", "--no-model", *arguments, cwd=tmp_path)
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(("recipe", "name"), {}), (("profile", "name"), []), (("recipe", "score", "kind"), 5e-324)]
+)
+def test_names_that_are_no_text_are_a_line(tmp_path, path, value):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(SMALL_RECIPE)
+    api.search("cpu-int8", str(recipe), folder=tmp_path / "found", model=False)
+    file = tmp_path / "found" / "search.json"
+    document = json.loads(file.read_text())
+    inner = document
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"search\.json"):
+        verify(tmp_path / "found")
+
+
+def test_widths_that_the_space_does_not_have_fail_the_membership(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(SMALL_RECIPE)
+    api.search("cpu-int8", str(recipe), folder=tmp_path / "found", model=False)
+    file = tmp_path / "found" / "search.json"
+    document = json.loads(file.read_text())
+    document["structure"]["stages"][0]["blocks"][0]["depthwise"]["activation"] = 1
+    file.write_text(json.dumps(document))
+    code, said = verified(tmp_path / "found")
+    assert code != 0
+    assert "stage1: its channels, kernel, depth or widths are not in the space" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +13,35 @@ import torch
 from PIL import Image
 
 from qedeploy import api
+from qedeploy.latency.table import write_table
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks, to_text
 from qedeploy.network.structure_file import to_document
 from qedeploy.profiles.loader import FOLDER as PROFILES
+from qedeploy.profiles.loader import load_profile
+from qedeploy.search.evolution.evolution import Evolution, EvolutionSettings
+from qedeploy.search.evolution.state_file import StateFile
+from qedeploy.search.methods import EVOLUTION
+from qedeploy.search.request import make_request
+from qedeploy.search.result import settings_document
+from qedeploy.search.run import CHECKPOINT_FILE
+from qedeploy.search.space.recipe_loader import load_recipe
 from tests.cli.conftest import SMALL_RECIPE
 from tests.export.networks import small_structure
+from tests.export.onnx_networks.networks import Maker, write
 from tests.model.reference_network import ReferenceNetwork, randomise
 from tests.model.test_lightnas_checkpoint import PLAIN
 from tests.runtimes.tensorrt.test_recordings import record_run
+from tests.search.made_up_latency import plausible_table
 
 CSV = (
     "kind,in_channels,out_channels,kernel,stride,size,weight_bits,activation_bits,us\n"
     "pointwise,16,32,1,1,32,8,8,12.5\npointwise,16,64,1,1,32,8,8,20\ndepthwise,32,32,3,1,32,8,8,9\n"
 )
+
+
+BRIEFLY = ("--duration", "1ms", "--out", "{out}", "-q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +102,25 @@ TARGETS = (
         ),
         beside=("recipe.toml",),
     ),
+    Target(
+        file="table.json",
+        arguments=(
+            *("search", "--profile", "cpu-int8", "--recipe", "./recipe.toml", "--budget", "latency=4ms"),
+            *("--latency-table", "{file}", "--out", "{out}", "--no-model", "-q"),
+        ),
+        beside=("recipe.toml",),
+    ),
+    Target(
+        file="evolved/search.checkpoint.npz",
+        arguments=(
+            *("search", "--profile", "cpu-int8", "--recipe", "./recipe.toml", "--method", "evolution"),
+            *("--evaluations", "60", "--population", "16", "--out", "evolved", "--no-model", "-q"),
+        ),
+        beside=("recipe.toml",),
+    ),
+    Target(file="float.onnx", arguments=("quantize", "{file}", "--data", "x.npy", *BRIEFLY), beside=("x.npy",)),
+    Target(file="x.npy", arguments=("quantize", "float.onnx", "--data", "{file}", *BRIEFLY), beside=("float.onnx",)),
+    Target(file="classes.npz", arguments=("evaluate", "model.onnx", "--data", "{file}", "-q"), beside=("model.onnx",)),
     Target(file="found/search.json", arguments=("verify", "found"), beside=("found",)),
     *(
         Target(file=f"run/{name}.json", arguments=("bench", "--from-trtexec", "run", "--out", "{out}"), beside=("run",))
@@ -94,6 +128,17 @@ TARGETS = (
     ),
     Target(file="run/model.onnx", arguments=("bench", "--from-trtexec", "run", "--out", "{out}"), beside=("run",)),
 )
+
+
+def write_checkpoint(folder: Path) -> None:
+    """Write what an evolution that was killed leaves, of the search that the targets go on with."""
+    request = make_request("cpu-int8", str(folder / "recipe.toml"))
+    settings = EvolutionSettings(seed=0, evaluations=60, population=16)
+    document = settings_document(request, EVOLUTION, dataclasses.asdict(settings))
+    (folder / "evolved").mkdir()
+    StateFile(path=folder / "evolved" / CHECKPOINT_FILE, settings=document).save(
+        Evolution(request.space, request.budgets, settings).start([])
+    )
 
 
 def write_seeds(folder: Path) -> Path:
@@ -118,4 +163,15 @@ def write_seeds(folder: Path) -> Path:
     (folder / "table.csv").write_text(CSV)
     api.search("cpu-int8", str(folder / "recipe.toml"), folder=folder / "found", model=False)
     record_run(folder / "run")
+    write_table(
+        folder / "table.json", plausible_table(load_profile("cpu-int8"), load_recipe(str(folder / "recipe.toml")))
+    )
+    write_checkpoint(folder)
+    make = Maker()
+    make.conv(make.node("Relu", [make.conv("x", "first", (8, 3, 3, 3))], "relu"), "y", (4, 8, 1, 1))
+    write(make.model({"x": (1, 3, 8, 8)}, ["y"]), folder, "float.onnx")
+    chance = np.random.default_rng(0)
+    np.save(folder / "x.npy", chance.random((2, 3, 8, 8), np.float32))
+    pictures = chance.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    np.savez(folder / "classes.npz", images=pictures, labels=np.array([0, 1, 2, 3]))
     return folder

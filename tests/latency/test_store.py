@@ -9,7 +9,7 @@ import pytest
 
 from qedeploy.errors import UserError
 from qedeploy.latency.store import describe_kept, kept_tables, load_table, table_path
-from qedeploy.latency.table import NetworkPoint, TablePoint, read_table, to_document, write_table
+from qedeploy.latency.table import NetworkPoint, TablePoint, from_document, read_table, to_document, write_table
 from qedeploy.profiles.loader import load_profile
 from tests.latency.laws import points, table
 
@@ -88,3 +88,20 @@ def test_what_is_kept_is_described_with_what_cannot_be_read(data):
     )
     assert "not valid JSON" in broken["fault"]
     assert describe_kept("cpu-int") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seconds": -1.0}, "seconds above 0"),
+        ({"seconds": float("nan")}, "finite number"),
+        ({"seconds": 1e308}, "seconds above 0"),
+        ({"rounds": 0}, "rounds from 1"),
+        ({"spread": -0.1}, "spread from 0"),
+    ],
+)
+def test_points_that_nobody_can_have_measured_are_refused(change, said):
+    document = to_document(table())
+    document["points"] = [{**document["points"][0], **change}, *document["points"][1:]]
+    with pytest.raises(UserError, match=said):
+        from_document(document, "table.json")

@@ -172,7 +172,7 @@ def test_missing_folder_empty_and_text(tmp_path):
             "a Git LFS pointer and not the file that it stands for: run `git lfs pull`",
         ),
         ("page.pth", b"<html><body>404</body></html>", "an HTML document: a page was saved"),
-        ("archive.pth", gzip.compress(b"a" * 100), "a gzip archive: unpack it first"),
+        ("archive.pth", gzip.compress(b"a" * 100, mtime=0), "a gzip archive: unpack it first"),
         ("model.pth", onnx_bytes(), "an ONNX model: `qedeploy bench`"),
         ("m.pth", safetensors.torch.save({"a": torch.ones(2)}), "a safetensors file: with the structure"),
         ("umlauts.pth", ("ä" * 3000).encode()[1:2048], "another kind of file"),

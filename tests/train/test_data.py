@@ -204,7 +204,7 @@ def test_what_are_no_arrays(tmp_path, arrays, match):
 
 def test_an_archive_of_objects_is_not_unpickled(tmp_path):
     np.savez(tmp_path / "data.npz", images=np.array([object()]), labels=np.arange(1))
-    refused(tmp_path / "data.npz", "not an .npz file of arrays")
+    refused(tmp_path / "data.npz", "not a readable array file")
 
 
 def test_a_broken_picture_is_named(tmp_path):

@@ -82,8 +82,3 @@ def size(count: float) -> str:
 def gibibytes(size: int) -> str:
     """Return bytes as `23.5 GiB`."""
     return f"{size / 2**30:.1f} GiB"
-
-
-def mebibytes(size: int) -> str:
-    """Return bytes as `2.31 MiB`."""
-    return f"{size / 2**20:.2f} MiB"

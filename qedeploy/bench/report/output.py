@@ -11,7 +11,7 @@ from pathlib import Path
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
-from qedeploy.files import replacing, write_through
+from qedeploy.files import real_path, replacing, write_through
 from qedeploy.rulings import enforce
 
 DOCUMENT, REPORT = "bench.json", "report.html"
@@ -50,8 +50,8 @@ def output_folder(model: Path, out: Path | None) -> Path:
     folder, or cannot be written to. It is called before anything is measured.
     """
     folder = model.parent if out is None else out
-    unasked = out is None and _ROOMS & {folder.absolute().name, folder.resolve().name}
-    if unasked or folder.resolve().is_relative_to(_PACKAGE):
+    unasked = out is None and _ROOMS & {folder.absolute().name, real_path(folder).name}
+    if unasked or real_path(folder).is_relative_to(_PACKAGE):
         raise UserError(f"{folder}: stands for part of qedeploy's code: name another folder for results with --out")
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():

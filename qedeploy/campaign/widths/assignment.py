@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from qedeploy.campaign.quantization.request import kept_layers
-from qedeploy.campaign.widths.choices import offered_pairs, width_problem
+from qedeploy.campaign.widths.choices import offered_pairs, own_costs, width_problem
 from qedeploy.campaign.widths.documents import WrittenWidths, write_widths
 from qedeploy.campaign.widths.finding import FoundWidths
 from qedeploy.campaign.widths.pictures import Judged, WidthPictures, open_pictures
@@ -23,7 +23,7 @@ from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.layers import expand_layers
-from qedeploy.network.structure import Bits, Structure
+from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.assign.problem import AssignmentProblem, Limits
@@ -95,7 +95,7 @@ def assign_widths(request: WidthRequest, folder: Path | None, progress: Progress
     problem = width_problem(structure, profile, pairs, errors, latency)
     maker = _Maker(network=base, profile=profile, pictures=pictures, progress=progress)
     before = maker.top1(checkpoint.network)
-    limits = _limits(request.budgets, problem, base.structure)
+    limits = _limits(request.budgets, own_costs(base.structure, profile, latency))
     _require_within_reach(request.budgets, problem, limits)
     minimised = _objective(request, problem)
     if minimised is Objective.ERROR or request.max_drop is None:
@@ -178,21 +178,11 @@ def _latency(request: WidthRequest, profile: Profile) -> LatencyModel | None:
     return found[0]
 
 
-def _limits(budgets: tuple[WidthBudget, ...], problem: AssignmentProblem, structure: Structure) -> Limits:
-    """Return the limits of `budgets`; shares are of what the network costs with the widths that it has."""
-    own = {layer.name: str(layer.bits) for layer in expand_layers(structure)}
-    found: dict[str, float] = {}
-    for budget in budgets:
-        limit = budget.limit
-        if budget.relative:
-            limit *= sum(
-                getattr(choice, budget.figure)
-                for layer in problem.layers
-                for choice in layer.choices
-                if choice.precision == own[layer.name]
-            )
-        found[budget.figure] = limit
-    return Limits(**found)
+def _limits(budgets: tuple[WidthBudget, ...], own: Mapping[str, float]) -> Limits:
+    """Return the limits of `budgets`; shares are of what the network costs with the widths that it has, `own`."""
+    return Limits(
+        **{budget.figure: budget.limit * (own[budget.figure] if budget.relative else 1.0) for budget in budgets}
+    )
 
 
 def _require_within_reach(budgets: tuple[WidthBudget, ...], problem: AssignmentProblem, limits: Limits) -> None:

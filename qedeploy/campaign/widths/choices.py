@@ -83,6 +83,15 @@ def width_problem(
     return AssignmentProblem(float_seconds=0.0, layers=tuple(layers))
 
 
+def own_costs(structure: Structure, profile: Profile, latency: LatencyModel | None) -> dict[str, float]:
+    """Return what `structure` costs with the widths that it has, by figure: what shares are shares of."""
+    layers = expand_layers(structure)
+    times = _seconds(structure, {layer.name: (layer.bits,) for layer in layers}, latency)
+    counted = [_counted(layer, layer.bits, profile) for layer in layers]
+    found = {figure: sum(item.get(figure, 0.0) for item in counted) for figure in ("size", "nominal", "executed")}
+    return {**found, "seconds": sum(times.values())}
+
+
 def _error(known: Mapping[tuple[str, Side, int], float], name: str, bits: Bits) -> float:
     sides = ((Side.WEIGHT, bits.weight), (Side.ACTIVATION, bits.activation))
     return sum(known[name, side, width] for side, width in sides if width < MAX_BITS)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.array_files import array_of, opened_arrays
 from qedeploy.errors import UserError
+from qedeploy.files import LARGEST_FILE
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.qdq.images import EXTENSIONS, decode_image
 from qedeploy.runtimes.turns import Feed
@@ -89,11 +91,9 @@ def _image(path: Path, shape: tuple[int, ...], settings: ImageSettings) -> NDArr
 
 
 def _arrays(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> list[Sample]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = dict(loaded) if path.suffix.lower() == ".npz" else {next(iter(inputs)): loaded}
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable array file ({error}): write it with numpy.save or savez") from error
+    with opened_arrays(path, LARGEST_FILE) as found:
+        # An .npy file has one array, of no name.
+        arrays = {name or next(iter(inputs)): array_of(found, name) for name in found}
     if path.suffix.lower() == ".npy" and len(inputs) != 1:
         raise UserError(f"{path}: the network takes {', '.join(inputs)}: expected .npz files with these names")
     missing = [name for name in inputs if name not in arrays]

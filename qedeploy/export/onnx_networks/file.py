@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
+from qedeploy.contents import ContentKind, found_instead
 from qedeploy.errors import RequestError, UserError
 from qedeploy.export.onnx_networks.editor import ONNX_DOMAINS, attribute
 from qedeploy.files import read_bytes
@@ -37,9 +38,11 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(content)
     except Exception as error:  # protobuf's errors have no common base that it makes public
-        raise UserError(f"{path}: not an ONNX model, or one cut short: export or copy it again") from error
+        found = found_instead(content, ContentKind.ONNX) or ": export or copy it again"
+        raise UserError(f"{path}: not an ONNX model, or one cut short{found}") from error
     if not model.graph.node and not model.graph.input:
-        raise UserError(f"{path}: not an ONNX model, or an empty one: expected a graph with inputs and operators")
+        found = found_instead(content, ContentKind.ONNX) or ": expected a graph with inputs and operators"
+        raise UserError(f"{path}: not an ONNX model, or an empty one{found}")
     _load_external(model, path)
     opset = opset_of(model)
     if opset is None or opset < OLDEST_OPSET:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.contents import ContentKind, found_instead
 from qedeploy.errors import RequestError, UserError
 from qedeploy.files import read_bytes
 from qedeploy.runtimes.inputs import random_values, require_inputs
@@ -49,7 +50,8 @@ class LiteRTRunner:
         try:
             self._interpreter = load(content, threads=self._options.threads)
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"{self._path}: not a model that LiteRT reads: {_reason(error)}") from error
+            found = found_instead(content, ContentKind.LITERT) or f": {_reason(error)}"
+            raise UserError(f"{self._path}: not a model that LiteRT reads{found}") from error
         ours = self._record is not None
         self._inputs = ports(self._interpreter.get_input_details(), self._path, ours=ours)
         self._outputs = ports(self._interpreter.get_output_details(), self._path, ours=ours, output=True)

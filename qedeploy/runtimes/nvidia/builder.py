@@ -72,9 +72,10 @@ def build(request: BuildRequest, emit: Emit) -> Mapping[str, Any]:
     trt = load_tensorrt(request.product)
     messages = Messages(emit)
     log = logger(trt, messages)
-    builder = _create_builder(trt, log, messages)
+    label = request.product.label
+    builder = _create_builder(trt, log, messages, label)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    _parse(trt, trt.OnnxParser(network, log), request.onnx, messages)
+    _parse(trt, trt.OnnxParser(network, log), request.onnx, messages, label)
     config = builder.create_builder_config()
     progress = _configure(trt, builder, network, config, request.settings, emit)
     if request.target is not None:
@@ -86,27 +87,27 @@ def build(request: BuildRequest, emit: Emit) -> Mapping[str, Any]:
     seconds = time.perf_counter() - started
     del progress
     if plan is None:
-        return {"no_kernel": _node_without_kernel(request.onnx, messages), "reason": messages.reason()}
+        return {"no_kernel": _node_without_kernel(request.onnx, messages, label), "reason": messages.reason()}
     write_bytes(request.plan, bytes(memoryview(plan)))
     if request.cache:
         _notice(emit, timing_cache.save(config, request.cache))
     return {"bytes": plan.nbytes, "seconds": seconds, "tensorrt": trt.__version__, "warnings": messages.warnings}
 
 
-def _create_builder(trt: Any, log: Any, messages: Messages) -> Any:
+def _create_builder(trt: Any, log: Any, messages: Messages, label: str) -> Any:
     try:
         return trt.Builder(log)
     except (TypeError, RuntimeError) as error:
         # The bindings say only that a factory returned null; the logger has the reason.
-        raise RequestError(f"TensorRT's builder does not start: {messages.reason()}") from error
+        raise RequestError(f"the builder of {label} does not start: {messages.reason()}") from error
 
 
-def _parse(trt: Any, parser: Any, path: Path, messages: Messages) -> None:
+def _parse(trt: Any, parser: Any, path: Path, messages: Messages, label: str) -> None:
     if parser.parse(read_bytes(path), str(path)):
         return
     found = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
     reason = "; ".join(dict.fromkeys(found)) or messages.reason()
-    raise RequestError(f"{path}: TensorRT {trt.__version__} cannot read this graph: {reason}")
+    raise RequestError(f"{path}: {label} {trt.__version__} cannot read this graph: {reason}")
 
 
 def _describe(error: Any) -> str:
@@ -155,7 +156,7 @@ def _add_batches(builder: Any, network: Any, config: Any, batch: BatchRange) -> 
         raise RequestError(f"TensorRT refuses batch {batch} for this graph: choose another --batch")
 
 
-def _node_without_kernel(path: Path, messages: Messages) -> str:
+def _node_without_kernel(path: Path, messages: Messages, label: str) -> str:
     # TensorRT reports a kernel that found no memory as one that does not exist, so memory is checked first.
     if speaks_of_memory([*messages.errors, *messages.warnings]):
         raise RequestError(
@@ -165,7 +166,7 @@ def _node_without_kernel(path: Path, messages: Messages) -> str:
     node = node_without_kernel(messages.errors)
     if node is not None:
         return node
-    raise RequestError(f"{path}: TensorRT cannot build this graph: {messages.reason()}")
+    raise RequestError(f"{path}: {label} cannot build this graph: {messages.reason()}")
 
 
 def _notice(emit: Emit, text: str) -> None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qedeploy.contents import ContentKind, found_instead
 from qedeploy.errors import RequestError, UserError
+from qedeploy.files import read_head
 from qedeploy.runtimes.inputs import (
     chosen_shape,
     open_shape_error,
@@ -306,7 +308,8 @@ def _load(path: Path, options: SessionOptions) -> InferenceSession:
     except errors.NotImplemented as error:
         raise RequestError(f"{path}: ONNX Runtime lacks what it needs: {_reason(error)}") from error
     except errors.InvalidProtobuf as error:
-        raise UserError(f"{path}: not an ONNX model, or one cut short: export or copy it again") from error
+        found = found_instead(read_head(path), ContentKind.ONNX) or ": export or copy it again"
+        raise UserError(f"{path}: not an ONNX model, or one cut short{found}") from error
     except Exception as error:
         reason = _reason(error)
         kind = RequestError if "not a registered function/op" in reason else UserError

@@ -135,6 +135,8 @@ def _score(value: object) -> Score:
     settings = dict(value)
     kind = settings.pop("kind", DEFAULT_SCORE)
     try:
+        if not isinstance(kind, str):
+            raise UserError(f"score {kind!r}: expected a name")
         found = score_class(kind)
     except UserError as error:
         known = " or ".join(repr(name) for name in score_names())

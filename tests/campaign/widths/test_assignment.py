@@ -114,6 +114,8 @@ def test_layers_that_the_user_knows_better_stay(trained, digits):
         trained, digits, budgets=["bitops=0.6x"], fixed=["head=W3A5"], kept=["stage1"], samples=16
     ).found
     assert found.assignment.precisions["head"] == "W3A5"
+    own = structure_costs(load_checkpoint(trained).structure).bitops
+    assert found.assignment.limits.nominal == pytest.approx(0.6 * own)
     assert {found.assignment.precisions[name] for name in found.assignment.precisions if "stage1" in name} == {"W8A8"}
 
 
