@@ -129,6 +129,8 @@ class StageTraining:
                     last_report = now
                     watch(self._progress(standing, sums, images / max(now - began, 1e-9)))
                 if standing.step % self.order.steps == 0 or standing.step == self.steps:
+                    # The loss of a step is from before its update, which may be what broke the weights.
+                    self._require_number(sums, step, batch, state=True)
                     self._end_epoch(standing, sums, images / max(now - began, 1e-9))
                     on_row(standing)
                 if interrupted.is_set() or keeper.due:
@@ -261,8 +263,10 @@ class StageTraining:
             best=None if standing.best is None else standing.best.top1,
         )
 
-    def _require_number(self, sums: _Sums, step: int, batch: Batch) -> None:
-        if math.isfinite(sums.totals()["loss"]):
+    def _require_number(self, sums: _Sums, step: int, batch: Batch, *, state: bool = False) -> None:
+        """Raise RequestError where the loss, or with `state` a weight or statistic, is no number any more."""
+        sound = not state or all(bool(value.isfinite().all()) for value in self.network.state_dict().values())
+        if sound and math.isfinite(sums.totals()["loss"]):
             return
         found = broken_layer(self.network, self.pictures.normaliser(batch.pixels))
         raise RequestError(
