@@ -18,6 +18,11 @@ def measure(folder, *arguments, minutes="0.05"):
     return qedeploy("measure", *given, cwd=folder)
 
 
+def rounds(table):
+    # Of parts and of whole networks: which of them a short second run adds depends on what the first one had drawn.
+    return sum(point.rounds for point in (*table.points, *table.networks))
+
+
 @pytest.mark.slow
 def test_a_table_is_measured_kept_and_added_to(folder):
     done = measure(folder)
@@ -36,7 +41,7 @@ def test_a_table_is_measured_kept_and_added_to(folder):
     assert (again.returncode, again.stdout) == (0, "")
     more = read_table(path)
     assert {point.shape for point in table.points} <= {point.shape for point in more.points}
-    assert sum(point.rounds for point in more.points) > sum(point.rounds for point in table.points)
+    assert rounds(more) > rounds(table)
 
 
 @pytest.mark.slow
