@@ -93,7 +93,7 @@ class MemoryPlan(ABC):
         """Return at most what a file holds for a pooling of 2x2 over `size` pixels square."""
 
     @abstractmethod
-    def weight_bytes(self, bits: Bits, *, depthwise: bool) -> float:
+    def weight_bytes(self, bits: Bits) -> float:
         """Return the bytes of one weight of a layer of a pair in a file."""
 
     @abstractmethod

@@ -7,6 +7,7 @@ import numpy as np
 from qedeploy.network.graph import Graph
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import IMAGE, consumers
+from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid, LoweringPlan, StepSource, ValuePlan
@@ -50,6 +51,7 @@ def blank(graph: Graph) -> LoweredNetwork:
 
 def _zeros(layer: Layer) -> FoldedLayer:
     return FoldedLayer(
+        highest=LiteRTDialect().highest_weight(Lowering.INT16, layer.bits),
         weight=np.zeros(layer.weight_shape, np.int8),
         scale=np.ones(layer.out_channels, np.float32),
         bias=np.zeros(layer.out_channels),

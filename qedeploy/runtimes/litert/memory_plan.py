@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.memory_plan import MemoryPlan, PlannedSram
+from qedeploy.runtimes.litert.int4 import held_in_int4
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,10 +86,9 @@ class LiteRTMemoryPlan(MemoryPlan):
         weights = np.multiply(channels, 0 if size % 2 else 4 + self.channel_bytes)
         return np.asarray(weights + (self.addition_bytes if size % 2 else self.layer_bytes))
 
-    def weight_bytes(self, bits: Bits, *, depthwise: bool) -> float:
-        """Return one byte."""
-        del bits, depthwise
-        return 1.0
+    def weight_bytes(self, bits: Bits) -> float:
+        """Return half a byte for int4, else one."""
+        return 0.5 if held_in_int4(bits) else 1.0
 
     def sram(self, graph: Graph) -> PlannedSram:
         """Return the plan of LiteRT for Microcontrollers for `graph`."""

@@ -47,13 +47,12 @@ class Flash(AdditiveBudget):
     def constant(self, space: SearchSpace) -> float:
         """Return the classifier, and what every file has."""
         plan, classifier = plan_of(space), space.classifier
-        weights = space.head_channels * classifier.classes * plan.weight_bytes(classifier.bits, depthwise=False)
+        weights = space.head_channels * classifier.classes * plan.weight_bytes(classifier.bits)
         return float(ceil(weights) + classifier.classes * plan.channel_bytes + plan.layer_bytes + plan.file_bytes)
 
     def parts(self, space: SearchSpace, layers: Layers) -> tuple[Part, ...]:
         """Return weights by their width, and the rest whatever it is."""
         plan, place = plan_of(space), layers.place
-        depthwise = place.role is Role.DEPTHWISE
         kernel = plan.stored_kernel(layers.kernel, place.stride, ceil(place.size))
         weights = np.multiply(layers.fan_in, np.square(kernel)) * layers.out_channels
         rest = np.multiply(layers.out_channels, plan.channel_bytes) + plan.layer_bytes
@@ -62,7 +61,7 @@ class Flash(AdditiveBudget):
             if place.block_stride == 2:
                 added = added + plan.pooling_bytes(layers.out_channels, ceil(place.size * place.block_stride))
             rest = rest + np.where(layers.shortcut, added, 0)
-        in_bytes = [plan.weight_bytes(bits, depthwise=depthwise) for bits in layers.pairs.bits]
+        in_bytes = [plan.weight_bytes(bits) for bits in layers.pairs.bits]
         return (weights, np.array(in_bytes)), (rest, np.ones(len(layers.pairs)))
 
 
