@@ -62,6 +62,7 @@ def run(
     from qedeploy.cli.search_tables import print_found, print_search_verdict
     from qedeploy.errors import UserError
     from qedeploy.screen import line, screen
+    from qedeploy.train.picture_sizes import enlarged
 
     for option, given in (
         ("--epochs", epochs is not None),
@@ -70,7 +71,7 @@ def run(
     ):
         if given and data is None:
             raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
-    classes = None if data is None else len(api.labelled_data(data).train.classes)
+    pictures = None if data is None else api.labelled_data(data).train
     silent = quiet or as_json
     _title("search", silent)
     with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
@@ -80,7 +81,7 @@ def run(
             recipe,
             budgets=budget,
             resolution=resolution,
-            classes=classes,
+            classes=None if pictures is None else len(pictures.classes),
             latency_table=latency_table,
             seed=seed,
             folder=out,
@@ -91,6 +92,8 @@ def run(
     if not silent:
         print_found(found, verbose=verbose)
         print_search_verdict(found)
+    if pictures is not None and (hint := enlarged(pictures, found.request.recipe.resolution)):
+        screen(stderr=True, quiet=quiet).print(line(f"note: {hint}"), soft_wrap=True)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
     checkpoint, trained = found.model, None
