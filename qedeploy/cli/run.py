@@ -97,10 +97,10 @@ def run(
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
     checkpoint, trained = found.model, None
-    if data is not None:
+    if data is not None and pictures is not None:
         _title("train", silent)
         changes = {"epochs": epochs, "float_epochs": float_epochs, "flip": 0.0 if no_flip else None}
-        trained = _trained(found.model, data, changes, seed, quiet=quiet, silent=silent)
+        trained = _trained(found.model, data, len(pictures.labels), changes, seed, quiet=quiet, silent=silent)
         checkpoint = trained.model
     _title("export", silent)
     exported = export.export(
@@ -122,18 +122,18 @@ def run(
 
 
 def _trained(
-    model: Path, data: Path, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
+    model: Path, data: Path, pictures: int, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
 ) -> TrainResult:
     from qedeploy import api
     from qedeploy.screen import line, screen
     from qedeploy.train.execution import InterruptedTraining
-    from qedeploy.train.recipe import load_recipe, with_changes
+    from qedeploy.train.recipe import choose_recipe, with_changes
     from qedeploy.train.terminal import print_trained, training_shown
 
     folder = model.parent / "trained"
     try:
         with training_shown(screen(stderr=True, quiet=quiet)) as watch:
-            recipe = with_changes(load_recipe("quick"), changes)
+            recipe = with_changes(choose_recipe(None, lambda: pictures), changes)
             result = api.train(model, data, folder, recipe=recipe, seed=seed, progress=watch)
     except InterruptedTraining:
         text = f"interrupted and saved in {folder}: the same command goes on from there"

@@ -37,8 +37,8 @@ class Request:
     """A search space with its limits, and where both come from.
 
     `profile_argument` is what the user named, a name or a path by which the profile is found again. `budget_sources`
-    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). The recipe's own limits are meant
-    for pictures of `recipe_resolution` pixels, whatever the space takes.
+    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). The recipe's own limits are
+    meant for pictures of `recipe_resolution` pixels, whatever the space takes.
     """
 
     profile: Profile

@@ -35,7 +35,7 @@ def _doubtful_table(request: Request) -> str:
 
 
 def _limits_of_another_size(request: Request) -> str:
-    """Return a sentence where the recipe's limits are meant for larger or smaller pictures: operations go with pixels."""
+    """Return a sentence where the recipe's limits are meant for pictures of another size: operations go with pixels."""
     meant, taken = request.recipe_resolution, request.recipe.resolution
     kinds = [kind for kind in (BITOPS, EXECUTED_BITOPS, FLOPS) if request.budget_sources.get(kind) == "recipe"]
     if meant == taken or not kinds:
@@ -43,8 +43,8 @@ def _limits_of_another_size(request: Request) -> str:
     kind, share = kinds[0], (taken / meant) ** 2
     limit = request.budgets[kind]
     return (
-        f"the recipe's limit {kind}={format_count(limit)} is meant for pictures of {meant} pixels, and these have {taken}: "
-        f"--budget {kind}={format_count(share * limit)} is as much for each pixel"
+        f"the recipe's limit {kind}={format_count(limit)} is meant for pictures of {meant} pixels, and these have "
+        f"{taken}: --budget {kind}={format_count(share * limit)} is as much for each pixel"
     )
 
 

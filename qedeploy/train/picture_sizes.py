@@ -25,6 +25,6 @@ def enlarged(source: ImageSource, resolution: int) -> str:
         return ""
     times = (resolution / largest) ** 2
     return (
-        f"pictures are at most {largest} pixels wide and high, and the network takes {resolution}: --resolution {largest} "
-        f"gives one that takes them as they are, with a {times:.0f}th of the work for each picture"
+        f"pictures are at most {largest} pixels wide and high, and the network takes {resolution}: --resolution "
+        f"{largest} gives one that takes them as they are, with a {times:.0f}th of the work for each picture"
     )

@@ -132,7 +132,9 @@ def test_a_near_miss_of_a_budget_is_named():
 
 def test_limits_meant_for_pictures_of_another_size_are_named_with_those_that_fit():
     def said(*arguments):
-        return [text for text in search_warnings(make_request(*arguments), made_by(tiny_structure())) if "pixels" in text]
+        return [
+            text for text in search_warnings(make_request(*arguments), made_by(tiny_structure())) if "pixels" in text
+        ]
 
     (found,) = said("any-bits", "mixed-7d0g", None, 112)
     assert "meant for pictures of 224 pixels" in found
