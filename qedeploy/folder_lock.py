@@ -132,7 +132,9 @@ def _taken(place: Path, byte: int, folder: Path) -> int | None:
         try:
             holding = _opened(place)
         except (FileExistsError, NotADirectoryError) as error:
-            raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out") from error
+            raise UserError(
+                f"{folder}: cannot be written to: it is a file, or lies below one: choose another --out"
+            ) from error
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot be written to: {error.strerror or error}; mend permissions, or choose another --out"

@@ -40,7 +40,7 @@ class Renaming:
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class NamelessFiles:
     """Files that get their names together: by the name of each where it is until then, and what gives way to it."""
 
     written: dict[Path, Path] = field(default_factory=dict)
@@ -53,10 +53,10 @@ class Group:
         self.written[path] = temporary
 
 
-_open_group: ContextVar[Group | None] = ContextVar("group", default=None)
+_open_group: ContextVar[NamelessFiles | None] = ContextVar("group", default=None)
 
 
-def open_group() -> Group | None:
+def open_group() -> NamelessFiles | None:
     """Return the group that is being written, None where each file gets its name at once."""
     return _open_group.get()
 
@@ -68,7 +68,7 @@ def where_written(path: Path) -> Path:
 
 
 @contextmanager
-def together() -> Iterator[Group]:
+def together() -> Iterator[NamelessFiles]:
     """Give the files that are written within the block their names when it ends well, all of them or none.
 
     A kill between two renames leaves a note that `carry_on` carries out. Raises UserError where the folder does not
@@ -77,7 +77,7 @@ def together() -> Iterator[Group]:
     if (outer := _open_group.get()) is not None:
         yield outer
         return
-    group = Group()
+    group = NamelessFiles()
     token = _open_group.set(group)
     try:
         yield group

@@ -141,7 +141,7 @@ def test_threads_are_one_user(tmp_path: Path) -> None:
 def test_what_is_no_folder_or_not_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="file: expected a folder to write to, found a file"),
+        pytest.raises(UserError, match="file: cannot be written to: it is a file, or lies below one"),
         hold_folder(tmp_path / "file"),
     ):
         pass
