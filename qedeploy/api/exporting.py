@@ -10,6 +10,7 @@ from qedeploy.api.arguments import as_path, say_nothing
 
 if TYPE_CHECKING:
     from qedeploy.campaign.quantization.run import FinishedQuantization
+    from qedeploy.campaign.typed_quantization.run import FinishedTypedQuantization
     from qedeploy.campaign.widths.assignment import FinishedWidths
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
@@ -37,8 +38,11 @@ def quantize(
     folder: Path | str | None = None,
     keep: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
-) -> FinishedQuantization:
+) -> FinishedQuantization | FinishedTypedQuantization:
     """Return any trained float ONNX network in the fastest form that keeps its outputs on `data`.
+
+    Where the profile's runtime runs here, times are measured; for GPUs, which need not be here, the fewest executed
+    BitOps stand for the least time: float16, W8A8 and where the profile has it W4A16, as a verified QDQ file.
 
     `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes
     that the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed`
@@ -53,7 +57,8 @@ def quantize(
     """
     from qedeploy.campaign.quantization.metric import find_metric
     from qedeploy.campaign.quantization.request import QuantizationOptions, parse_budgets, parse_fixed
-    from qedeploy.campaign.quantization.run import QuantizationRequest, run_quantization
+    from qedeploy.campaign.quantization.run import QuantizationRequest
+    from qedeploy.campaign.quantize import quantize_file
     from qedeploy.export.onnx_networks.methods import CalibrationMethod
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
@@ -84,7 +89,7 @@ def quantize(
     if target is None and keep:
         settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
         target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
-    return run_quantization(request, target, progress or say_nothing)
+    return quantize_file(request, target, progress or say_nothing)
 
 
 def assign_widths(

@@ -15,6 +15,8 @@ from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.files import sha256, write_bytes, write_json
 from qedeploy.search.assign.front import AssignmentFront
 from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
+from qedeploy.search.assign.proof import Proof
+from qedeploy.search.assign.solver import Assignment
 
 MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
 
@@ -123,14 +125,7 @@ def assignment_document(
         ],
     }
     if assignment is not None and found.proof is not None:
-        document["certificate"] = {
-            "minimised": assignment.objective.value,
-            "limits": assignment.limits.given,
-            "costs": asdict(assignment.costs),
-            "bound": assignment.bound,
-            "gap": assignment.gap,
-            "second_way": asdict(found.proof),
-        }
+        document["certificate"] = certificate_document(assignment, found.proof)
         problem = found.contest.winner.problem if found.contest.winner is not None else found.problem
         document["problem"] = problem_document(problem)
     if found.check is not None:
@@ -141,6 +136,18 @@ def assignment_document(
             for seconds, error in zip(front.seconds, front.errors, strict=True)
         ]
     return document
+
+
+def certificate_document(assignment: Assignment, proof: Proof) -> dict[str, Any]:
+    """Return as JSON-ready data what shows that an assignment is the best of its problem."""
+    return {
+        "minimised": assignment.objective.value,
+        "limits": assignment.limits.given,
+        "costs": asdict(assignment.costs),
+        "bound": assignment.bound,
+        "gap": assignment.gap,
+        "second_way": asdict(proof),
+    }
 
 
 def problem_document(problem: AssignmentProblem) -> dict[str, Any]:
