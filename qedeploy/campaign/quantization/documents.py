@@ -57,7 +57,7 @@ def write_quantization(
     )
 
 
-def source_document(model: Path, data: Path, samples: int, profile: str) -> dict[str, Any]:
+def source_document(model: Path, data: object, samples: int, profile: str) -> dict[str, Any]:
     """Return where a network and its data come from."""
     return {
         "model": {"name": model.name, "sha256": sha256(model)},

@@ -12,7 +12,7 @@ from qedeploy.campaign.quantization.documents import WrittenQuantization, source
 from qedeploy.campaign.quantization.network_quantization import Progress, Quantization, quantize_network
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.errors import UserError
-from qedeploy.export.onnx_networks.data import load_samples
+from qedeploy.export.onnx_networks.data import InMemory, Sample, load_samples
 from qedeploy.export.onnx_networks.preparation import prepare
 from qedeploy.export.onnx_networks.quantizer import WEIGHT_LIMITS
 from qedeploy.export.onnx_networks.sizes import parse_sizes
@@ -31,11 +31,17 @@ class QuantizationRequest:
 
     model: Path
     profile: str
-    data: Path
+    data: Path | InMemory
     shapes: Sequence[str] = ()
     settings: ImageSettings = field(default_factory=ImageSettings)
     options: QuantizationOptions = field(default_factory=QuantizationOptions)
     pareto: bool = False
+
+    def load(self, inputs: Mapping[str, tuple[int, ...]]) -> tuple[Sample, ...]:
+        """Return the samples for a network with `inputs` of such shapes; raises UserError for data that do not fit."""
+        if isinstance(self.data, InMemory):
+            return self.data.samples
+        return load_samples(self.data, inputs, self.options.samples, self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +76,7 @@ def run_quantization(
     profile = load_profile(request.profile)
     # The data are looked at last, since their shapes are the network's.
     prepared = prepare(request.model, parse_sizes(request.shapes))
-    samples = load_samples(request.data, prepared.inputs, request.options.samples, request.settings)
+    samples = request.load(prepared.inputs)
     execution = dataclasses.replace(mixed, precisions=lambda: _precisions(profile, mixed))
     found = quantize_network(prepared, samples, execution, request.options, progress)
     front = enumerate_front(found.problem, Limits()) if request.pareto else None

@@ -11,7 +11,6 @@ from qedeploy.campaign.quantization.run import QuantizationRequest, require_quan
 from qedeploy.campaign.typed_quantization.documents import write_typed_quantization
 from qedeploy.campaign.typed_quantization.finding import TypedQuantization, quantize_typed
 from qedeploy.errors import MissingRuntimeError, RequestError
-from qedeploy.export.onnx_networks.data import load_samples
 from qedeploy.export.onnx_networks.preparation import prepare
 from qedeploy.export.onnx_networks.sizes import parse_sizes
 from qedeploy.profiles.loader import load_profile
@@ -43,7 +42,7 @@ def run_typed_quantization(
     if request.pareto:
         raise RequestError(f"--pareto: expected a profile whose layers are timed here, {typed.label} has none")
     prepared = prepare(request.model, parse_sizes(request.shapes))
-    samples = load_samples(request.data, prepared.inputs, request.options.samples, request.settings)
+    samples = request.load(prepared.inputs)
     found = quantize_typed(prepared, samples, profile, typed, request.options, progress)
     if folder is None:
         return FinishedTypedQuantization(found=found, written=None, artefact=None, reason="")
