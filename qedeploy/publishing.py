@@ -98,7 +98,7 @@ def carry_on(folder: Path) -> None:
             _carry_on(folder)
 
 
-def _publish(group: Group) -> None:
+def _publish(group: NamelessFiles) -> None:
     by_folder: dict[Path, list[Renaming]] = {}
     for path, temporary in group.written.items():
         aside = group.aside.get(path)

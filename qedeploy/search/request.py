@@ -21,7 +21,7 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.layer_times import require_times
 from qedeploy.search.costs.registry import Budgets
-from qedeploy.search.space.budgets import parse_budget, resolve_budgets
+from qedeploy.search.space.budgets import as_planned, parse_budget, resolve_budgets
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.search.space.recipe_file import recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
@@ -128,6 +128,9 @@ def make_request(
     space = build_space(recipe, profile, latency)
     if latency is not None:
         require_times(space)
+    for budget in budgets:
+        if not budget.known(space):
+            raise RequestError(f"budget {budget}: not known of networks on {profile.name}: leave it out")
     return Request(
         profile=profile,
         profile_argument=profile_name,
@@ -135,7 +138,10 @@ def make_request(
         recipe=recipe,
         space=space,
         budgets=budgets,
-        budget_sources={kind: _source(kind, limit, recipe, overrides) for kind, limit in budgets.items()},
+        budget_sources={
+            kind: _source(kind, limit, as_planned(recipe.budgets, profile), as_planned(overrides, profile))
+            for kind, limit in budgets.items()
+        },
     )
 
 
@@ -154,7 +160,7 @@ def _table_document(table: LatencyTable) -> dict[str, Any]:
     return {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
 
 
-def _source(kind: Budget, limit: float, recipe: Recipe, overrides: Budgets) -> str:
+def _source(kind: Budget, limit: float, recipes: Budgets, overrides: Budgets) -> str:
     if limit == overrides.get(kind):
         return "user"
-    return "recipe" if kind not in overrides and limit == recipe.budgets.get(kind) else "profile"
+    return "recipe" if kind not in overrides and limit == recipes.get(kind) else "profile"

@@ -12,6 +12,7 @@ from qedeploy.errors import Interrupted
 from qedeploy.files import replacing, working_in
 from qedeploy.network.structure import Structure
 from qedeploy.publishing import together
+from qedeploy.search.costs.budgets.planned import SRAM
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.exact.certificate import Certificate, ProofStatus
 from qedeploy.search.exact.search import Bounds, method_settings, search_exactly
@@ -28,6 +29,7 @@ from qedeploy.search.result import (
     write_lightnas,
     write_result,
 )
+from qedeploy.search.tightening import search_within_plan, tightened, with_limit
 
 if TYPE_CHECKING:
     from qedeploy.search.evolution.evolution import EvolutionSettings
@@ -135,11 +137,15 @@ def run_exact(
     folder = target.resolve(request, settings_document(request, EXACT, method_settings(count)))
     with working_in(folder):
         began = time.monotonic()
-        result, solution = search_exactly(
+        held = search_within_plan(
             request,
-            count=count,
-            progress=None if progress is None else lambda *stand: progress(Bounds.of(*stand)),
+            lambda part: search_exactly(
+                part,
+                count=count,
+                progress=None if progress is None else lambda *stand: progress(Bounds.of(*stand)),
+            ),
         )
+        request, result, solution = held.request, held.result, held.solution
         seconds = time.monotonic() - began
         written = target.write(folder, request, result)
     return FinishedSearch(
@@ -171,27 +177,39 @@ def run_evolution(
 
     document = settings_document(request, EVOLUTION, asdict(settings))
     folder = target.resolve(request, document)
-    checkpoint = None if folder is None else StateFile(path=folder / CHECKPOINT_FILE, settings=document)
+    kept = [] if folder is None else [StateFile(path=folder / CHECKPOINT_FILE, settings=document)]
     with working_in(folder):
-        began = time.monotonic()
+        began, asked = time.monotonic(), request
         try:
-            result = solver.solve(
-                request.space,
-                request.budgets,
-                settings,
-                start=request.recipe.start,
-                checkpoint=checkpoint,
-                workers=workers,
-                cluster=cluster,
-                watch=progress,
-            )
+            while True:
+                result = solver.solve(
+                    request.space,
+                    request.budgets,
+                    settings,
+                    start=request.recipe.start,
+                    checkpoint=kept[-1] if kept else None,
+                    workers=workers,
+                    cluster=cluster,
+                    watch=progress,
+                )
+                tighter = tightened(request, asked.budgets.get(SRAM), result.structure)
+                if tighter is None:
+                    break
+                request = tighter
+                if folder is not None:
+                    # Those of the rounds before stay: a search that is interrupted goes through them again at once.
+                    name = f"search.checkpoint-{len(kept) + 1}.npz"
+                    tighter_document = settings_document(request, EVOLUTION, asdict(settings))
+                    kept.append(StateFile(path=folder / name, settings=tighter_document))
+            if request is not asked:
+                result = with_limit(result, asked)
             seconds = time.monotonic() - began
             written = target.write(folder, request, result)
         except KeyboardInterrupt as stop:
-            if checkpoint is None or not checkpoint.path.exists():
+            if not kept or not kept[-1].path.exists():
                 raise
-            raise Interrupted(f"{checkpoint.path} keeps the search; the same command goes on from there") from stop
-        if checkpoint is not None:
+            raise Interrupted(f"{kept[-1].path} keeps the search; the same command goes on from there") from stop
+        for checkpoint in kept:
             checkpoint.remove()
     found = Found(structure=result.structure, score=request.recipe.score.of(result.structure))
     return FinishedSearch(request=request, result=result, seconds=seconds, found=(found,), written=written)

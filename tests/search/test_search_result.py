@@ -14,7 +14,7 @@ from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.network.structure_file import read_structures
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
-from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import SRAM
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.request import make_request, parse_overrides
 from qedeploy.search.result import (
@@ -58,7 +58,7 @@ def test_search_json_says_what_was_asked_and_what_it_costs(mixed, named_golden):
 
 def test_a_limit_of_the_device_is_named_as_such():
     request = make_request("stm32h743")
-    assert request.budget_sources[PEAK_MEMORY] == "profile"
+    assert request.budget_sources[SRAM] == "profile"
     assert request.budget_sources[EXECUTED_BITOPS] == "recipe"
 
 

@@ -16,6 +16,8 @@ from qedeploy.files import sha256, write_bytes, write_json
 from qedeploy.publishing import together
 from qedeploy.search.assign.front import AssignmentFront
 from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
+from qedeploy.search.assign.proof import Proof
+from qedeploy.search.assign.solver import Assignment
 
 MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
 
@@ -67,7 +69,7 @@ def _written(
     )
 
 
-def source_document(model: Path, data: Path, samples: int, profile: str) -> dict[str, Any]:
+def source_document(model: Path, data: object, samples: int, profile: str) -> dict[str, Any]:
     """Return where a network and its data come from."""
     return {
         "model": {"name": model.name, "sha256": sha256(model)},
@@ -135,14 +137,7 @@ def assignment_document(
         ],
     }
     if assignment is not None and found.proof is not None:
-        document["certificate"] = {
-            "minimised": assignment.objective.value,
-            "limits": assignment.limits.given,
-            "costs": asdict(assignment.costs),
-            "bound": assignment.bound,
-            "gap": assignment.gap,
-            "second_way": asdict(found.proof),
-        }
+        document["certificate"] = certificate_document(assignment, found.proof)
         problem = found.contest.winner.problem if found.contest.winner is not None else found.problem
         document["problem"] = problem_document(problem)
     if found.check is not None:
@@ -153,6 +148,18 @@ def assignment_document(
             for seconds, error in zip(front.seconds, front.errors, strict=True)
         ]
     return document
+
+
+def certificate_document(assignment: Assignment, proof: Proof) -> dict[str, Any]:
+    """Return as JSON-ready data what shows that an assignment is the best of its problem."""
+    return {
+        "minimised": assignment.objective.value,
+        "limits": assignment.limits.given,
+        "costs": asdict(assignment.costs),
+        "bound": assignment.bound,
+        "gap": assignment.gap,
+        "second_way": asdict(proof),
+    }
 
 
 def problem_document(problem: AssignmentProblem) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qedeploy.campaign.quantization.documents import problem_document
+from qedeploy.campaign.quantization.documents import certificate_document, problem_document
 from qedeploy.campaign.quantization.plots import SENSITIVITY_PLOT, draw_sensitivity
 from qedeploy.campaign.widths.finding import FoundWidths
 from qedeploy.campaign.widths.request import WidthRequest
@@ -89,14 +89,7 @@ def _assignment(found: FoundWidths, request: WidthRequest, model: Path, source: 
         "budgets": {budget.name: f"{budget.limit:g}{'x' if budget.relative else ''}" for budget in request.budgets},
         "max_drop": request.max_drop,
         "precisions": assignment.precisions,
-        "certificate": {
-            "minimised": assignment.objective.value,
-            "limits": assignment.limits.given,
-            "costs": asdict(assignment.costs),
-            "bound": assignment.bound,
-            "gap": assignment.gap,
-            "second_way": asdict(found.proof),
-        },
+        "certificate": certificate_document(assignment, found.proof),
         "problem": problem_document(found.problem),
         "top1": None if found.before is None or found.after is None else {
             "before": _share(found.before), "after": _share(found.after), "apart": found.apart,

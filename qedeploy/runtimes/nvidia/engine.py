@@ -106,6 +106,7 @@ def _build(request: BuildRequest, metadata: ModelMetadata | None, revise: Revise
             request.to_document(),
             subject=str(request.onnx),
             doing="building the engine",
+            label=request.product.label,
             on_event=on_event,
         )
         if "no_kernel" not in result:
@@ -136,7 +137,7 @@ _QUANTIZED = {Lowering.INT8, Lowering.INT4_WEIGHT_ONLY}
 def _engine_layers(plan: Path, product: Product, on_event: Emit) -> Mapping[str, Any] | None:
     request = {"plan": str(plan), "product": product.to_document()}
     try:
-        found = run_child(__name__, request, subject=str(plan), doing="inspecting the engine")
+        found = run_child(__name__, request, subject=str(plan), doing="inspecting the engine", label=product.label)
     except (RequestError, ChildCrashedError) as error:
         on_event({"event": "notice", "text": f"the engine's layers are not recorded: {error}"})
         return None
