@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.recorded import Recordings
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.typed import TypedGraphs
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Receives what a build reports, JSON-ready: `{"event": "phase", "name", "parent", "steps"}`, then `"step"` and
@@ -137,6 +138,10 @@ class Runtime(ABC):
     @abstractmethod
     def open(self, path: Path, options: RunnerOptions) -> Runner:
         """Return a runner for a file with one of `suffixes`, not yet entered."""
+
+    def typed_graphs(self) -> TypedGraphs | None:
+        """Return the form in which `quantize` writes networks for it that nobody times, None where it has none."""
+        return None
 
     def version(self) -> str | None:
         """Return the version that is installed here, None where it is not."""

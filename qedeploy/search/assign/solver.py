@@ -28,6 +28,7 @@ class Objective(StrEnum):
     SECONDS = "seconds"
     ERROR = "error"
     SIZE = "size"
+    EXECUTED = "executed"
     NOMINAL = "nominal"
 
 
