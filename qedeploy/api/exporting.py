@@ -75,6 +75,7 @@ def quantize(
     from qedeploy.campaign.quantize import quantize_file
     from qedeploy.errors import UserError
     from qedeploy.export.onnx_networks.methods import CalibrationMethod
+    from qedeploy.files import working_in
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.search.result import run_folder
@@ -107,7 +108,8 @@ def quantize(
             options=options,
             pareto=pareto,
         )
-        return quantize_file(request, target, progress or say_nothing)
+        with working_in(target):
+            return quantize_file(request, target, progress or say_nothing)
 
     if isinstance(model, Path | str):
         if not isinstance(data, Path | str) or example is not None:
@@ -180,6 +182,7 @@ def assign_widths(
     from qedeploy.campaign.quantization.request import parse_fixed
     from qedeploy.campaign.widths.assignment import assign_widths as assign
     from qedeploy.campaign.widths.request import WidthRequest, parse_width_budgets
+    from qedeploy.files import working_in
     from qedeploy.model.checkpoint import checkpoint_file
     from qedeploy.search.result import run_folder
 
@@ -201,7 +204,8 @@ def assign_widths(
     if target is None and keep:
         asked = [*map(str, (request.budgets, max_drop, request.fixed, request.kept, file)), str(data)]
         target = run_folder(f"{file.stem}-{profile or 'widths'}", {"options": asked}, None)
-    return assign(request, target, progress or say_nothing)
+    with working_in(target):
+        return assign(request, target, progress or say_nothing)
 
 
 def export(
@@ -234,6 +238,7 @@ def export(
     True
     """
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
+    from qedeploy.files import writing
 
     settings = ExportSettings(
         profile=profile,
@@ -244,7 +249,8 @@ def export(
         seed=seed,
         normalisation=normalisation,
     )
-    return export_checkpoint(Path(checkpoint), out=Path(out), settings=settings, progress=progress or say_nothing)
+    with writing(Path(out)):
+        return export_checkpoint(Path(checkpoint), out=Path(out), settings=settings, progress=progress or say_nothing)
 
 
 def build_artefact(
@@ -261,7 +267,9 @@ def build_artefact(
     events. Raises RequestError where it cannot be built, MissingRuntimeError where it is required and the runtime is
     missing.
     """
-    from qedeploy.export.compile import BuildChoice
+    from qedeploy.export.compile import BuildChoice, artefact_path
     from qedeploy.export.compile import build_artefact as build_it
+    from qedeploy.files import writing
 
-    return build_it(exported, BuildChoice(choice), settings or {}, on_event=progress or say_nothing)
+    with writing(artefact_path(exported)):
+        return build_it(exported, BuildChoice(choice), settings or {}, on_event=progress or say_nothing)

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.profiles.profile import REQUIRED_CATEGORIES
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering
 from qedeploy.runtimes.processor import Processor
 from qedeploy.runtimes.products import Products
 
@@ -66,7 +66,12 @@ def suited_profile(runtime: str, processor: Processor) -> str | None:
     for name in profile_names():
         profile = load_profile(name)
         if profile.runtime == runtime:
-            widths[name] = max(pair.weight for kind in REQUIRED_CATEGORIES for pair in profile.pairs(kind))
+            widths[name] = max(
+                precision.bits.weight
+                for kind in REQUIRED_CATEGORIES
+                for precision in profile.precisions[kind]
+                if precision.lowering is Lowering.INT8
+            )
     return max((name for name, width in widths.items() if width <= limit), key=widths.__getitem__, default=None)
 
 

@@ -13,6 +13,7 @@ from qedeploy.campaign.quantization.network_quantization import Quantization
 from qedeploy.campaign.quantization.plots import FRONT_PLOT, SENSITIVITY_PLOT, draw_front, draw_sensitivity
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.files import sha256, write_bytes, write_json
+from qedeploy.publishing import together
 from qedeploy.search.assign.front import AssignmentFront
 from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
 from qedeploy.search.assign.proof import Proof
@@ -40,6 +41,17 @@ def write_quantization(
     front: AssignmentFront | None,
 ) -> WrittenQuantization:
     """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
+    with together():
+        return _written(found, folder, options, source, front)
+
+
+def _written(
+    found: Quantization,
+    folder: Path,
+    options: QuantizationOptions,
+    source: Mapping[str, Any],
+    front: AssignmentFront | None,
+) -> WrittenQuantization:
     return WrittenQuantization(
         model=write_bytes(folder / MODEL_FILE, found.model),
         sensitivity=write_json(folder / SENSITIVITY_FILE, sensitivity_document(found, options, source)),

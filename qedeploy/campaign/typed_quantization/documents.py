@@ -20,24 +20,26 @@ from qedeploy.campaign.quantization.plots import SENSITIVITY_PLOT, draw_sensitiv
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.campaign.typed_quantization.finding import TypedQuantization
 from qedeploy.files import write_bytes, write_json
+from qedeploy.publishing import together
 
 
 def write_typed_quantization(
     found: TypedQuantization, folder: Path, options: QuantizationOptions, source: Mapping[str, Any]
 ) -> WrittenQuantization:
     """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
-    return WrittenQuantization(
-        model=write_bytes(folder / MODEL_FILE, found.model),
-        sensitivity=write_json(folder / SENSITIVITY_FILE, _sensitivity(found, options, source)),
-        assignment=write_json(folder / ASSIGNMENT_FILE, _assignment(found, options, source)),
-        plot=draw_sensitivity(
-            folder / SENSITIVITY_PLOT,
-            [item.layer for item in found.layers],
-            {"error of the outputs": [(item.error, item.error_spread) for item in found.layers]},
-            [item.precision for item in found.layers],
-        ),
-        front=None,
-    )
+    with together():
+        return WrittenQuantization(
+            model=write_bytes(folder / MODEL_FILE, found.model),
+            sensitivity=write_json(folder / SENSITIVITY_FILE, _sensitivity(found, options, source)),
+            assignment=write_json(folder / ASSIGNMENT_FILE, _assignment(found, options, source)),
+            plot=draw_sensitivity(
+                folder / SENSITIVITY_PLOT,
+                [item.layer for item in found.layers],
+                {"error of the outputs": [(item.error, item.error_spread) for item in found.layers]},
+                [item.precision for item in found.layers],
+            ),
+            front=None,
+        )
 
 
 def _sensitivity(found: TypedQuantization, options: QuantizationOptions, source: Mapping[str, Any]) -> dict[str, Any]:

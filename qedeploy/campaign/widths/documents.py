@@ -14,6 +14,7 @@ from qedeploy.campaign.widths.finding import FoundWidths
 from qedeploy.campaign.widths.request import WidthRequest
 from qedeploy.files import sha256, write_json
 from qedeploy.network.structure_file import to_document
+from qedeploy.publishing import together
 from qedeploy.search.result import MODEL_FILE, STRUCTURE_FILE
 from qedeploy.train.accuracy import Share
 from qedeploy.train.sensitivity import Side
@@ -33,7 +34,12 @@ class WrittenWidths:
 
 
 def write_widths(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
-    """Write all files into `folder`, the checkpoint first."""
+    """Write all files into `folder`."""
+    with together():
+        return _written(found, request, folder)
+
+
+def _written(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
     model = found.checkpoint.save(folder / MODEL_FILE)
     source = {
         "model": {"name": request.checkpoint.name, "sha256": sha256(request.checkpoint)},
