@@ -37,13 +37,15 @@ class Request:
     """A search space with its limits, and where both come from.
 
     `profile_argument` is what the user named, a name or a path by which the profile is found again. `budget_sources`
-    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory).
+    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). The recipe's own limits are
+    meant for pictures of `recipe_resolution` pixels, whatever the space takes.
     """
 
     profile: Profile
     profile_argument: str
     profile_sha256: str
     recipe: Recipe
+    recipe_resolution: int
     space: SearchSpace
     budgets: Budgets
     budget_sources: Mapping[Budget, str]
@@ -117,6 +119,7 @@ def make_request(
     overrides = overrides or {}
     profile = load_profile(profile_name)
     recipe = load_recipe(recipe_name or profile.recipe)
+    own_resolution = recipe.resolution
     if resolution is not None:
         recipe = dataclasses.replace(recipe, resolution=resolution)
     if classes is not None:
@@ -136,6 +139,7 @@ def make_request(
         profile_argument=profile_name,
         profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
+        recipe_resolution=own_resolution,
         space=space,
         budgets=budgets,
         budget_sources={

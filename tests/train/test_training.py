@@ -16,7 +16,7 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
 from qedeploy.network.structure import Bits
 from qedeploy.train.evaluate import evaluate
-from qedeploy.train.recipe import load_recipe, with_changes
+from qedeploy.train.recipe import choose_recipe, load_recipe, with_changes
 from qedeploy.train.training import TrainOptions, train
 from tests.model.structures import tiny_structure
 
@@ -128,3 +128,11 @@ def test_post_training_quantization_takes_no_step(trained, digits, tmp_path):
     assert found.test_top1 > trained.float_top1 - 0.05
     loaded = load_checkpoint(found.model).network
     assert not loaded.stem.activation_quantizer.trained, "calibration may choose the step again"
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(1, "small"), (9_999, "small"), (10_000, "quick"), (200_000, "imagenet-240")]
+)
+def test_the_usual_recipe_goes_by_the_number_of_pictures(count, name):
+    assert choose_recipe(None, lambda: count).name == name
+    assert choose_recipe("quick", lambda: count).name == "quick"
