@@ -211,6 +211,11 @@ class Runtime(ABC):
         """Return the shipped profile that suits this machine best, None where none is of the machine that asks."""
         return None
 
+    def mismatch(self, profile: Profile) -> str:
+        """Return why `profile` is not for this machine, as a sentence with the one that is, "" where it may be."""
+        del profile
+        return ""
+
     def findings(self) -> tuple[Finding, ...]:
         """Return what this machine has of it, for `qedeploy doctor`; an absence is a finding, never an error."""
         return ()

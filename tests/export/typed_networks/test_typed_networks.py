@@ -115,7 +115,7 @@ def test_a_product_of_sequences_is_checked_row_by_row(tmp_path):
     model = make.model({"image": (1, 3, 32, 48)}, ["product"])
     found = quantizer(tmp_path, model=model)
     (layer,) = found.layers.values()
-    assert layer.queries == 3 * 32
+    assert layer.found.use.queries == 3 * 32
     for precision in (W8A8, W4A16):
         assert check_typed(found, found.write({layer.name: precision}), FEEDS, half=True).layers == 1
 
