@@ -163,10 +163,11 @@ def measure(
 ) -> MeasuredTable:
     """Time the layers of a recipe's networks on this machine, or on a cluster's devices, and fit a latency table.
 
-    `resolution` is the input size in pixels where it is not the recipe's. `out` is the JSON file to write the table to, `keep` writes it to the user's data where `search` and `bench` find
-    it; with either, the same call again adds to it, unless `fresh`. Ctrl-C ends it with what was measured, and
-    `interrupted` says so. Raises MissingRuntimeError without the profile's runtime, RequestError where nothing can be
-    measured. See `correlate` for an example of how to call it.
+    `resolution` is the input size in pixels where it is not the recipe's. `out` is the JSON file to write the table
+    to, `keep` writes it to the user's data where `search` and `bench` find it; with either, the same call again adds
+    to it, unless `fresh`. Ctrl-C ends it with what was measured, and `interrupted` says so. Raises MissingRuntimeError
+    without the profile's runtime, RequestError where nothing can be measured. See `correlate` for an example of how to
+    call it.
     """
     from qedeploy.campaign.jobs import JobSettings
     from qedeploy.campaign.measure_table import measure_table
