@@ -104,6 +104,8 @@ def report(name: str, network: Network, folder: Path, duration: str) -> None:
         source, data, shapes=["x".join(map(str, network.sizes))], duration=duration, folder=folder / "out"
     )
     seconds = time.perf_counter() - began
+    if not isinstance(result, FinishedQuantization):
+        raise TypeError("cpu-int8 is a profile whose layers are timed")
     models = {
         "original": result.found.prepared.original,
         "prepared": result.found.prepared.model,

@@ -1,10 +1,10 @@
-"""Runs the whole TensorRT path on this machine's GPU and writes what it found to docs/measured/<gpu>.md.
+"""Runs the whole path of TensorRT or TensorRT for RTX on this GPU and writes what it found to docs/measured/<gpu>.md.
 
 The golden structures in float16, INT8 (as searched, and uniform W8A8) and INT4 (W4A16 pointwise layers), built, checked
 against PyTorch's run of their plan, timed and profiled; then the questions that only a GPU answers.
 
 Run on a machine with a GPU: pip install '.[tensorrt]' && python benchmarks/tensorrt_gpu.py [--batches 1,8,32]
-With --rtx, TensorRT for RTX as the tests set it up takes its place (Ampere and later; pip install cuda-bindings).
+With --rtx, TensorRT for RTX takes its place: pip install '.[tensorrt-rtx]', on a card that one of its profiles is for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import re
 import sys
@@ -34,14 +33,17 @@ from qedeploy.model.build import build
 from qedeploy.model.checkpoint import save_checkpoint
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits, Block, Structure
+from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.qdq import simulation
 from qedeploy.runtimes.nvidia.fallback import without_quantization
 from qedeploy.runtimes.nvidia.machine import Gpu, probe
+from qedeploy.runtimes.nvidia.product import TENSORRT
 from qedeploy.runtimes.nvidia.record import read_record
 from qedeploy.runtimes.nvidia.report import read_figures
-from qedeploy.runtimes.nvidia.runner import TensorRTRunner
 from qedeploy.runtimes.nvidia.settings import BatchRange
 from qedeploy.runtimes.runner import RunnerOptions
+from qedeploy.runtimes.runners import open_runner
+from qedeploy.runtimes.tensorrt_rtx.runtime import PRODUCT
 from qedeploy.runtimes.timing import TimingProtocol
 from qedeploy.units import parse_seconds
 
@@ -154,7 +156,7 @@ def logit_error(outcome: BuildOutcome, batch: int) -> float:
     prepared = outcome.export.prepared
     images = prepared.images[:1].repeat(batch, 1, 1, 1)
     expected = simulation.logits(prepared.network, images[:1]).numpy()
-    with TensorRTRunner(outcome.artefact.path, RunnerOptions(batch=batch)) as runner:
+    with open_runner(outcome.artefact.path, RunnerOptions(batch=batch)) as runner:
         (outputs,) = runner.infer({runner.description.inputs[0].name: images.numpy()}).values()
         found = outputs[:1]
     return float(np.abs(found - expected).max() / np.abs(expected).max())
@@ -171,7 +173,7 @@ def report(rows: list[Row], version: str, gpu: Gpu, rtx: bool) -> Iterator[str]:
     first = next((row.result for row in rows if row.result is not None), None)
     yield f"# {gpu.name}"
     yield ""
-    kind = "TensorRT for RTX 1.7.1 behind TensorRT's Python API" if rtx else "TensorRT"
+    kind = (PRODUCT if rtx else TENSORRT).label
     yield f"- {kind} {version}, compute capability {gpu.capability}, {gpu.multiprocessors} multiprocessors, "
     yield f"  {gpu.memory_bytes / 2**30:.0f} GiB, CUDA {gpu.cuda} (driver); {platform.platform()}"
     seen = None if first is None else read_figures(first.engine, first.model.name).conditions
@@ -228,14 +230,16 @@ def notes(rows: list[Row]) -> Iterator[str]:
         yield from (f"  - {warning}" for warning in row.result.warnings)
 
 
-def under_rtx() -> None:
-    """Start this script again with TensorRT for RTX in TensorRT's place: its libraries are looked up at start."""
-    sys.path.insert(0, str(ROOT))
-    from tests.tensorrt_cpu.environment import prepare
-
-    if "QEDEPLOY_RTX" not in os.environ:
-        environment = {**os.environ, **prepare().variables(), "QEDEPLOY_RTX": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+def cases_of(gpu: Gpu, *, rtx: bool) -> tuple[Case, ...]:
+    """Return the cases with profiles for `gpu`; raises UserError where TensorRT for RTX has none for it."""
+    if not rtx:
+        return CASES
+    profiles = (load_profile(name) for name in profile_names())
+    fitting = {profile.target: profile.name for profile in profiles if profile.runtime == "tensorrt_rtx"}
+    if gpu.capability not in fitting:
+        offered = ", ".join(f"{name} for {target}" for target, name in sorted(fitting.items(), key=str))
+        raise UserError(f"{gpu}: expected a card that a profile of TensorRT for RTX is for: {offered}")
+    return tuple(dataclasses.replace(case, profile=fitting[gpu.capability]) for case in CASES)
 
 
 def main() -> None:
@@ -246,10 +250,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "measured")
     parser.add_argument("--rtx", action="store_true")
     arguments = parser.parse_args()
-    if arguments.rtx:
-        under_rtx()
     try:
-        version, gpu = probe().require()
+        version, gpu = probe(PRODUCT if arguments.rtx else TENSORRT).require()
+        cases = cases_of(gpu, rtx=arguments.rtx)
         duration = parse_seconds(arguments.duration, "--duration")
         batches = [BatchRange.parse(text).optimum for text in arguments.batches.split(",")]
     except UserError as error:
@@ -257,7 +260,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     rows = []
     for name in arguments.structures.split(","):
-        for case in CASES:
+        for case in cases:
             for row in measure_case(name, case, batches, duration):
                 rows.append(row)
                 print(f"{name}, {case.name}, batch {row.batch}: {row.error or figures(row)}", flush=True)

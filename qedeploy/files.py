@@ -14,6 +14,8 @@ from pathlib import Path
 
 from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
+from qedeploy.folder_lock import hold_file, hold_folder
+from qedeploy.publishing import carry_on, open_group, where_written
 
 LARGEST_FILE = 4 << 30
 """Bytes of a file that is read whole at the most: twice what an ONNX file can have."""
@@ -31,7 +33,7 @@ _RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 def require_file(path: Path, limit: int = LARGEST_FILE) -> None:
     """Raise UserError where `path` is no file that can be read, or larger than `limit` bytes."""
     try:
-        status = path.stat()
+        status = where_written(path).stat()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
@@ -48,7 +50,7 @@ def read_bytes(path: Path, limit: int = LARGEST_FILE) -> bytes:
     """Return the bytes of `path`, `limit` at the most; raises UserError with the reason where it cannot be read."""
     require_file(path, limit)
     try:
-        with path.open("rb") as stream:
+        with where_written(path).open("rb") as stream:
             # One byte more than allowed: a file may grow, and a pipe says nothing of its size.
             content = stream.read(limit + 1) if limit < LARGEST_FILE else stream.read()
     except OSError as error:
@@ -62,7 +64,7 @@ def read_head(path: Path) -> bytes:
     """Return the first bytes of `path`, enough to tell what it is; raises UserError where it cannot be read."""
     require_file(path)
     try:
-        with path.open("rb") as stream:
+        with where_written(path).open("rb") as stream:
             return stream.read(HEAD_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -90,7 +92,8 @@ def decode_text(content: bytes, source: Path | str) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` that takes its place when the block ends well.
 
-    A killed process leaves the old file or the new one, never half of one. Folders are made as needed.
+    A killed process leaves the old file or the new one, never half of one. Folders are made as needed. Where it
+    ends within `publishing.together`, it takes its place when that does.
     Raises UserError where the folder or disk does not take the file; the temporary file is removed.
     """
     try:
@@ -99,15 +102,43 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise _unwritable(path, error) from error
-    temporary = Path(name)
+    temporary, grouped = Path(name), False
     try:
         yield temporary
-        _publish(temporary, path)
+        _make_lasting(temporary)
+        if (group := open_group()) is not None:
+            group.add(path, temporary)
+            grouped = True
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if not grouped:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def working_in(folder: Path | None) -> Iterator[None]:
+    """Hold a folder for a command that writes it, alone, and leave it as whole as one finds it; nothing for None.
+
+    Raises UserError, naming the process, where another works there.
+    """
+    if folder is None:
+        yield
+        return
+    with hold_folder(folder):
+        carry_on(folder)
+        yield
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Hold a file for a command that writes it, and files named after it; raises as `working_in`."""
+    with hold_file(path):
+        carry_on(path.parent)
+        yield
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
@@ -152,27 +183,18 @@ def write_text(path: Path, content: str) -> Path:
     return write_bytes(path, content.encode("utf-8"))
 
 
-def write_through(path: Path, content: str) -> None:
-    """Write UTF-8 text into a file that exists already, and onto the disk."""
-    with path.open("wb") as stream:
-        stream.write(content.encode("utf-8"))
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as lower-case hex digits."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def _publish(temporary: Path, path: Path) -> None:
+def _make_lasting(temporary: Path) -> None:
     # mkstemp makes files private; what a command writes follows the umask like any other file.
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)
     with temporary.open("rb") as stream:
         os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> UserError:

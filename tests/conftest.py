@@ -14,6 +14,10 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Two workers share the cores: a process that computes in as many threads as there are cores waits for its own. Commands
+# that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

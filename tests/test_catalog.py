@@ -32,7 +32,8 @@ def test_the_names_that_may_be_meant(name, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("t4", "t4-int4 or t4-int8"), ("T4-INT4", "t4-int4"), ("CPU", "cpu-int8 or cpu-int8-avx2")]
+    ("name", "hint"),
+    [("t4", "t4-int4 or t4-int8"), ("T4-INT4", "t4-int4"), ("CPU", "cpu-int8 or cpu-int8-avx2 or cpu-openvino")],
 )
 def test_a_profile_that_is_nearly_right(name, hint):
     with pytest.raises(UserError, match=rf"no profile is named '{name}' \(did you mean {hint}\?\)"):

@@ -18,7 +18,11 @@ def compare(runs: Iterable[Path | str], *, folder: Path | str | None = None) -> 
     """
     from qedeploy.campaign.comparison.comparing import compared
     from qedeploy.campaign.comparison.reading import read_runs
-    from qedeploy.campaign.comparison.report import write_comparison
+    from qedeploy.campaign.comparison.report import JSON_FILE, write_comparison
+    from qedeploy.files import writing
 
-    comparison = compared(read_runs(map(Path, runs)))
-    return comparison, () if folder is None else write_comparison(Path(folder), comparison)
+    if folder is None:
+        return compared(read_runs(map(Path, runs))), ()
+    with writing(Path(folder) / JSON_FILE):
+        comparison = compared(read_runs(map(Path, runs)))
+        return comparison, write_comparison(Path(folder), comparison)

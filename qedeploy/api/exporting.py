@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from qedeploy.api.arguments import as_path, say_nothing
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from qedeploy.campaign.quantization.run import FinishedQuantization
+    from qedeploy.campaign.typed_quantization.run import FinishedTypedQuantization
     from qedeploy.campaign.widths.assignment import FinishedWidths
     from qedeploy.export.compile import BuildOutcome
     from qedeploy.export.exporter import ExportResult
+    from qedeploy.export.onnx_networks.data import InMemory
     from qedeploy.model.image_settings import ImageSettings
+
+_Result = TypeVar("_Result")
 
 
 def quantize(
-    model: Path | str,
-    data: Path | str,
+    model: Path | str | nn.Module,
+    data: Path | str | Tensor | Iterable[Any],
     *,
+    example: Tensor | Sequence[Tensor] | None = None,
     profile: str = "cpu-int8",
     shapes: Iterable[str] = (),
     budgets: Iterable[str] = (),
@@ -37,24 +44,38 @@ def quantize(
     folder: Path | str | None = None,
     keep: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
-) -> FinishedQuantization:
+) -> FinishedQuantization | FinishedTypedQuantization:
     """Return any trained float ONNX network in the fastest form that keeps its outputs on `data`.
 
-    `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file. `shapes` are sizes
-    that the file leaves open ("x=1x3x48x320"), `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed`
-    layers with their precision ("conv1=float32"), `kept` expressions of layers that stay in float32. `mean` and
-    `deviation` are those of images ("0.5,0.5,0.5"). `metric` ("top1" by class folders, or "module:function") may
-    fall by `max_drop` on the data, and decides where no error is limited. `duration` is how long each trial runs at
-    least. `pareto` adds the front of error against time. `folder` gets model.onnx, sensitivity.json and
-    assignment.json; `keep` names one below runs/ where none is named. `progress` gets what is being done, how much
-    of it is, and how much there is.
+    Where the profile's runtime runs here, times are measured; for GPUs, which need not be here, the fewest executed
+    BitOps stand for the least time: float16, W8A8 and where the profile has it W4A16, as a verified QDQ file.
+
+    `model` is an ONNX file, or any PyTorch module, exported as it computes in evaluation mode with `example`, a tensor
+    or one for each input. `data` is a folder of images, or of .npy and .npz arrays of the inputs, or one such file; of
+    a module also tensors, or what yields tensors, such as a DataLoader (labels behind the inputs are left out), the
+    first of which is the example where none is given. `shapes` are sizes that the file leaves open ("x=1x3x48x320"),
+    `budgets` limits ("latency=0.8x", "error=0.02", "size=2MB"), `fixed` layers with their precision ("conv1=float32"),
+    `kept` expressions of layers that stay in float32. `mean` and `deviation` are those of images ("0.5,0.5,0.5").
+    `metric` ("top1" by class folders, or "module:function") may fall by `max_drop` on the data, and decides where no
+    error is limited. `duration` is how long each trial runs at least. `pareto` adds the front of error against time.
+    `folder` gets model.onnx, sensitivity.json and assignment.json; `keep` names one below runs/ where none is named.
+    `progress` gets what is being done, how much of it is, and how much there is.
 
     Raises RequestError where the budgets cannot be met.
+
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 8, 1))
+    >>> result = quantize(network, torch.randn(1, 3, 16, 16), profile="rtx-40", budgets=["error=0.1"])
+    >>> sorted(result.found.precisions.values())
+    ['W8A8', 'W8A8']
     """
     from qedeploy.campaign.quantization.metric import find_metric
     from qedeploy.campaign.quantization.request import QuantizationOptions, parse_budgets, parse_fixed
-    from qedeploy.campaign.quantization.run import QuantizationRequest, run_quantization
+    from qedeploy.campaign.quantization.run import QuantizationRequest
+    from qedeploy.campaign.quantize import quantize_file
+    from qedeploy.errors import UserError
     from qedeploy.export.onnx_networks.methods import CalibrationMethod
+    from qedeploy.files import working_in
     from qedeploy.model.image_settings import ImageSettings
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.search.result import run_folder
@@ -71,20 +92,60 @@ def quantize(
         duration=parse_seconds(duration, "--duration"),
         threads=threads,
     )
-    request = QuantizationRequest(
-        model=Path(model),
-        profile=profile,
-        data=Path(data),
-        shapes=tuple(shapes),
-        settings=parse_normalisation(mean, deviation) or ImageSettings(),
-        options=options,
-        pareto=pareto,
-    )
     target = as_path(folder)
     if target is None and keep:
+        stem = Path(model).stem if isinstance(model, Path | str) else type(model).__name__.lower()
         settings = {"options": [*map(str, (budgets, calibration, fixed, kept, metric))], "data": str(data)}
-        target = run_folder(f"{Path(model).stem}-{profile}", settings, None)
-    return run_quantization(request, target, progress or say_nothing)
+        target = run_folder(f"{stem}-{profile}", settings, None)
+
+    def ask(file: Path, samples: Path | InMemory) -> FinishedQuantization | FinishedTypedQuantization:
+        request = QuantizationRequest(
+            model=file,
+            profile=profile,
+            data=samples,
+            shapes=tuple(shapes),
+            settings=parse_normalisation(mean, deviation) or ImageSettings(),
+            options=options,
+            pareto=pareto,
+        )
+        with working_in(target):
+            return quantize_file(request, target, progress or say_nothing)
+
+    if isinstance(model, Path | str):
+        if not isinstance(data, Path | str) or example is not None:
+            raise UserError(f"{model}: expected a path in data and no example for a file: those are for a module")
+        return ask(Path(model), Path(data))
+    return _with_module(model, data, example, samples, ask)
+
+
+def _with_module(
+    module: nn.Module,
+    data: Path | str | Tensor | Iterable[Any],
+    example: Tensor | Sequence[Tensor] | None,
+    limit: int,
+    ask: Callable[[Path, Path | InMemory], _Result],
+) -> _Result:
+    """Return what `ask` returns of the ONNX file of a module, and of its data."""
+    import tempfile
+
+    from torch import nn
+
+    from qedeploy.errors import UserError
+    from qedeploy.export.torch_modules import export_module, first_of, inputs_of, tensor_samples
+
+    if not isinstance(module, nn.Module):
+        raise UserError(f"model: expected a path or a PyTorch module, found a {type(module).__name__}")
+    found: Path | InMemory
+    if isinstance(data, Path | str):
+        if example is None:
+            raise UserError(f"example: expected a tensor that {type(module).__name__} takes, beside data in {data}")
+        inputs, found = inputs_of(example), Path(data)
+    else:
+        first, items = first_of(data)
+        inputs = inputs_of(first if example is None else example)
+        found = tensor_samples(items, inputs, limit)
+    with tempfile.TemporaryDirectory(prefix="qedeploy-module-") as place:
+        return ask(export_module(module, inputs, Path(place) / f"{type(module).__name__.lower()}.onnx"), found)
 
 
 def assign_widths(
@@ -121,6 +182,7 @@ def assign_widths(
     from qedeploy.campaign.quantization.request import parse_fixed
     from qedeploy.campaign.widths.assignment import assign_widths as assign
     from qedeploy.campaign.widths.request import WidthRequest, parse_width_budgets
+    from qedeploy.files import working_in
     from qedeploy.model.checkpoint import checkpoint_file
     from qedeploy.search.result import run_folder
 
@@ -142,7 +204,8 @@ def assign_widths(
     if target is None and keep:
         asked = [*map(str, (request.budgets, max_drop, request.fixed, request.kept, file)), str(data)]
         target = run_folder(f"{file.stem}-{profile or 'widths'}", {"options": asked}, None)
-    return assign(request, target, progress or say_nothing)
+    with working_in(target):
+        return assign(request, target, progress or say_nothing)
 
 
 def export(
@@ -175,6 +238,7 @@ def export(
     True
     """
     from qedeploy.export.exporter import ExportSettings, export_checkpoint
+    from qedeploy.files import writing
 
     settings = ExportSettings(
         profile=profile,
@@ -185,7 +249,8 @@ def export(
         seed=seed,
         normalisation=normalisation,
     )
-    return export_checkpoint(Path(checkpoint), out=Path(out), settings=settings, progress=progress or say_nothing)
+    with writing(Path(out)):
+        return export_checkpoint(Path(checkpoint), out=Path(out), settings=settings, progress=progress or say_nothing)
 
 
 def build_artefact(
@@ -202,7 +267,9 @@ def build_artefact(
     events. Raises RequestError where it cannot be built, MissingRuntimeError where it is required and the runtime is
     missing.
     """
-    from qedeploy.export.compile import BuildChoice
+    from qedeploy.export.compile import BuildChoice, artefact_path
     from qedeploy.export.compile import build_artefact as build_it
+    from qedeploy.files import writing
 
-    return build_it(exported, BuildChoice(choice), settings or {}, on_event=progress or say_nothing)
+    with writing(artefact_path(exported)):
+        return build_it(exported, BuildChoice(choice), settings or {}, on_event=progress or say_nothing)

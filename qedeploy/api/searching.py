@@ -170,6 +170,7 @@ def front(
     >>> [f"{point.score:.0f} at {point.cost / 1e9:.2f} GBitOps" for point in front(found, "bitops", points=2).points]
     ['271 at 0.32 GBitOps', '1233 at 6.98 GBitOps']
     """
+    from qedeploy.files import working_in
     from qedeploy.search.exact.front_files import write_front
     from qedeploy.search.exact.pareto import front as find_front
     from qedeploy.search.exact.search import front_budget
@@ -177,7 +178,8 @@ def front(
     request, kind = found.request, front_budget(against)
     line = find_front(request.space, request.budgets, kind, points=points, workers=workers, cluster=cluster)
     if folder is not None:
-        write_front(Path(folder), line, request)
+        with working_in(Path(folder)):
+            write_front(Path(folder), line, request)
     return line
 
 

@@ -79,11 +79,15 @@ def bench(
     >>> measured.result.profiled.layers[0].name, measured.result.summary.median < 1.0
     ('stem', True)
     """
+    from contextlib import nullcontext
+
     from qedeploy.bench.benchmark import BenchOptions
     from qedeploy.bench.gates import parse_gate
     from qedeploy.bench.prediction.expected import TableOptions
-    from qedeploy.bench.report.output import Bench, write_results
+    from qedeploy.bench.report.output import DOCUMENT, Bench, write_results
     from qedeploy.bench.source import ModelOrRecording, with_accuracy
+    from qedeploy.files import writing
+    from qedeploy.publishing import together
     from qedeploy.runtimes.inputs import parse_shapes
     from qedeploy.runtimes.runner import RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol
@@ -102,11 +106,13 @@ def bench(
     )
     source = ModelOrRecording(model=as_path(model), recorded=recorded or {})
     target = source.folder(as_path(folder)) if keep or folder is not None else None
-    judged = None if data is None else source.accuracy(Path(data), options, progress or say_nothing)
-    result = source.result(options, progress or say_nothing)
-    if judged is not None:
-        result = with_accuracy(result, judged, target)
-    return Bench(result=result, written=None if target is None else write_results(result, target))
+    with nullcontext() if target is None else writing(target / DOCUMENT):
+        judged = None if data is None else source.accuracy(Path(data), options, progress or say_nothing)
+        result = source.result(options, progress or say_nothing)
+        with together():
+            if judged is not None:
+                result = with_accuracy(result, judged, target)
+            return Bench(result=result, written=None if target is None else write_results(result, target))
 
 
 def bench_models(
@@ -125,10 +131,12 @@ def bench_models(
     from tempfile import TemporaryDirectory
 
     from qedeploy.bench.published import bench_published
+    from qedeploy.files import working_in
     from qedeploy.runtimes.runner import RunnerOptions
     from qedeploy.runtimes.timing import TimingProtocol
 
     with ExitStack() as stack:
+        stack.enter_context(working_in(as_path(folder)))
         return bench_published(
             models(),
             as_path(folder) or Path(stack.enter_context(TemporaryDirectory())),
@@ -204,8 +212,10 @@ def correlate(
             print(api.correlate("cpu-int8", networks=20).result.agreements)
     """
     from qedeploy.campaign.correlation_study import Question, study
+    from qedeploy.files import working_in
 
     table = as_path(latency_table)
     question = Question.of(profile, recipe, networks=networks, table=table, threads=threads, seed=seed, cluster=cluster)
     target = question.folder(as_path(folder)) if keep or folder is not None else None
-    return study(question, target, cluster=cluster, watch=progress or say_nothing)
+    with working_in(target):
+        return study(question, target, cluster=cluster, watch=progress or say_nothing)

@@ -83,21 +83,25 @@ def evaluate(
     `against` is another model, compared on the same pictures; `fail_if` are gates such as `top1<70%`, whose verdicts
     the result has. So many `images` are taken, all by default. Writes accuracy.json and accuracy.html into `folder`.
     """
-    from qedeploy.train.accuracy_report import write_evaluation
+    from contextlib import nullcontext
+
+    from qedeploy.files import writing
+    from qedeploy.train.accuracy_report import DOCUMENT, write_evaluation
     from qedeploy.train.evaluate import EvaluateOptions
     from qedeploy.train.evaluate import evaluate as evaluate_model
     from qedeploy.train.gates import parse_gate
 
-    found = evaluate_model(
-        Path(model),
-        Path(data),
-        EvaluateOptions(images=images, threads=threads),
-        against=as_path(against),
-        gates=tuple(map(parse_gate, fail_if)),
-        progress=progress or say_nothing,
-    )
-    if folder is not None:
-        write_evaluation(found, Path(folder))
+    with nullcontext() if folder is None else writing(Path(folder) / DOCUMENT):
+        found = evaluate_model(
+            Path(model),
+            Path(data),
+            EvaluateOptions(images=images, threads=threads),
+            against=as_path(against),
+            gates=tuple(map(parse_gate, fail_if)),
+            progress=progress or say_nothing,
+        )
+        if folder is not None:
+            write_evaluation(found, Path(folder))
     return found
 
 
@@ -139,6 +143,7 @@ def correlate_accuracy(
     """
     from qedeploy.campaign.accuracy.question import AccuracyQuestion, training_recipe
     from qedeploy.campaign.accuracy.study import study
+    from qedeploy.files import working_in
 
     question = AccuracyQuestion.of(
         profile,
@@ -155,4 +160,5 @@ def correlate_accuracy(
         seed=seed,
     )
     target = question.folder(as_path(folder)) if keep or folder is not None else None
-    return study(question, target, workers=workers, cluster=cluster, watch=progress or say_nothing)
+    with working_in(target):
+        return study(question, target, workers=workers, cluster=cluster, watch=progress or say_nothing)

@@ -15,6 +15,7 @@ from qedeploy.campaign.network_sampling import Drawn
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
 from qedeploy.network.structure_file import to_document
+from qedeploy.publishing import together
 from qedeploy.units import format_duration
 
 FORMAT = "qedeploy-correlation/1"
@@ -24,11 +25,12 @@ _MARKS = {Drawn.RANDOM: ("o", "tab:blue"), Drawn.BITOPS: ("^", "tab:orange"), Dr
 
 def write_correlation(folder: Path, result: CorrelationResult, request: dict[str, Any]) -> tuple[Path, Path, Path]:
     """Write correlation.json (with `request`, what was asked), correlation.svg and correlation.csv; returns them."""
-    return (
-        write_json(folder / JSON_FILE, document(result, request)),
-        draw_scatter(folder / PLOT_FILE, result),
-        write_text(folder / CSV_FILE, rows_as_csv(result)),
-    )
+    with together():
+        return (
+            write_json(folder / JSON_FILE, document(result, request)),
+            draw_scatter(folder / PLOT_FILE, result),
+            write_text(folder / CSV_FILE, rows_as_csv(result)),
+        )
 
 
 def document(result: CorrelationResult, request: dict[str, Any]) -> dict[str, Any]:

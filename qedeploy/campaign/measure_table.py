@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from qedeploy.campaign.execution import executing
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.planner import Campaign, CampaignStanding
 from qedeploy.campaign.storage import Storage
+from qedeploy.files import writing
 from qedeploy.latency.table import LatencyTable
 from qedeploy.search.request import Request
 
@@ -62,8 +64,10 @@ def measure_table(
                 watch=watch,
             )
         return replace(measured, path=None)
-    with executing(request.profile, cluster) as execute:
+    with ExitStack() as stack:
+        execute = stack.enter_context(executing(request.profile, cluster))
         keeping = Storage.of(request, settings, seed=seed, out=out, cluster=cluster, fresh=fresh)
+        stack.enter_context(writing(keeping.journal.path))
         if fresh:
             keeping.journal.remove()
         end = time.monotonic() + minutes * 60
@@ -82,7 +86,7 @@ def measure_table(
             if not campaign.results.references:
                 raise
             interrupted, table = True, campaign.table()
-    table, path = keeping.keep(table, request.profile, fresh=fresh)
+        table, path = keeping.keep(table, request.profile, fresh=fresh)
     return MeasuredTable(
         request=request,
         table=table,

@@ -20,6 +20,7 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, LAYERS, SIZE
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import FLASH, SRAM
 from qedeploy.search.exact.problem import Problem
 from qedeploy.search.exact.solver import solve
 from qedeploy.search.request import Request
@@ -27,7 +28,7 @@ from qedeploy.search.request import Request
 _DRAWS, _SEARCHES = 40, 6
 """Random draws and searches for each network that is wanted, before a space counts as too small."""
 
-HELD = {SIZE, PEAK_MEMORY, LAYERS}
+HELD = {SIZE, PEAK_MEMORY, FLASH, SRAM, LAYERS}
 """Budgets that a drawn network keeps; how much it computes is what is to vary."""
 
 

@@ -12,6 +12,7 @@ from qedeploy.bench.measure.machine import describe_machine
 from qedeploy.campaign.jobs import JobSettings
 from qedeploy.campaign.journal import Journal
 from qedeploy.errors import UserError
+from qedeploy.folder_lock import in_turn
 from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.store import journal_name, kept_tables, table_path, tables_folder
 from qedeploy.latency.table import LatencyTable, read_table, write_table
@@ -88,9 +89,11 @@ class Storage:
             str(kind["version"] or ""),
             int(kind["threads"] or 1),
         )
-        if path.exists() and not fresh and (before := read_table(path)).device == table.device:
-            table = fit_calibration(_beside(table, before), profile)
-        return table, write_table(path, table)
+        # Measurements of other recipes add to the same table.
+        with in_turn(path):
+            if path.exists() and not fresh and (before := read_table(path)).device == table.device:
+                table = fit_calibration(_beside(table, before), profile)
+            return table, write_table(path, table)
 
 
 def _kind(table: LatencyTable) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def correlate(
     correlation.json, correlation.svg and correlation.csv; the same command goes on where it was stopped.
     """
     from qedeploy import api
+    from qedeploy.cli.measure_tables import warn_of_other_machine
     from qedeploy.cli.progress import counting_shown
     from qedeploy.errors import UserError
     from qedeploy.screen import screen
@@ -87,6 +88,8 @@ def correlate(
         "--workers": workers,
     }
     _require_fitting(accuracy, only_training)
+    if not accuracy:
+        warn_of_other_machine(screen(stderr=True), profile, cluster)
     with counting_shown(screen(stderr=True), quiet=quiet) as progress:
         if accuracy:
             if data is None:

@@ -38,11 +38,11 @@ def evaluate(
 
     Exit code 3 where a --fail-if gate fails, or where its interval contains the limit.
     """
-    from qedeploy.files import json_text
+    from qedeploy.files import json_text, writing
     from qedeploy.qdq.images import parse_normalisation
     from qedeploy.rulings import enforce
     from qedeploy.screen import bars, line, screen
-    from qedeploy.train.accuracy_report import print_evaluation, write_evaluation
+    from qedeploy.train.accuracy_report import DOCUMENT, print_evaluation, write_evaluation
     from qedeploy.train.evaluate import EvaluateOptions, to_document
     from qedeploy.train.evaluate import evaluate as evaluate_model
     from qedeploy.train.gates import parse_gate
@@ -51,8 +51,8 @@ def evaluate(
         images=images, threads=threads, workers=workers, settings=parse_normalisation(mean, deviation), strict=strict
     )
     gates = tuple(map(parse_gate, fail_if or ()))
-    console = screen(stderr=True, quiet=quiet)
-    with bars(console) as bar:
+    console, folder = screen(stderr=True, quiet=quiet), out or model.parent
+    with writing(folder / DOCUMENT), bars(console) as bar:
         tasks = {path.name: bar.add_task(path.name, total=None) for path in (model, against) if path is not None}
         found = evaluate_model(
             model,
@@ -62,7 +62,7 @@ def evaluate(
             gates=gates,
             progress=lambda what, done, total: bar.update(tasks[what], completed=done, total=total),
         )
-    written = write_evaluation(found, out or model.parent)
+        written = write_evaluation(found, folder)
     if json:
         typer.echo(json_text(to_document(found)), nl=False)
     else:

@@ -36,6 +36,7 @@ from qedeploy.cli import (
 )
 from qedeploy.cli.failures import failure
 from qedeploy.cli.runtime_options import BenchCommand, ExportCommand
+from qedeploy.folder_lock import until_the_end
 from qedeploy.printable import one_line
 
 
@@ -101,7 +102,7 @@ class Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> None:
         """Run the command that was named; what it returns is for callers in Python."""
         try:
-            with _quiet_reader():
+            with _quiet_reader(), until_the_end():
                 super().invoke(ctx)
         except KeyboardInterrupt as stop:
             print(one_line(f"interrupted: {stop}") if str(stop) else "interrupted", file=sys.stderr)

@@ -33,11 +33,12 @@ def measure(
     the table up.
     """
     from qedeploy import api
-    from qedeploy.cli.measure_tables import print_measured
+    from qedeploy.cli.measure_tables import print_measured, warn_of_other_machine
     from qedeploy.cli.progress import measuring_shown
     from qedeploy.files import read_text
     from qedeploy.screen import screen
 
+    warn_of_other_machine(screen(stderr=True), profile, cluster)
     with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
         measured = api.measure(
             profile,

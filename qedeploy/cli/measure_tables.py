@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+def warn_of_other_machine(console: Console, profile: str, cluster: str | None) -> None:
+    """Print why a profile is not for this machine, where it is this one that measures."""
+    from rich.text import Text
+
+    from qedeploy.profiles.loader import load_profile
+    from qedeploy.runtimes.registry import find_runtime
+
+    found = load_profile(profile)
+    if cluster is None and not found.search_only and (why := find_runtime(found.runtime).mismatch(found)):
+        console.print(Text(f"warning: {why}", style="yellow"), soft_wrap=True)
+
+
 def print_measured(console: Console, measured: MeasuredTable) -> None:
     """Print a table that was measured, what is missing in it, where it is, and what to do next."""
     from rich.text import Text

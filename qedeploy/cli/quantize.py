@@ -77,14 +77,16 @@ def quantize(
     """Choose the precision of each layer from data and time, or the widths of each layer of a network of qedeploy's.
 
     Of an ONNX file: the fastest form whose outputs keep within the error, as model.onnx; where float32 is as fast,
-    the prepared float network. Of a checkpoint: the widths that lose least within the budgets, or the fewest BitOps
-    within --max-drop, as model.pth, which `qedeploy train` recovers and `qedeploy export` takes. Both with
-    sensitivity.json and assignment.json. Exit code 1 where the file does not run as planned, 3 where the budgets cannot
-    be met.
+    the prepared float network. For GPUs, which are not timed: the fewest executed BitOps within the error, or the
+    least error within a size, in float16, W8A8 and W4A16, and engine.plan where that can be built. Of a checkpoint:
+    the widths that lose least within the budgets, or the fewest BitOps within --max-drop, as model.pth, which
+    `qedeploy train` recovers and `qedeploy export` takes. All with sensitivity.json and assignment.json. Exit code 1
+    where the file does not run as planned, 3 where the budgets cannot be met.
     """
     from qedeploy import api
+    from qedeploy.campaign.quantization.run import FinishedQuantization
     from qedeploy.cli.progress import counting_shown
-    from qedeploy.cli.quantize_tables import print_quantization, print_widths
+    from qedeploy.cli.quantize_tables import print_quantization, print_typed_quantization, print_widths
     from qedeploy.files import read_text
     from qedeploy.screen import screen
 
@@ -118,7 +120,10 @@ def quantize(
             )  # fmt: skip
         if result.written is None:
             raise RuntimeError("a kept quantization has files")
-        print_quantization(result, console)
+        if isinstance(result, FinishedQuantization):
+            print_quantization(result, console)
+        else:
+            print_typed_quantization(result, console)
         written, assignment = result.written.model, result.written.assignment
     if as_json:
         typer.echo(read_text(assignment), nl=False)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qedeploy.campaign.quantization.run import FinishedQuantization
+    from qedeploy.campaign.typed_quantization.run import FinishedTypedQuantization
     from qedeploy.campaign.widths.assignment import FinishedWidths
+    from qedeploy.search.assign.problem import AssignmentProblem
 
 _MOST_POINTS = 12
 
@@ -68,6 +70,53 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
         _print_front(result, console)
     if result.written is not None:
         line(f"wrote {result.written.model}, {result.written.sensitivity.name} and {result.written.assignment.name}")
+
+
+def print_typed_quantization(result: FinishedTypedQuantization, console: Console) -> None:
+    """Print the result for a device that was not timed as a person reads it."""
+    found = result.found
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    worst = max(found.prepared.differences, key=lambda item: item.share)
+    line(f"prepared: outputs of {found.prepared.source.name} differ by {worst.share:.1e} of their range at most")
+    for name, reason in found.quantizer.refused.items():
+        line(f"not in W8A8: {name} {reason}")
+    counts = Counter(found.precisions.values())
+    line("layers: " + ", ".join(f"{number} in {precision}" for precision, number in sorted(counts.items())))
+    line(f"chosen for {found.reason}" if found.winner is not None else f"float16 throughout: {found.reason}")
+    samples = found.layers[0].samples if found.layers else 0
+    predicted = "" if found.winner is None else f" (predicted {found.winner.assignment.costs.error:.2g})"
+    line(f"error {found.error:.2g} on {counted(samples, 'sample')}{predicted}; float16 alone {found.float16_error:.2g}")
+    if found.drop is not None:
+        line(f"the metric falls by {found.drop:.3g} on these samples")
+    if found.winner is not None and found.proof is not None:
+        costs, plain = found.winner.assignment.costs, _in_float16(found.problem)
+        line(
+            f"of float16: {costs.executed / plain['executed']:.2f}x the executed BitOps, "
+            f"{costs.size / plain['size']:.2f}x the bytes of its layers' weights; not timed: the device is not here"
+        )
+        line(f"gap {found.winner.assignment.gap:.1e}; {found.proof.words}")
+    check = found.half
+    line(
+        f"checked in float16: {check.differing} of {check.integers} integers rounded otherwise, results of "
+        f"{counted(check.layers, 'layer')} off by {check.largest:.1e} at most; in float32 {found.exact.differing} and "
+        f"{found.exact.largest:.1e}"
+    )
+    if result.written is not None:
+        line(f"wrote {result.written.model}, {result.written.sensitivity.name} and {result.written.assignment.name}")
+        if result.artefact is None:
+            line(f"not built: {result.reason}")
+        else:
+            size, seconds = format_bytes(result.artefact.size_bytes), format_duration(result.artefact.seconds)
+            line(f"built {result.artefact.path}: {result.artefact.description}, {size} in {seconds}")
+
+
+def _in_float16(problem: AssignmentProblem) -> dict[str, float]:
+    """Return BitOps and bytes with every layer in its first precision, which is float16 unless --fix says otherwise."""
+    first = [layer.choices[0] for layer in problem.layers]
+    return {figure: sum(getattr(choice, figure) for choice in first) for figure in ("executed", "size")}
 
 
 def print_widths(result: FinishedWidths, data: Path, console: Console) -> None:
@@ -120,6 +169,7 @@ def print_widths(result: FinishedWidths, data: Path, console: Console) -> None:
 
 _MINIMISED = {
     Objective.SECONDS: "latency", Objective.ERROR: "loss", Objective.SIZE: "size", Objective.NOMINAL: "BitOps",
+    Objective.EXECUTED: "executed BitOps",
 }  # fmt: skip
 
 

@@ -62,6 +62,7 @@ def run(
     from qedeploy.cli.search_tables import print_found, print_search_verdict
     from qedeploy.errors import UserError
     from qedeploy.screen import line, screen
+    from qedeploy.train.picture_sizes import enlarged
 
     for option, given in (
         ("--epochs", epochs is not None),
@@ -70,7 +71,7 @@ def run(
     ):
         if given and data is None:
             raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
-    classes = None if data is None else len(api.labelled_data(data).train.classes)
+    pictures = None if data is None else api.labelled_data(data).train
     silent = quiet or as_json
     _title("search", silent)
     with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
@@ -80,7 +81,7 @@ def run(
             recipe,
             budgets=budget,
             resolution=resolution,
-            classes=classes,
+            classes=None if pictures is None else len(pictures.classes),
             latency_table=latency_table,
             seed=seed,
             folder=out,
@@ -91,13 +92,15 @@ def run(
     if not silent:
         print_found(found, verbose=verbose)
         print_search_verdict(found)
+    if pictures is not None and (hint := enlarged(pictures, found.request.recipe.resolution)):
+        screen(stderr=True, quiet=quiet).print(line(f"note: {hint}"), soft_wrap=True)
     if found.interrupted or found.model is None:
         raise typer.Exit(130)
     checkpoint, trained = found.model, None
-    if data is not None:
+    if data is not None and pictures is not None:
         _title("train", silent)
         changes = {"epochs": epochs, "float_epochs": float_epochs, "flip": 0.0 if no_flip else None}
-        trained = _trained(found.model, data, changes, seed, quiet=quiet, silent=silent)
+        trained = _trained(found.model, data, len(pictures.labels), changes, seed, quiet=quiet, silent=silent)
         checkpoint = trained.model
     _title("export", silent)
     exported = export.export(
@@ -119,18 +122,18 @@ def run(
 
 
 def _trained(
-    model: Path, data: Path, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
+    model: Path, data: Path, pictures: int, changes: dict[str, float | None], seed: int, *, quiet: bool, silent: bool
 ) -> TrainResult:
     from qedeploy import api
     from qedeploy.screen import line, screen
     from qedeploy.train.execution import InterruptedTraining
-    from qedeploy.train.recipe import load_recipe, with_changes
+    from qedeploy.train.recipe import choose_recipe, with_changes
     from qedeploy.train.terminal import print_trained, training_shown
 
     folder = model.parent / "trained"
     try:
         with training_shown(screen(stderr=True, quiet=quiet)) as watch:
-            recipe = with_changes(load_recipe("quick"), changes)
+            recipe = with_changes(choose_recipe(None, lambda: pictures), changes)
             result = api.train(model, data, folder, recipe=recipe, seed=seed, progress=watch)
     except InterruptedTraining:
         text = f"interrupted and saved in {folder}: the same command goes on from there"

@@ -49,6 +49,10 @@ def totals_table(report: ScoreReport) -> Table:
     table.add_row("flops", format_count(costs.flops), "the reference's unit: 64 BitOps")
     table.add_row("size", format_bytes(costs.size_bytes), "weights, and 2 bytes an output channel; no classifier")
     table.add_row("peak memory", format_bytes(costs.peak_memory_bytes), f"activations, in {peak.layer.name}")
+    if report.sram is not None:
+        table.add_row(
+            "planned SRAM", format_bytes(report.sram.total), "tensors and kernels as the device plans them, multipliers"
+        )
     table.add_row("layers", str(costs.layers), "convolutions")
     return table
 

@@ -10,12 +10,14 @@ from qedeploy.cli.verdicts import GOOD, UNSURE, print_verdict
 from qedeploy.latency.table import LatencyTable
 from qedeploy.network.structure import Block, Convolution, Structure
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.budgets.planned import MULTIPLIERS, SRAM, planned_sram
 from qedeploy.search.costs.registry import budget_costs
-from qedeploy.search.exact.certificate import ProofStatus
+from qedeploy.search.exact.certificate import CLOSED, ProofStatus
 from qedeploy.search.request import Request
 from qedeploy.search.result import STRUCTURE_FILE
 from qedeploy.search.run import FinishedSearch
 from qedeploy.search.warnings import search_warnings
+from qedeploy.units import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,6 +45,9 @@ def print_found(found: FinishedSearch, *, alternatives: bool = False, verbose: b
     console.print(_stages(result.structure))
     if request.space.latency is not None:
         console.print(_prediction(request.space.latency.table))
+    held = (result.evidence or {}).get("sram")
+    if held is not None:
+        console.print(_within_plan(request, held["asked"]))
     for text in search_warnings(request, result):
         console.print(Text(f"warning: {text}", style="yellow"))
     if found.certificate is not None:
@@ -81,9 +86,13 @@ def _verdict(found: FinishedSearch) -> tuple[str, str]:
     certificate = found.certificate
     if certificate is None:
         return f"{score}{within}: the best of {found.result.evaluations:,} tried, without a proof", UNSURE
-    if certificate.status is ProofStatus.OPTIMAL:
+    upper, held = certificate.upper_bound, (found.result.evidence or {}).get("sram")
+    if held is not None:
+        # Of all splits of the SRAM, not of the one that the certificate is about.
+        upper = max(upper, held["upper_bound"])
+    if certificate.status is ProofStatus.OPTIMAL and upper <= certificate.score + CLOSED:
         return f"{score}{within}: proven the best of its space", GOOD
-    bound = f"another could score up to {certificate.upper_bound:.2f}"
+    bound = f"another could score up to {upper:.2f}"
     return f"{score}{within}: not proven the best ({certificate.status}), {bound}", UNSURE
 
 
@@ -93,6 +102,14 @@ def _prediction(table: LatencyTable) -> str:
     known = f", {fit.error:.1%} off on {fit.networks} whole networks" if fit.error is not None else ""
     dated = f" of {table.date[:10]}" if table.date else ""
     return f"latency is predicted from the table{dated} of {table.device}{known}"
+
+
+def _within_plan(request: Request, asked: float) -> str:
+    """Return how the limit of SRAM that was asked for is kept."""
+    held = f"{SRAM.text(request.budgets[SRAM])} may be alive at once"
+    if MULTIPLIERS in request.budgets:
+        held += f", and multipliers take {MULTIPLIERS.text(request.budgets[MULTIPLIERS])} at most"
+    return f"so that the plan takes {SRAM.text(asked)} of SRAM at most, {held}"
 
 
 def _next(request: Request, written: Path) -> str:
@@ -117,6 +134,9 @@ def _figures(request: Request, structure: Structure) -> RenderableType:
             source = _SOURCES[request.budget_sources[kind]]
             cells += [kind.text(limit), f"{costs[kind] / limit:.1%}", source]
         table.add_row(*cells)
+    plan = planned_sram(structure, request.space)
+    if plan is not None:
+        table.add_row("planned SRAM, in all", format_bytes(plan.total))
     ratio = costs[EXECUTED_BITOPS] / costs[BITOPS]
     table.add_row("executed / nominal", f"{ratio:.2f}")
     return table

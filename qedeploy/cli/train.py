@@ -23,7 +23,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="quick, imagenet-240 or a TOML file (default: by the number of pictures).",
+            help="small, quick, imagenet-240 or a TOML file (default: by the number of pictures).",
             autocompletion=completion.trainings,
         ),
     ] = None,

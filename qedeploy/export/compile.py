@@ -64,7 +64,7 @@ def build_artefact(
                 f"choose a profile with runtime {building} (qedeploy profiles lists them)"
             )
         return BuildOutcome(export=result)
-    target = runtime.artefact_path(result.model)
+    target = artefact_path(result)
     if choice is BuildChoice.NEVER:
         return BuildOutcome(export=result, target=target, reason="not asked for (--engine never)")
     try:
@@ -73,6 +73,11 @@ def build_artefact(
         if choice is BuildChoice.REQUIRED:
             raise MissingRuntimeError(f"{result.model} is written; {target} is not: {error}") from error
         return BuildOutcome(export=result, target=target, reason=str(error))
+
+
+def artefact_path(result: ExportResult) -> Path:
+    """Return what is to be run of an export: what its runtime builds, or the ONNX file."""
+    return find_runtime(result.plan.runtime).artefact_path(result.model)
 
 
 def _built(result: ExportResult, target: Path, runtime: Runtime, settings: Settings, on_event: OnEvent) -> BuildOutcome:

@@ -24,6 +24,7 @@ from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.graph import Graph, structure_graph
 from qedeploy.profiles.loader import load_profile, profile_names
 from qedeploy.profiles.profile import Profile
+from qedeploy.publishing import together
 from qedeploy.qdq import simulation
 from qedeploy.qdq.dialect import Dialect
 from qedeploy.qdq.images import list_images, load_images, random_images
@@ -132,7 +133,7 @@ def export_checkpoint(
         raise UserError(
             f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
         )
-    with replacing(target) as temporary, one_thread():
+    with together(), replacing(target) as temporary, one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
         network = lower(
@@ -163,7 +164,7 @@ def export_checkpoint(
 
 def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
     """Write and verify `result` once more with another lowering of its network, in place of the first."""
-    with replacing(result.model) as temporary, one_thread():
+    with together(), replacing(result.model) as temporary, one_thread():
         prepared = dataclasses.replace(result.prepared, network=network)
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 

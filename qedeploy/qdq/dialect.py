@@ -8,7 +8,7 @@ from typing import Protocol
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, consumers
-from qedeploy.network.structure import MAX_BITS
+from qedeploy.network.structure import MAX_BITS, Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq.fold import FoldedLayer
 from qedeploy.qdq.graph_builder import GraphBuilder
@@ -135,8 +135,8 @@ class Dialect(Protocol):
         """Return the dialect with float32 in place of a narrower type, to be verified too; None if it has float32."""
         ...
 
-    def highest_weight(self, lowering: Lowering) -> int:
-        """Return the largest weight integer that the type of `lowering` holds."""
+    def highest_weight(self, lowering: Lowering, bits: Bits) -> int:
+        """Return the largest weight integer that the type holds in which layers of `bits` with `lowering` are kept."""
         ...
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:

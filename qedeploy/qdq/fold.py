@@ -42,12 +42,14 @@ class LayerWeights:
 class FoldedLayer:
     """Weights as a graph holds them: int8 with one positive float32 `scale` per output channel, or float32 without.
 
-    `bias` is float64, in the units of the layer's output. The counts are those of `LayerPlan`.
+    `bias` is float64, in the units of the layer's output. `highest` is the largest integer of the type that the device
+    holds the weights in. The counts are those of `LayerPlan`.
     """
 
     weight: NDArray[np.int8] | NDArray[np.float32]
     scale: NDArray[np.float32] | None
     bias: NDArray[np.float64]
+    highest: int = 127
     weight_multiple: int = 1
     clipped_weights: int = 0
     dead_channels: int = 0
@@ -93,6 +95,7 @@ def fold(layer: LayerWeights, *, highest: int = 127) -> FoldedLayer:
         weight=np.minimum(integers, highest).astype(np.int8),
         scale=np.where(dead, 1.0, scale).astype(np.float32),
         bias=layer.shift,
+        highest=highest,
         clipped_weights=clipped,
         dead_channels=int(np.count_nonzero(dead)),
     )
@@ -103,8 +106,8 @@ def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
 
     `step` is the input's. A runtime may add biases as such integers, and the grid of narrow weights is coarse: rounded
     to it, the biases of 3- and 4-bit layers cost more accuracy than everything else a lowering does. Weights are
-    therefore held in multiples of a power of two where int8 has the room, under a scale that is finer by as much: the
-    same weights, and a bias that rounds up to 32 times finer. Where a bias does not fit at all, the channel's scale
+    therefore held in multiples of a power of two where their type has the room, under a scale that is finer by as much:
+    the same weights, and a bias that rounds up to 32 times finer. Where a bias does not fit at all, the channel's scale
     grows until it does, and its weights are rounded to the coarser grid.
     """
     if layer.scale is None:
@@ -112,7 +115,7 @@ def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
     scale = layer.scale.astype(np.float64)
     needed = np.maximum(np.abs(layer.bias) / (step * _BIAS_LIMIT), _SMALLEST_SCALE)
     largest = np.maximum(np.abs(layer.weight.astype(np.int32)).reshape(len(scale), -1).max(axis=1), 1)
-    room = np.floor(np.log2(np.minimum(_PAIR_LIMIT / largest, scale / needed)))
+    room = np.floor(np.log2(np.minimum(min(_PAIR_LIMIT, layer.highest) / largest, scale / needed)))
     multiple = 2.0 ** np.clip(room, 0, None)
     coarse = needed > scale
     new_scale = np.where(coarse, needed, scale / multiple).astype(np.float32)
@@ -122,6 +125,7 @@ def with_integer_bias(layer: FoldedLayer, step: float) -> FoldedLayer:
         weight=np.rint(layer.weight * ratio).astype(np.int8),
         scale=new_scale,
         bias=np.rint(layer.bias / unit) * unit,
+        highest=layer.highest,
         weight_multiple=int(multiple.max()),
         clipped_weights=layer.clipped_weights,
         dead_channels=layer.dead_channels,

@@ -37,6 +37,20 @@ class GraphBuilder:
             self._initializers[name] = tensor
         return name
 
+    def dequantize_per_channel(self, value: str, channels: int) -> None:
+        """Give the DequantizeLinear that makes `value` its one scale once for each channel: the same numbers.
+
+        A value that nothing dequantizes, or with a scale for each channel already, stays as it is.
+        """
+        node = next((node for node in reversed(self._nodes) if node.output[0] == value), None)
+        if node is None or node.op_type != "DequantizeLinear" or any(item.name == "axis" for item in node.attribute):
+            return
+        for index in (1, 2):
+            one = numpy_helper.to_array(self._initializers[node.input[index]])
+            name = f"{node.input[index]}.by_{channels}"
+            node.input[index] = self.constant(name, np.full(channels, one, one.dtype))
+        node.attribute.append(helper.make_attribute("axis", 1))
+
     def model(
         self,
         name: str,

@@ -66,7 +66,9 @@ def lower(
     require_signedness(trained.grids, readers, profile)
     points = dialect.points(steps, [name for name, grid in trained.grids.items() if grid is not None])
     folded = {
-        layer.name: fold(trained.layers[layer.name], highest=dialect.highest_weight(precisions[layer.name].lowering))
+        layer.name: fold(
+            trained.layers[layer.name], highest=dialect.highest_weight(precisions[layer.name].lowering, layer.bits)
+        )
         for layer in layers
     }
     wanted = {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.recorded import Recordings
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.typed import TypedGraphs
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 """Receives what a build reports, JSON-ready: `{"event": "phase", "name", "parent", "steps"}`, then `"step"` and
@@ -138,6 +139,10 @@ class Runtime(ABC):
     def open(self, path: Path, options: RunnerOptions) -> Runner:
         """Return a runner for a file with one of `suffixes`, not yet entered."""
 
+    def typed_graphs(self) -> TypedGraphs | None:
+        """Return the form in which `quantize` writes networks for it that nobody times, None where it has none."""
+        return None
+
     def version(self) -> str | None:
         """Return the version that is installed here, None where it is not."""
         from importlib.metadata import PackageNotFoundError, version
@@ -205,6 +210,11 @@ class Runtime(ABC):
     def suited_profile(self) -> str | None:
         """Return the shipped profile that suits this machine best, None where none is of the machine that asks."""
         return None
+
+    def mismatch(self, profile: Profile) -> str:
+        """Return why `profile` is not for this machine, as a sentence with the one that is, "" where it may be."""
+        del profile
+        return ""
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what this machine has of it, for `qedeploy doctor`; an absence is a finding, never an error."""

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qedeploy.profiles.loader import load_profile, profile_names
-from qedeploy.profiles.profile import REQUIRED_CATEGORIES
+from qedeploy.profiles.profile import REQUIRED_CATEGORIES, Lowering, Profile
 from qedeploy.runtimes.processor import Processor
 from qedeploy.runtimes.products import Products
 
@@ -66,8 +66,27 @@ def suited_profile(runtime: str, processor: Processor) -> str | None:
     for name in profile_names():
         profile = load_profile(name)
         if profile.runtime == runtime:
-            widths[name] = max(pair.weight for kind in REQUIRED_CATEGORIES for pair in profile.pairs(kind))
+            widths[name] = max(
+                precision.bits.weight
+                for kind in REQUIRED_CATEGORIES
+                for precision in profile.precisions[kind]
+                if precision.lowering is Lowering.INT8
+            )
     return max((name for name, width in widths.items() if width <= limit), key=widths.__getitem__, default=None)
+
+
+def mismatch(profile: Profile, processor: Processor) -> str:
+    """Return why `profile` is not for `processor`, as a sentence, "" where it may be."""
+    suited = suited_profile(profile.runtime, processor)
+    native = [precision for found in profile.precisions.values() for precision in found if not precision.carried]
+    widest = max(item.bits.weight for item in native if item.lowering is Lowering.INT8)
+    if saturates(processor) and widest > _EXACT_BITS:
+        return (
+            f"Profile {profile.name} has weights of {widest} bits, whose products may saturate in this CPU's kernels "
+            f"({kernels(processor)}): a session computes other numbers in the time that is measured. Take --profile "
+            f"{suited}."
+        )
+    return _advice((), profile.name, profile.runtime, processor)
 
 
 def wide_layers(model: onnx.ModelProto) -> tuple[str, ...]:

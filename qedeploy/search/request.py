@@ -21,7 +21,7 @@ from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.layer_times import require_times
 from qedeploy.search.costs.registry import Budgets
-from qedeploy.search.space.budgets import parse_budget, resolve_budgets
+from qedeploy.search.space.budgets import as_planned, parse_budget, resolve_budgets
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.search.space.recipe_file import recipe_to_document
 from qedeploy.search.space.recipe_loader import load_recipe
@@ -37,13 +37,15 @@ class Request:
     """A search space with its limits, and where both come from.
 
     `profile_argument` is what the user named, a name or a path by which the profile is found again. `budget_sources`
-    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory).
+    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). The recipe's own limits are
+    meant for pictures of `recipe_resolution` pixels, whatever the space takes.
     """
 
     profile: Profile
     profile_argument: str
     profile_sha256: str
     recipe: Recipe
+    recipe_resolution: int
     space: SearchSpace
     budgets: Budgets
     budget_sources: Mapping[Budget, str]
@@ -117,6 +119,7 @@ def make_request(
     overrides = overrides or {}
     profile = load_profile(profile_name)
     recipe = load_recipe(recipe_name or profile.recipe)
+    own_resolution = recipe.resolution
     if resolution is not None:
         recipe = dataclasses.replace(recipe, resolution=resolution)
     if classes is not None:
@@ -128,14 +131,21 @@ def make_request(
     space = build_space(recipe, profile, latency)
     if latency is not None:
         require_times(space)
+    for budget in budgets:
+        if not budget.known(space):
+            raise RequestError(f"budget {budget}: not known of networks on {profile.name}: leave it out")
     return Request(
         profile=profile,
         profile_argument=profile_name,
         profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
+        recipe_resolution=own_resolution,
         space=space,
         budgets=budgets,
-        budget_sources={kind: _source(kind, limit, recipe, overrides) for kind, limit in budgets.items()},
+        budget_sources={
+            kind: _source(kind, limit, as_planned(recipe.budgets, profile), as_planned(overrides, profile))
+            for kind, limit in budgets.items()
+        },
     )
 
 
@@ -154,7 +164,7 @@ def _table_document(table: LatencyTable) -> dict[str, Any]:
     return {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
 
 
-def _source(kind: Budget, limit: float, recipe: Recipe, overrides: Budgets) -> str:
+def _source(kind: Budget, limit: float, recipes: Budgets, overrides: Budgets) -> str:
     if limit == overrides.get(kind):
         return "user"
-    return "recipe" if kind not in overrides and limit == recipe.budgets.get(kind) else "profile"
+    return "recipe" if kind not in overrides and limit == recipes.get(kind) else "profile"

@@ -20,6 +20,7 @@ from qedeploy.schema import read_json
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import planned_sram
 from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.request import TABLE_FILE, Request
 from qedeploy.search.space.space import SearchSpace
@@ -92,6 +93,9 @@ def search_document(request: Request, result: SearchResult) -> dict[str, Any]:
         entry["used"] = costs[budget_named(name)]
     document |= {"evaluations": result.evaluations, "score": request.recipe.score.of(result.structure)}
     document |= {budget.key: budget.figure(cost) for budget, cost in in_document_order(costs).items()}
+    plan = planned_sram(result.structure, request.space)
+    if plan is not None:
+        document["sram_plan"] = plan.document()
     if result.evidence is not None:
         document["evidence"] = dict(result.evidence)
     return {**document, "structure": to_document(result.structure)}

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qedeploy.errors import Interrupted
+from qedeploy.files import replacing, working_in
 from qedeploy.network.structure import Structure
+from qedeploy.publishing import together
+from qedeploy.search.costs.budgets.planned import SRAM
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.exact.certificate import Certificate, ProofStatus
 from qedeploy.search.exact.search import Bounds, method_settings, search_exactly
@@ -26,6 +29,7 @@ from qedeploy.search.result import (
     write_lightnas,
     write_result,
 )
+from qedeploy.search.tightening import search_within_plan, tightened, with_limit
 
 if TYPE_CHECKING:
     from qedeploy.search.evolution.evolution import EvolutionSettings
@@ -106,14 +110,16 @@ class SearchFolder:
         return result_folder(request, settings, self.folder)
 
     def write(self, folder: Path | None, request: Request, result: SearchResult) -> Path | None:
-        """Write the result, its model first, and return the file to go on with; UserError where it is not taken."""
+        """Write the result and return the file to go on with; UserError where it is not taken."""
         if folder is None:
             return None
-        if self.write_model is not None:
-            self.write_model(folder / MODEL_FILE, request, result.structure)
-        write_result(folder, request, result)
-        if self.lightnas:
-            write_lightnas(folder)
+        with together():
+            if self.write_model is not None:
+                with replacing(folder / MODEL_FILE) as temporary:
+                    self.write_model(temporary, request, result.structure)
+            write_result(folder, request, result)
+            if self.lightnas:
+                write_lightnas(folder)
         return folder / (STRUCTURE_FILE if self.write_model is None else MODEL_FILE)
 
 
@@ -129,20 +135,26 @@ def run_exact(
     Raises RequestError where nothing fits, UserError where the folder takes no files.
     """
     folder = target.resolve(request, settings_document(request, EXACT, method_settings(count)))
-    began = time.monotonic()
-    result, solution = search_exactly(
-        request,
-        count=count,
-        progress=None if progress is None else lambda *stand: progress(Bounds.of(*stand)),
-    )
-    seconds = time.monotonic() - began
+    with working_in(folder):
+        began = time.monotonic()
+        held = search_within_plan(
+            request,
+            lambda part: search_exactly(
+                part,
+                count=count,
+                progress=None if progress is None else lambda *stand: progress(Bounds.of(*stand)),
+            ),
+        )
+        request, result, solution = held.request, held.result, held.solution
+        seconds = time.monotonic() - began
+        written = target.write(folder, request, result)
     return FinishedSearch(
         request=request,
         result=result,
         seconds=seconds,
         found=solution.found,
         certificate=solution.certificate,
-        written=target.write(folder, request, result),
+        written=written,
     )
 
 
@@ -165,26 +177,39 @@ def run_evolution(
 
     document = settings_document(request, EVOLUTION, asdict(settings))
     folder = target.resolve(request, document)
-    checkpoint = None if folder is None else StateFile(path=folder / CHECKPOINT_FILE, settings=document)
-    began = time.monotonic()
-    try:
-        result = solver.solve(
-            request.space,
-            request.budgets,
-            settings,
-            start=request.recipe.start,
-            checkpoint=checkpoint,
-            workers=workers,
-            cluster=cluster,
-            watch=progress,
-        )
-        seconds = time.monotonic() - began
-        written = target.write(folder, request, result)
-    except KeyboardInterrupt as stop:
-        if checkpoint is None or not checkpoint.path.exists():
-            raise
-        raise Interrupted(f"{checkpoint.path} keeps the search; the same command goes on from there") from stop
-    if checkpoint is not None:
-        checkpoint.remove()
+    kept = [] if folder is None else [StateFile(path=folder / CHECKPOINT_FILE, settings=document)]
+    with working_in(folder):
+        began, asked = time.monotonic(), request
+        try:
+            while True:
+                result = solver.solve(
+                    request.space,
+                    request.budgets,
+                    settings,
+                    start=request.recipe.start,
+                    checkpoint=kept[-1] if kept else None,
+                    workers=workers,
+                    cluster=cluster,
+                    watch=progress,
+                )
+                tighter = tightened(request, asked.budgets.get(SRAM), result.structure)
+                if tighter is None:
+                    break
+                request = tighter
+                if folder is not None:
+                    # Those of the rounds before stay: a search that is interrupted goes through them again at once.
+                    name = f"search.checkpoint-{len(kept) + 1}.npz"
+                    tighter_document = settings_document(request, EVOLUTION, asdict(settings))
+                    kept.append(StateFile(path=folder / name, settings=tighter_document))
+            if request is not asked:
+                result = with_limit(result, asked)
+            seconds = time.monotonic() - began
+            written = target.write(folder, request, result)
+        except KeyboardInterrupt as stop:
+            if not kept or not kept[-1].path.exists():
+                raise
+            raise Interrupted(f"{kept[-1].path} keeps the search; the same command goes on from there") from stop
+        for checkpoint in kept:
+            checkpoint.remove()
     found = Found(structure=result.structure, score=request.recipe.score.of(result.structure))
     return FinishedSearch(request=request, result=result, seconds=seconds, found=(found,), written=written)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Structure
-from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.methods import EVOLUTION
 from qedeploy.search.request import Request
@@ -20,7 +20,7 @@ _FAR_FROM_A_LIMIT = 0.9
 
 def search_warnings(request: Request, result: SearchResult) -> list[str]:
     """Return what the figures of a search alone would not tell a person, a sentence each."""
-    candidates = (_doubtful_table(request), _not_converged(request, result))
+    candidates = (_doubtful_table(request), _limits_of_another_size(request), _not_converged(request, result))
     return [*(text for text in candidates if text), *warnings(request, result.structure)]
 
 
@@ -31,6 +31,20 @@ def _doubtful_table(request: Request) -> str:
     return (
         f"the latency table is not to be relied on: {latency.table.doubt}; `qedeploy measure --fresh` on a quiet "
         "machine makes a better one"
+    )
+
+
+def _limits_of_another_size(request: Request) -> str:
+    """Return a sentence where the recipe's limits are meant for pictures of another size: operations go with pixels."""
+    meant, taken = request.recipe_resolution, request.recipe.resolution
+    kinds = [kind for kind in (BITOPS, EXECUTED_BITOPS, FLOPS) if request.budget_sources.get(kind) == "recipe"]
+    if meant == taken or not kinds:
+        return ""
+    kind, share = kinds[0], (taken / meant) ** 2
+    limit = request.budgets[kind]
+    return (
+        f"the recipe's limit {kind}={format_count(limit)} is meant for pictures of {meant} pixels, and these have "
+        f"{taken}: --budget {kind}={format_count(share * limit)} is as much for each pixel"
     )
 
 

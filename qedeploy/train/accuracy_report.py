@@ -11,11 +11,14 @@ import numpy as np
 
 from qedeploy.files import write_json, write_text
 from qedeploy.printable import plain_label
+from qedeploy.publishing import together
 from qedeploy.train.accuracy import ClassAccuracy
 from qedeploy.train.evaluate import Evaluation, to_document
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+DOCUMENT, REPORT = "accuracy.json", "accuracy.html"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_CLASSES = 100
@@ -33,10 +36,11 @@ class WrittenAccuracy:
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> WrittenAccuracy:
     """Write both files into `folder`; raises UserError where it does not take them."""
-    return WrittenAccuracy(
-        document=write_json(folder / "accuracy.json", to_document(evaluation)),
-        report=write_text(folder / "accuracy.html", render(evaluation)),
-    )
+    with together():
+        return WrittenAccuracy(
+            document=write_json(folder / DOCUMENT, to_document(evaluation)),
+            report=write_text(folder / REPORT, render(evaluation)),
+        )
 
 
 def render(evaluation: Evaluation) -> str:
@@ -49,7 +53,7 @@ def render(evaluation: Evaluation) -> str:
     if len(rows) > _SHOWN_CLASSES:
         rows = tuple(sorted(rows, key=_share_right)[:_SHOWN_CLASSES])
         heading = f"The {_SHOWN_CLASSES} worst of {len(evaluation.classes)} classes"
-    return environment.get_template("accuracy.html").render(
+    return environment.get_template(REPORT).render(
         found=evaluation, judged=evaluation.judged, rows=rows, heading=heading, matrix=confusion_svg(evaluation)
     )
 

@@ -113,8 +113,8 @@ class TrainingRecipe:
             raise UserError(f"augmentation.crop_scale: expected shares from 0 to 1 in order, found {small}, {large}")
 
 
-_LARGE = 200_000
-"""Pictures from which on the recipe for ImageNet is the usual one."""
+_FEW, _LARGE = 10_000, 200_000
+"""Pictures below which the recipe for small data is the usual one, and from which on the one for ImageNet is."""
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "epochs": (0, 100_000),
@@ -167,7 +167,10 @@ def load_recipe(name_or_path: str) -> TrainingRecipe:
 
 def choose_recipe(name_or_path: str | None, count_pictures: Callable[[], int]) -> TrainingRecipe:
     """Return the recipe that is named, or for None the one for so many pictures."""
-    return load_recipe(name_or_path or ("imagenet-240" if count_pictures() >= _LARGE else "quick"))
+    if name_or_path:
+        return load_recipe(name_or_path)
+    count = count_pictures()
+    return load_recipe("small" if count < _FEW else "quick" if count < _LARGE else "imagenet-240")
 
 
 def with_changes(recipe: TrainingRecipe, changes: Mapping[str, object]) -> TrainingRecipe:

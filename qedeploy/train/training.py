@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from qedeploy.errors import UserError
-from qedeploy.files import require_file, sha256
+from qedeploy.files import require_file, sha256, working_in
 from qedeploy.model.checkpoint import Checkpoint, load_checkpoint
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork, initialize_steps
 from qedeploy.profiles.loader import load_profile
+from qedeploy.publishing import together
 from qedeploy.train.checkpoints import Keeper, TrainingState
 from qedeploy.train.data import LabelledData, class_places, open_data, split, whole
 from qedeploy.train.execution import Execution, Pictures, TrainingStage, Watch
@@ -112,7 +113,7 @@ def train(
     after Ctrl-C.
     """
     keep_memory()
-    with joined() as group:
+    with joined() as group, working_in(out if group.writes else None):
         job = prepared(model, data, options, out, group)
         named = {"model": sha256(model), **_named_settings(job)}
         keeper = Keeper(out, named, options.checkpoint_every)
@@ -130,9 +131,11 @@ def train(
         if standing.stage == FLOAT:
             _train_float(job, standing, keeper, watch, on_row, skipped, say)
         _train_quantized(job, standing, keeper, watch, on_row, skipped, say)
-        result = _finished(job, standing, skipped, say)
+        with together():
+            result = _finished(job, standing, skipped, say)
+            if log is not None:
+                log.finish(standing.rows, {"result": _document(result)})
         if log is not None:
-            log.finish(standing.rows, {"result": _document(result)})
             keeper.remove()
         group.wait()
         return result

@@ -64,21 +64,35 @@ def test_shipped_profiles_state_their_sources(name):
     assert profile.unsigned_activation_bits == {"tensorrt": 7, "tensorrt_rtx": 7}.get(profile.runtime, 8)
 
 
+def integer_pairs(profile, kind):
+    """All pairs but those that are computed in floating point."""
+    lowerings = {precision.bits: precision.lowering for precision in profile.precisions[kind]}
+    assert set(lowerings.values()) <= {Lowering.INT8, Lowering.FLOAT32}
+    return {bits for bits, lowering in lowerings.items() if lowering is Lowering.INT8}
+
+
 @pytest.mark.parametrize("name", INT8)
 def test_int8_devices_execute_w8a8_and_carry_every_narrower_pair(name):
     profile = load_profile(name)
     for kind in REQUIRED_CATEGORIES:
         assert profile.native_pairs(kind) == (W8A8,)
-        assert set(profile.pairs(kind)) == ALL_PAIRS
-        assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
+        assert integer_pairs(profile, kind) == ALL_PAIRS
 
 
 def test_without_vnni_weights_keep_to_seven_bits():
     profile = load_profile("cpu-int8-avx2")
     for kind in REQUIRED_CATEGORIES:
         assert profile.native_pairs(kind) == (Bits(weight=7, activation=8),)
-        assert set(profile.pairs(kind)) == {pair for pair in ALL_PAIRS if pair.weight < 8}
-        assert {precision.lowering for precision in profile.precisions[kind]} == {Lowering.INT8}
+        assert integer_pairs(profile, kind) == {pair for pair in ALL_PAIRS if pair.weight < 8}
+
+
+@pytest.mark.parametrize("name", ["cpu-int8", "cpu-int8-avx2"])
+def test_depthwise_layers_alone_may_be_float(name):
+    profile = load_profile(name)
+    single = Bits(weight=16, activation=16)
+    found = {kind for kind in REQUIRED_CATEGORIES if single in profile.pairs(kind)}
+    assert found == {LayerCategory.DEPTHWISE}
+    assert profile.precision(LayerCategory.DEPTHWISE, single).lowering is Lowering.FLOAT32
 
 
 @pytest.mark.parametrize("name", ["t4-int4", "a10-int4", "l4-int4", "orin-int4", "rtx-30", "rtx-40", "rtx-50"])

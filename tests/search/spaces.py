@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
+from qedeploy.profiles.capabilities import memory_plan_of
+from qedeploy.profiles.memory_plan import MemoryPlan
 from qedeploy.search.score.kinds.qe_score import QeScore, score_stages
 from qedeploy.search.space.space import BitsPer, SearchSpace
 from tests.search.made_up_latency import MadeUpLatency
@@ -31,6 +33,7 @@ def make_space(
     resolution: int = 224,
     head_channels: int = 1280,
     latency: LatencyModel | None = None,
+    memory_plan: MemoryPlan | None = None,
 ) -> SearchSpace:
     pairs = {LayerCategory.POINTWISE: pointwise, LayerCategory.DEPTHWISE: depthwise, LayerCategory.HEAD: pointwise}
     executed = {
@@ -62,6 +65,7 @@ def make_space(
         classifier=Classifier(),
         score=QeScore(stage_ratios=(0.0, 0.0, 1.0, 1.0, 6.0)[-len(ends) :]),
         latency=latency,
+        memory_plan=memory_plan,
     )
 
 
@@ -77,9 +81,12 @@ PAIRS = st.lists(
 def spaces(draw: st.DrawFn) -> SearchSpace:
     channels = tuple(sorted(draw(st.sets(st.integers(1, 12), min_size=1, max_size=4))))
     stems = draw(st.sets(st.integers(1, channels[-1]), min_size=1, max_size=2))
+    pointwise, depthwise = draw(PAIRS), draw(PAIRS)
+    # LiteRT's files are of at most 8 bits, and it is what plans memory ahead.
+    narrow = W4A16 not in {*pointwise, *depthwise}
     return make_space(
-        pointwise=draw(PAIRS),
-        depthwise=draw(PAIRS),
+        pointwise=pointwise,
+        depthwise=depthwise,
         bits_per=draw(st.sampled_from(BitsPer)),
         strides=tuple(draw(st.lists(st.sampled_from([1, 2]), min_size=1, max_size=4))),
         channels=tuple(8 * channel for channel in channels),
@@ -90,4 +97,5 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
         resolution=draw(st.sampled_from([32, 96, 97, 224])),
         head_channels=draw(st.sampled_from([8, 24, 1280])),
         latency=MadeUpLatency(draw(st.integers(0, 1000))),
+        memory_plan=memory_plan_of("litert") if narrow else None,
     )

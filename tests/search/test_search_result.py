@@ -13,8 +13,8 @@ from qedeploy.network.layers import expand_layers
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.network.structure_file import read_structures
-from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, SIZE
-from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, SIZE
+from qedeploy.search.costs.budgets.planned import SRAM
 from qedeploy.search.costs.registry import budget_costs
 from qedeploy.search.request import make_request, parse_overrides
 from qedeploy.search.result import (
@@ -58,7 +58,7 @@ def test_search_json_says_what_was_asked_and_what_it_costs(mixed, named_golden):
 
 def test_a_limit_of_the_device_is_named_as_such():
     request = make_request("stm32h743")
-    assert request.budget_sources[PEAK_MEMORY] == "profile"
+    assert request.budget_sources[SRAM] == "profile"
     assert request.budget_sources[EXECUTED_BITOPS] == "recipe"
 
 
@@ -128,6 +128,20 @@ def test_a_budget_given_twice_is_refused():
 def test_a_near_miss_of_a_budget_is_named():
     with pytest.raises(UserError, match="did you mean bitops"):
         parse_overrides(["bitop=7G"])
+
+
+def test_limits_meant_for_pictures_of_another_size_are_named_with_those_that_fit():
+    def said(*arguments):
+        return [
+            text for text in search_warnings(make_request(*arguments), made_by(tiny_structure())) if "pixels" in text
+        ]
+
+    (found,) = said("any-bits", "mixed-7d0g", None, 112)
+    assert "meant for pictures of 224 pixels" in found
+    assert "limit flops=109M" in found
+    assert "--budget flops=27.25M" in found  # A quarter, as there are a quarter of the pixels.
+    assert not said("any-bits", "mixed-7d0g", None, 224)
+    assert not said("any-bits", "mixed-7d0g", {FLOPS: 109e6}, 112)
 
 
 def test_an_evolution_that_ended_far_from_its_limits_says_so():

@@ -17,7 +17,7 @@ from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
 from qedeploy.model.network import layer_modules
 from qedeploy.network.structure import Bits
 from qedeploy.train.evaluate import evaluate
-from qedeploy.train.recipe import load_recipe, with_changes
+from qedeploy.train.recipe import choose_recipe, load_recipe, with_changes
 from qedeploy.train.training import TrainOptions, train
 from tests.model.structures import tiny_structure
 
@@ -152,10 +152,20 @@ def test_a_trained_network_goes_to_another_device_in_one_command(trained, digits
     found = train(trained.model, digits, TrainOptions(recipe=recipe, profile="t4-int8"), tmp_path / "out")
     checkpoint = load_checkpoint(found.model)
     assert (checkpoint.profile, found.float_top1) == ("t4-int8", None)
-    assert not [name for name, module in layer_modules(checkpoint.network).items() if not module.activation_quantizer.signed]
+    assert not [
+        name for name, module in layer_modules(checkpoint.network).items() if not module.activation_quantizer.signed
+    ]
     assert found.test_top1 > trained.test_top1 - 0.03
     # Verified by the exporter value by value; then counted.
     exported = export_checkpoint(found.model, out=tmp_path / "model.onnx")
     assert exported.comparison.passed
     assert exported.plan.profile == "t4-int8"
     assert abs(evaluate(exported.model, digits, against=found.model).difference.value) <= 0.003 + 1 / 397
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(1, "small"), (9_999, "small"), (10_000, "quick"), (200_000, "imagenet-240")]
+)
+def test_the_usual_recipe_goes_by_the_number_of_pictures(count, name):
+    assert choose_recipe(None, lambda: count).name == name
+    assert choose_recipe("quick", lambda: count).name == "quick"

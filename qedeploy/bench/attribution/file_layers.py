@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from qedeploy.bench.attribution.attribution import Attribution, exported_name
-from qedeploy.bench.attribution.estimates import LayerEstimate
+from qedeploy.bench.attribution.estimates import LayerEstimate, estimate_use, product_bitops
 from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
@@ -16,8 +16,9 @@ from qedeploy.words import counted
 if TYPE_CHECKING:
     from qedeploy.export.onnx_networks.layer_table import FileLayers
 
-_FLOAT_WIDTH = 32
 _INTEGER = Bits(weight=8, activation=8)
+"""What kernels compute in that multiply integers."""
+
 _SHOWN = 4
 
 
@@ -47,18 +48,12 @@ def file_estimates(layers: FileLayers, attribution: Attribution, names: NodeName
     found = []
     for layer in layers.layers:
         integer = in_integers(nodes.get(layer.name, ()), names)
-        widths = {True: _INTEGER.weight, False: _FLOAT_WIDTH}
-        nominal, executed = widths[layer.quantized], widths[integer]
         found.append(
-            LayerEstimate(
-                name=layer.name,
-                kind=layer.kind,
-                nominal=_INTEGER if layer.quantized else None,
-                executed=_INTEGER if integer else None,
-                macs=layer.macs,
-                nominal_bitops=float(layer.macs * nominal**2),
-                executed_bitops=float(layer.macs * executed**2),
-                bytes_moved=(layer.values + layer.weights) * executed / 8,
+            estimate_use(
+                layer.use,
+                layer.use.layer.bits if layer.quantized else None,
+                _INTEGER if integer else None,
+                bitops=product_bitops,
                 lowering="int8" if integer else "float32",
             )
         )

@@ -12,6 +12,7 @@ from qedeploy.bench.attribution.profiler_overhead import seconds_by_part, withou
 from qedeploy.bench.measure.interleave import ROUNDS
 from qedeploy.bench.prediction.expected import Expectation, is_imported
 from qedeploy.errors import RequestError
+from qedeploy.folder_lock import in_turn
 from qedeploy.latency.fit import fit_calibration
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.latency.shapes import shapes_of
@@ -91,10 +92,11 @@ def update_table(expectation: Expectation, lesson: Lesson) -> TableUpdate:
         sentence = f"{expectation.path.name} was not updated: {doubt}"
         return TableUpdate(outcome=Ruling.WITHHELD, sentence=sentence)
     profile, graph = expectation.profile, expectation.graph
-    # The file may have gained points while the model ran.
-    table = read_table(expectation.path)
-    taught = learn(table, expectation, lesson)
-    write_table(expectation.path, taught)
+    with in_turn(expectation.path):
+        # The file may have gained points while the model ran.
+        table = read_table(expectation.path)
+        taught = learn(table, expectation, lesson)
+        write_table(expectation.path, taught)
     known = {point.shape for point in table.points}
     shapes = {point.shape for point in taught.points if point.source is Source.BENCH} & set(
         shapes_of(graph, table.bottleneck_multiple).values()

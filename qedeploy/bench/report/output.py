@@ -11,7 +11,8 @@ from pathlib import Path
 from qedeploy.bench.report.document import BenchResult, to_text
 from qedeploy.bench.report.report import render
 from qedeploy.errors import UserError
-from qedeploy.files import real_path, replacing, write_through
+from qedeploy.files import real_path, write_text
+from qedeploy.publishing import together
 from qedeploy.rulings import enforce
 
 DOCUMENT, REPORT = "bench.json", "report.html"
@@ -67,18 +68,19 @@ def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
     Results that lie there are kept under the date of their measurement.
     """
     document, report = folder / DOCUMENT, folder / REPORT
-    with replacing(document) as first, replacing(report) as second:
-        write_through(first, to_text(result))
-        write_through(second, render(result))
-        kept = _set_aside(document, report)
+    with together() as files:
+        write_text(document, to_text(result))
+        write_text(report, render(result))
+        files.aside |= _set_aside(document, report)
+        kept = tuple(files.aside.values())
     return WrittenFiles(document=document, report=report, kept=kept)
 
 
-def _set_aside(document: Path, report: Path) -> tuple[Path, ...]:
-    """Give earlier results names with their date, such as report-20261125-192857.html; returns these."""
+def _set_aside(document: Path, report: Path) -> dict[Path, Path]:
+    """Return names with their date for earlier results, such as report-20261125-192857.html."""
     earlier = [path for path in (document, report) if path.is_file()]
     if not earlier:
-        return ()
+        return {}
     moment = min(path.stat().st_mtime for path in earlier)
     date = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d-%H%M%S")
     for count in itertools.count(1):
@@ -86,4 +88,4 @@ def _set_aside(document: Path, report: Path) -> tuple[Path, ...]:
         names = {path: path.with_name(f"{path.stem}-{mark}{path.suffix}") for path in earlier}
         if not any(name.exists() for name in names.values()):
             break
-    return tuple(path.rename(name) for path, name in names.items())
+    return names

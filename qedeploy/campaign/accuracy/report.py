@@ -17,6 +17,7 @@ from qedeploy.campaign.accuracy.question import AccuracyCorrelation
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
 from qedeploy.network.structure_file import to_document
+from qedeploy.publishing import together
 from qedeploy.words import counted
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ _SCALES = {
 
 def write_accuracy_correlation(folder: Path, result: AccuracyCorrelation) -> tuple[Path, Path, Path]:
     """Write correlation.json, correlation.svg and correlation.csv into `folder`; returns them."""
-    return (
-        write_json(folder / JSON_FILE, document(result)),
-        draw_accuracy(folder / PLOT_FILE, result),
-        write_text(folder / CSV_FILE, rows_as_csv(result)),
-    )
+    with together():
+        return (
+            write_json(folder / JSON_FILE, document(result)),
+            draw_accuracy(folder / PLOT_FILE, result),
+            write_text(folder / CSV_FILE, rows_as_csv(result)),
+        )
 
 
 def document(result: AccuracyCorrelation) -> dict[str, Any]:

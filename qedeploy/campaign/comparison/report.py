@@ -13,6 +13,7 @@ from qedeploy.campaign.comparison.reading import Run
 from qedeploy.figures import write_svg
 from qedeploy.files import write_json, write_text
 from qedeploy.printable import plain_label, printable
+from qedeploy.publishing import together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,10 +40,11 @@ class Row:
 
 def write_comparison(folder: Path, comparison: RunComparison) -> tuple[Path, ...]:
     """Write compare.json and compare.html, and compare.svg where there is something to draw; returns them."""
-    written = [write_json(folder / JSON_FILE, document(comparison))]
-    if comparison.groups:
-        written.append(write_svg(folder / PLOT_FILE, draw(comparison)))
-    return (*written, write_text(folder / PAGE_FILE, page(comparison)))
+    with together():
+        written = [write_json(folder / JSON_FILE, document(comparison))]
+        if comparison.groups:
+            written.append(write_svg(folder / PLOT_FILE, draw(comparison)))
+        return (*written, write_text(folder / PAGE_FILE, page(comparison)))
 
 
 def document(comparison: RunComparison) -> dict[str, Any]:

@@ -13,8 +13,11 @@ from qedeploy.campaign.quantization.network_quantization import Quantization
 from qedeploy.campaign.quantization.plots import FRONT_PLOT, SENSITIVITY_PLOT, draw_front, draw_sensitivity
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.files import sha256, write_bytes, write_json
+from qedeploy.publishing import together
 from qedeploy.search.assign.front import AssignmentFront
 from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
+from qedeploy.search.assign.proof import Proof
+from qedeploy.search.assign.solver import Assignment
 
 MODEL_FILE, SENSITIVITY_FILE, ASSIGNMENT_FILE = "model.onnx", "sensitivity.json", "assignment.json"
 
@@ -38,6 +41,17 @@ def write_quantization(
     front: AssignmentFront | None,
 ) -> WrittenQuantization:
     """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
+    with together():
+        return _written(found, folder, options, source, front)
+
+
+def _written(
+    found: Quantization,
+    folder: Path,
+    options: QuantizationOptions,
+    source: Mapping[str, Any],
+    front: AssignmentFront | None,
+) -> WrittenQuantization:
     return WrittenQuantization(
         model=write_bytes(folder / MODEL_FILE, found.model),
         sensitivity=write_json(folder / SENSITIVITY_FILE, sensitivity_document(found, options, source)),
@@ -55,7 +69,7 @@ def write_quantization(
     )
 
 
-def source_document(model: Path, data: Path, samples: int, profile: str) -> dict[str, Any]:
+def source_document(model: Path, data: object, samples: int, profile: str) -> dict[str, Any]:
     """Return where a network and its data come from."""
     return {
         "model": {"name": model.name, "sha256": sha256(model)},
@@ -123,14 +137,7 @@ def assignment_document(
         ],
     }
     if assignment is not None and found.proof is not None:
-        document["certificate"] = {
-            "minimised": assignment.objective.value,
-            "limits": assignment.limits.given,
-            "costs": asdict(assignment.costs),
-            "bound": assignment.bound,
-            "gap": assignment.gap,
-            "second_way": asdict(found.proof),
-        }
+        document["certificate"] = certificate_document(assignment, found.proof)
         problem = found.contest.winner.problem if found.contest.winner is not None else found.problem
         document["problem"] = problem_document(problem)
     if found.check is not None:
@@ -141,6 +148,18 @@ def assignment_document(
             for seconds, error in zip(front.seconds, front.errors, strict=True)
         ]
     return document
+
+
+def certificate_document(assignment: Assignment, proof: Proof) -> dict[str, Any]:
+    """Return as JSON-ready data what shows that an assignment is the best of its problem."""
+    return {
+        "minimised": assignment.objective.value,
+        "limits": assignment.limits.given,
+        "costs": asdict(assignment.costs),
+        "bound": assignment.bound,
+        "gap": assignment.gap,
+        "second_way": asdict(proof),
+    }
 
 
 def problem_document(problem: AssignmentProblem) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from qedeploy.campaign.quantization.choices import allowed_precisions
 from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest, within
 from qedeploy.campaign.quantization.front import front
 from qedeploy.campaign.quantization.measurement import (
@@ -16,9 +17,8 @@ from qedeploy.campaign.quantization.measurement import (
     measure_sets,
 )
 from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
-from qedeploy.campaign.quantization.request import QuantizationOptions, kept_layers
+from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.campaign.quantization.together import fit_errors
-from qedeploy.errors import RequestError, UserError
 from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
 from qedeploy.export.onnx_networks.output_error import require_live
@@ -75,7 +75,8 @@ def quantize_network(
         prepared.model, feeds, options.method, lambda done, total: progress("calibrating", done, total)
     )
     precisions = execution.precisions()
-    allowed = _allowed(quantizer, options, precisions)
+    offered = {name: () if name in quantizer.refused else precisions for name in quantizer.layers}
+    allowed = allowed_precisions(offered, FLOAT, options, "this machine", quantizer.refused)
     bed = make_bed(quantizer, execution, samples, options)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
@@ -138,30 +139,6 @@ def quantize_network(
         check=check,
         model=model.SerializeToString(),
     )
-
-
-def _allowed(
-    quantizer: Quantizer, options: QuantizationOptions, precisions: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    names = list(quantizer.layers)
-    unknown = [name for name in options.fixed if name not in quantizer.layers]
-    if unknown:
-        raise UserError(f"--fix {unknown[0]}=...: no such layer that could be in integers: `bench` lists the layers")
-    strange = [name for name, precision in options.fixed.items() if precision not in (FLOAT, *precisions)]
-    if strange:
-        raise RequestError(
-            f"--fix {strange[0]}={options.fixed[strange[0]]}: this machine computes layers in "
-            f"{', '.join((FLOAT, *precisions))}: expected one of these"
-        )
-    kept = kept_layers(options.kept, names) | quantizer.refused.keys()
-    held = [name for name, precision in options.fixed.items() if precision != FLOAT and name in kept]
-    if held:
-        why = quantizer.refused.get(held[0], "--keep holds it in float32")
-        raise RequestError(f"--fix {held[0]}={options.fixed[held[0]]}: {why}")
-    return {
-        name: (options.fixed[name],) if name in options.fixed else (FLOAT,) if name in kept else (FLOAT, *precisions)
-        for name in names
-    }
 
 
 def _choices(

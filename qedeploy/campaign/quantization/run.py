@@ -11,8 +11,8 @@ from typing import Any
 from qedeploy.campaign.quantization.documents import WrittenQuantization, source_document, write_quantization
 from qedeploy.campaign.quantization.network_quantization import Progress, Quantization, quantize_network
 from qedeploy.campaign.quantization.request import QuantizationOptions
-from qedeploy.errors import RequestError, UserError
-from qedeploy.export.onnx_networks.data import load_samples
+from qedeploy.errors import UserError
+from qedeploy.export.onnx_networks.data import InMemory, Sample, load_samples
 from qedeploy.export.onnx_networks.preparation import prepare
 from qedeploy.export.onnx_networks.quantizer import WEIGHT_LIMITS
 from qedeploy.export.onnx_networks.sizes import parse_sizes
@@ -21,7 +21,6 @@ from qedeploy.network.layers import LayerCategory
 from qedeploy.profiles.loader import load_profile
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.mixed import MixedExecution
-from qedeploy.runtimes.registry import find_runtime, runtimes
 from qedeploy.search.assign.front import AssignmentFront, enumerate_front
 from qedeploy.search.assign.problem import Limits
 
@@ -32,11 +31,17 @@ class QuantizationRequest:
 
     model: Path
     profile: str
-    data: Path
+    data: Path | InMemory
     shapes: Sequence[str] = ()
     settings: ImageSettings = field(default_factory=ImageSettings)
     options: QuantizationOptions = field(default_factory=QuantizationOptions)
     pareto: bool = False
+
+    def load(self, inputs: Mapping[str, tuple[int, ...]]) -> tuple[Sample, ...]:
+        """Return the samples for a network with `inputs` of such shapes; raises UserError for data that do not fit."""
+        if isinstance(self.data, InMemory):
+            return self.data.samples
+        return load_samples(self.data, inputs, self.options.samples, self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,12 +53,8 @@ class FinishedQuantization:
     written: WrittenQuantization | None
 
 
-def run_quantization(request: QuantizationRequest, folder: Path | None, progress: Progress) -> FinishedQuantization:
-    """Return what quantizing found, written into `folder` where that is not None.
-
-    Raises UserError for files, sizes or data that cannot be used, RequestError for a profile whose runtime this is not
-    for, and for budgets that cannot be met.
-    """
+def require_quantizable(request: QuantizationRequest, folder: Path | None) -> None:
+    """Raise UserError for a model that is no ONNX file, or a `folder` that is a file."""
     if request.model.suffix.lower() in {".pth", ".pt"}:
         raise UserError(
             f"{request.model}: expected an ONNX file, found a PyTorch checkpoint: of qedeploy's own, "
@@ -61,19 +62,21 @@ def run_quantization(request: QuantizationRequest, folder: Path | None, progress
         )
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder to write to, found a file: choose another --out")
+
+
+def run_quantization(
+    request: QuantizationRequest, mixed: MixedExecution, folder: Path | None, progress: Progress
+) -> FinishedQuantization:
+    """Return what quantizing found, written into `folder` where that is not None.
+
+    `mixed` is the execution of the profile's runtime. Raises UserError for files, sizes or data that cannot be used,
+    RequestError for budgets that cannot be met.
+    """
+    require_quantizable(request, folder)
     profile = load_profile(request.profile)
-    profile.require_runtime()
-    runtime = find_runtime(profile.runtime)
-    mixed = runtime.mixed
-    if mixed is None:
-        able = ", ".join(item.name for item in runtimes() if item.mixed is not None)
-        raise RequestError(
-            f"profile {profile.name}: quantize does not write for {runtime.label} yet, only for: {able}; cpu-int8 is "
-            "such a profile"
-        )
     # The data are looked at last, since their shapes are the network's.
     prepared = prepare(request.model, parse_sizes(request.shapes))
-    samples = load_samples(request.data, prepared.inputs, request.options.samples, request.settings)
+    samples = request.load(prepared.inputs)
     execution = dataclasses.replace(mixed, precisions=lambda: _precisions(profile, mixed))
     found = quantize_network(prepared, samples, execution, request.options, progress)
     front = enumerate_front(found.problem, Limits()) if request.pareto else None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-from qedeploy.campaign.quantization.measurement import SetMeasurement
+from typing import Protocol
 
 _PASSES = 60
 _STEP = 0.3
@@ -20,7 +19,21 @@ _MOST = 30.0
 """Factor by which a layer's own error is corrected at most, up or down: it was measured as well."""
 
 
-def fit_errors(alone: Mapping[tuple[str, str], float], sets: Sequence[SetMeasurement]) -> dict[tuple[str, str], float]:
+class MeasuredSet(Protocol):
+    """Several layers in the precisions beside them, and the error that they have together."""
+
+    @property
+    def precisions(self) -> Mapping[str, str]:
+        """Return the precision of each of the layers."""
+        ...
+
+    @property
+    def error(self) -> float:
+        """Return their error together."""
+        ...
+
+
+def fit_errors(alone: Mapping[tuple[str, str], float], sets: Sequence[MeasuredSet]) -> dict[tuple[str, str], float]:
     """Return the error of each (layer, precision) among others, from its error `alone` and the errors of `sets`."""
     factors = dict.fromkeys(alone, 1.0)
     for _ in range(_PASSES):

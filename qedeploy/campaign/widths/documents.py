@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qedeploy.campaign.quantization.documents import problem_document
+from qedeploy.campaign.quantization.documents import certificate_document, problem_document
 from qedeploy.campaign.quantization.plots import SENSITIVITY_PLOT, draw_sensitivity
 from qedeploy.campaign.widths.finding import FoundWidths
 from qedeploy.campaign.widths.request import WidthRequest
 from qedeploy.files import sha256, write_json
 from qedeploy.network.structure_file import to_document
+from qedeploy.publishing import together
 from qedeploy.search.result import MODEL_FILE, STRUCTURE_FILE
 from qedeploy.train.accuracy import Share
 from qedeploy.train.sensitivity import Side
@@ -33,7 +34,12 @@ class WrittenWidths:
 
 
 def write_widths(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
-    """Write all files into `folder`, the checkpoint first."""
+    """Write all files into `folder`."""
+    with together():
+        return _written(found, request, folder)
+
+
+def _written(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
     model = found.checkpoint.save(folder / MODEL_FILE)
     source = {
         "model": {"name": request.checkpoint.name, "sha256": sha256(request.checkpoint)},
@@ -83,14 +89,7 @@ def _assignment(found: FoundWidths, request: WidthRequest, model: Path, source: 
         "budgets": {budget.name: f"{budget.limit:g}{'x' if budget.relative else ''}" for budget in request.budgets},
         "max_drop": request.max_drop,
         "precisions": assignment.precisions,
-        "certificate": {
-            "minimised": assignment.objective.value,
-            "limits": assignment.limits.given,
-            "costs": asdict(assignment.costs),
-            "bound": assignment.bound,
-            "gap": assignment.gap,
-            "second_way": asdict(found.proof),
-        },
+        "certificate": certificate_document(assignment, found.proof),
         "problem": problem_document(found.problem),
         "top1": None if found.before is None or found.after is None else {
             "before": _share(found.before), "after": _share(found.after), "apart": found.apart,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ _NUMBERS = 50_000
 """Numbers of one array that histograms are made of: the extremes are those of all."""
 
 _PERCENTILE = 99.99
-_SHARES = np.geomspace(0.2, 1.0, 40)
+RANGE_SHARES = np.geomspace(0.2, 1.0, 40)
 """Candidates of the least squared error: these shares of the range, cut from its longer side or from both."""
 
 
@@ -42,6 +42,25 @@ class ValueStatistics:
     def constant(self) -> bool:
         """Whether the value was one number."""
         return self.high <= self.low
+
+
+class Steps(Protocol):
+    """Numbers in equal steps of `scale` from `low` to `high`."""
+
+    @property
+    def scale(self) -> float:
+        """Distance of two neighbours."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Smallest number."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Largest number."""
+        ...
 
 
 def observe(
@@ -84,7 +103,7 @@ def choose_grid(seen: ValueStatistics, method: CalibrationMethod, ceiling: float
     """Return the grid of a value that was `seen` so; `ceiling` is what a Clip behind it lets through at most."""
     low, high = seen.low, seen.high
     if not seen.constant and method is CalibrationMethod.PERCENTILE:
-        low, high = _percentile(seen)
+        low, high = percentile_range(seen)
     elif not seen.constant and method is CalibrationMethod.MSE:
         low, high = _least_error(seen)
     return ValueGrid.covering(low, high if ceiling is None else min(high, ceiling))
@@ -106,7 +125,7 @@ def _histogram(array: NDArray[Any], low: float, high: float) -> NDArray[np.int64
     return np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
 
 
-def _percentile(seen: ValueStatistics) -> tuple[float, float]:
+def percentile_range(seen: ValueStatistics) -> tuple[float, float]:
     """Return what _PERCENTILE of the numbers lie between, cut alike from both ends."""
     edges = np.linspace(seen.low, seen.high, _BINS + 1)
     share = np.cumsum(seen.counts) / seen.counts.sum()
@@ -116,24 +135,26 @@ def _percentile(seen: ValueStatistics) -> tuple[float, float]:
     return (seen.low if seen.low >= 0 else float(low)), float(high)
 
 
-def _least_error(seen: ValueStatistics) -> tuple[float, float]:
+def rounding_error(seen: ValueStatistics, grid: Steps) -> float:
+    """Return the squared error of what was `seen` once it is rounded to `grid`, summed over the histogram."""
     edges = np.linspace(seen.low, seen.high, _BINS + 1)
     centres = (edges[:-1] + edges[1:]) / 2
     filled = seen.counts > 0
     numbers, weights = centres[filled], seen.counts[filled].astype(np.float64)
-    best, least = (seen.low, seen.high), np.inf
-    for share in _SHARES:
-        for low, high in (
+    inside = (numbers >= grid.low) & (numbers <= grid.high)
+    clipped = np.clip(numbers[~inside], grid.low, grid.high) - numbers[~inside]
+    # Within the range, rounding errors are even over a step: a bin's own width would hide them.
+    return float(weights[inside].sum() * grid.scale**2 / 12 + (weights[~inside] * clipped**2).sum())
+
+
+def _least_error(seen: ValueStatistics) -> tuple[float, float]:
+    candidates = [
+        bounds
+        for share in RANGE_SHARES
+        for bounds in (
             (seen.low, seen.high * share),
             (seen.low * share, seen.high),
             (seen.low * share, seen.high * share),
-        ):
-            grid = ValueGrid.covering(low, high)
-            inside = (numbers >= grid.low) & (numbers <= grid.high)
-            # Within the range, rounding errors are even over a step: a bin's own width would hide them.
-            error = weights[inside].sum() * grid.scale**2 / 12
-            clipped = np.clip(numbers[~inside], grid.low, grid.high) - numbers[~inside]
-            error += (weights[~inside] * clipped**2).sum()
-            if error < least:
-                best, least = (low, high), error
-    return best
+        )
+    ]
+    return min(candidates, key=lambda bounds: rounding_error(seen, ValueGrid.covering(*bounds)))

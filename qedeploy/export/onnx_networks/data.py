@@ -28,6 +28,16 @@ class Sample:
     source: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InMemory:
+    """Samples that are in no file."""
+
+    samples: tuple[Sample, ...]
+
+    def __str__(self) -> str:
+        return "in memory"
+
+
 def load_samples(
     folder: Path, inputs: Mapping[str, tuple[int, ...]], limit: int, settings: ImageSettings
 ) -> tuple[Sample, ...]:

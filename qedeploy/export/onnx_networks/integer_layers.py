@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from qedeploy.export.onnx_networks.editor import GraphEditor, attribute
+from qedeploy.export.onnx_networks.graph_layers import layer_use
+from qedeploy.network.layer_use import LayerUse
 
 SAME_GRID = frozenset(
     {
@@ -27,9 +29,9 @@ _CLIPPED = ("Relu", "Clip")
 class IntegerLayer:
     """A layer that the runtime has an integer kernel for.
 
-    `source` is the value it reads; `result` what the kernel makes: behind `activation`, the name of a Relu or Clip that
-    saturation implies, where there is one. `weight` has its output channels on `axis`; `bias` is (channels,) or None.
-    `ceiling` bounds the result where the activation is a Clip.
+    `use` is the layer as one of ours. `source` is the value it reads; `result` what the kernel makes: behind
+    `activation`, the name of a Relu or Clip that saturation implies, where there is one. `weight` has its output
+    channels on `axis`; `bias` is (channels,) or None. `ceiling` bounds the result where the activation is a Clip.
     """
 
     name: str
@@ -39,9 +41,14 @@ class IntegerLayer:
     weight: NDArray[np.float32]
     axis: int
     bias: NDArray[np.float32] | None
-    macs: int
+    use: LayerUse
     activation: str | None = None
     ceiling: float | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a query."""
+        return self.use.macs
 
     @property
     def channels(self) -> int:
@@ -76,10 +83,13 @@ def _picks_nearest(node: NodeProto) -> bool:
 
 def _layer(editor: GraphEditor, node: NodeProto) -> IntegerLayer | None:
     operands = _operands(editor, node)
-    shape = editor.shape(node.output[0])
-    if operands is None or shape is None:
+    read, made = editor.shape(node.input[0]), editor.shape(node.output[0])
+    if operands is None or read is None or made is None:
         return None
     weight, axis, bias = operands
+    use = layer_use(node, node.name, weight.shape, read, made)
+    if use is None:
+        return None
     activation, ceiling = _activation(editor, node)
     return IntegerLayer(
         name=node.name,
@@ -89,7 +99,7 @@ def _layer(editor: GraphEditor, node: NodeProto) -> IntegerLayer | None:
         weight=weight,
         axis=axis,
         bias=bias,
-        macs=weight.size * int(np.prod(shape)) // weight.shape[axis],
+        use=use,
         activation=activation.name if activation is not None else None,
         ceiling=ceiling,
     )

@@ -5,7 +5,6 @@ Nothing is rewritten: float files, QDQ files and files of integer operators (QLi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ from qedeploy.export.onnx_networks.calibration import exposing
 from qedeploy.export.onnx_networks.editor import GraphEditor, attribute
 from qedeploy.export.onnx_networks.equality import trial_feeds
 from qedeploy.export.onnx_networks.file import read_model
+from qedeploy.export.onnx_networks.graph_layers import UNROUNDED, layer_use
 from qedeploy.export.onnx_networks.sizes import fix_sizes
-from qedeploy.network.layers import LayerCategory
+from qedeploy.network.layer_use import LayerUse
+from qedeploy.network.structure import Bits
 from qedeploy.runtimes.registry import reference
 
 _WEIGHT_INPUTS = {
@@ -40,22 +41,26 @@ _FUSED_BEHIND = frozenset(
 
 _IMPLIED = ("Relu", "Clip")
 
+_QUANTIZED_BITS = Bits(weight=8, activation=8)
+"""Widths of a quantized layer of a file that says nothing of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLayer:
-    """A layer of a file. `values` are the numbers that it reads and makes, `macs` are of a whole query.
+    """A layer of a file as a query `use`s it; where it is quantized its widths are of 8 bits.
 
     `quantized` says that its weights are integers in the file. `obstacle` is what in the graph keeps a quantized layer
     out of integer kernels, as far as the graph shows.
     """
 
-    name: str
-    kind: LayerCategory
-    macs: int
-    weights: int
-    values: int
+    use: LayerUse
     quantized: bool
     obstacle: str | None
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        return self.use.layer.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,14 +167,13 @@ def _layer(editor: GraphEditor, shapes: _Shapes, node: NodeProto) -> FileLayer |
     read, made = shapes.of(node.input[0]), shapes.of(node.output[0])
     if weight is None or read is None or made is None or len(weight) < 2:
         return None
-    name = node.name or node.output[0]
     quantized |= node.op_type not in _FLOAT_OPERATORS
+    bits = _QUANTIZED_BITS if quantized else UNROUNDED
+    use = layer_use(node, node.name or node.output[0], weight, read, made, bits)
+    if use is None:
+        return None
     return FileLayer(
-        name=name,
-        kind=_kind(node, weight),
-        macs=_macs(node, weight, read, made),
-        weights=math.prod(weight),
-        values=math.prod(read) + math.prod(made),
+        use=use,
         quantized=quantized,
         obstacle=_obstacle(editor, node) if quantized and node.op_type in _FLOAT_OPERATORS else None,
     )
@@ -185,23 +189,6 @@ def _stored_weight(editor: GraphEditor, value: str) -> tuple[str | None, bool]:
         quantized |= node.op_type == "DequantizeLinear"
         value = node.input[0]
     return value, quantized
-
-
-def _kind(node: NodeProto, weight: tuple[int, ...]) -> LayerCategory:
-    if "Conv" not in node.op_type:
-        return LayerCategory.LINEAR
-    groups = attribute(node, "group", 1)
-    if groups > 1 and weight[1] == 1:
-        return LayerCategory.DEPTHWISE
-    return LayerCategory.POINTWISE if set(weight[2:]) == {1} and groups == 1 else LayerCategory.CONVOLUTION
-
-
-def _macs(node: NodeProto, weight: tuple[int, ...], read: tuple[int, ...], made: tuple[int, ...]) -> int:
-    if node.op_type == "ConvTranspose":
-        return math.prod(weight) * math.prod(read[2:]) * read[0]
-    if "Conv" in node.op_type:
-        return math.prod(weight) * math.prod(made[2:]) * made[0]
-    return math.prod(weight) * math.prod(made) // made[-1]
 
 
 def _obstacle(editor: GraphEditor, node: NodeProto) -> str | None:

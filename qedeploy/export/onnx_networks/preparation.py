@@ -64,6 +64,11 @@ def prepare(
     return PreparedModel(source=path, original=original, model=prepared, inputs=inputs, differences=differences)
 
 
+def raised_to(model: onnx.ModelProto, opset: int, path: Path) -> onnx.ModelProto:
+    """Return a prepared `model` of the file `path` in a later opset; raises RequestError where onnx cannot raise it."""
+    return _named(_folded(_raised(model, path, opset), path))
+
+
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if not model.functions:
         return model
@@ -101,18 +106,18 @@ def _folded(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     return folded
 
 
-def _raised(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+def _raised(model: onnx.ModelProto, path: Path, wanted: int = OPSET) -> onnx.ModelProto:
     from onnx import version_converter
 
     opset = opset_of(model)
-    if opset is not None and opset >= OPSET:
+    if opset is not None and opset >= wanted:
         return model
     try:
-        raised = version_converter.convert_version(model, OPSET)
+        raised = version_converter.convert_version(model, wanted)
     except Exception as error:  # onnx's C++ raises RuntimeError and its own
         raise RequestError(
-            f"{path}: onnx cannot raise its opset {opset} to {OPSET}: {_first_line(error)}; export it again with "
-            f"opset_version={OPSET}"
+            f"{path}: onnx cannot raise its opset {opset} to {wanted}: {_first_line(error)}; export it again with "
+            f"opset_version={wanted}"
         ) from error
     raised.metadata_props.extend(item for item in model.metadata_props if item not in raised.metadata_props)
     return raised

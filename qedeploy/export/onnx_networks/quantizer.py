@@ -80,7 +80,7 @@ def make_quantizer(
     seen = observe(model, sorted({roots.get(value, value) for value in values}), feeds, progress)
     ceilings = {layer.result: layer.ceiling for layer in layers.values()}
     chosen = {root: choose_grid(statistics, method, ceilings.get(root)) for root, statistics in seen.items()}
-    tied = _tied_ranges(editor, roots, seen)
+    tied = tied_ranges(editor, roots, seen)
     adjusted, readings = regrid(editor, {root: grid for root, grid in chosen.items() if root in values})
     chosen |= adjusted
     return Quantizer(
@@ -90,13 +90,14 @@ def make_quantizer(
         grids={value: chosen[roots.get(value, value)] for value in values},
         readings=readings,
         tied=tied,
-        refused=_refused(layers, roots, tied),
+        refused=refused_layers(layers, roots, tied),
     )
 
 
-def _tied_ranges(
+def tied_ranges(
     editor: GraphEditor, roots: Mapping[str, str], seen: Mapping[str, ValueStatistics]
 ) -> tuple[TiedRange, ...]:
+    """Return the concatenations of several values, with what was seen of each."""
     found = []
     for node in editor.nodes:
         if node.op_type != "Concat" or node.output[0] not in seen:
@@ -108,7 +109,9 @@ def _tied_ranges(
     return tuple(found)
 
 
-def _refused(layers: Mapping[str, IntegerLayer], roots: Mapping[str, str], tied: Sequence[TiedRange]) -> dict[str, str]:
+def refused_layers(
+    layers: Mapping[str, IntegerLayer], roots: Mapping[str, str], tied: Sequence[TiedRange]
+) -> dict[str, str]:
     """Return layers that read a scale in which one branch would drown, and why."""
     uneven = {item.value: item for item in tied if item.worst[1] >= RANGE_RATIO}
     found = {}

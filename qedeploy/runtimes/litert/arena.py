@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from qedeploy.runtimes.litert.kernel_buffers import kernel_buffer
 from qedeploy.runtimes.litert.program import Program
+
+Size = TypeVar("Size", int, NDArray[Any])
 
 ALIGNMENT = 16
 """Bytes to which the allocator rounds each buffer up."""
@@ -80,12 +85,12 @@ def buffers(program: Program) -> tuple[ArenaBuffer, ...]:
         for name in (*call.inputs, call.output):
             last[name] = max(last.get(name, index), index)
     tensors = [
-        ArenaBuffer(name=name, size=_aligned(tensor.size_bytes), first=first[name], last=last[name])
+        ArenaBuffer(name=name, size=aligned(tensor.size_bytes), first=first[name], last=last[name])
         for name, tensor in program.tensors.items()
         if tensor.data is None
     ]
     kernels = [
-        ArenaBuffer(name=f"{call.output} (kernel)", size=_aligned(size), first=index, last=index, kernel=True)
+        ArenaBuffer(name=f"{call.output} (kernel)", size=aligned(size), first=index, last=index, kernel=True)
         for index, call in enumerate(program.calls)
         if (size := kernel_buffer(program, call))
     ]
@@ -113,5 +118,6 @@ def plan(wanted: Sequence[ArenaBuffer]) -> Arena:
     return Arena(placed=tuple(placed[index] for index in sorted(placed)))
 
 
-def _aligned(size: int) -> int:
+def aligned(size: Size) -> Size:
+    """Return bytes, a number or an array, as the allocator rounds them up."""
     return -(-size // ALIGNMENT) * ALIGNMENT

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 from qedeploy.errors import RequestError
 from qedeploy.files import sha256, write_bytes
+from qedeploy.publishing import together
 from qedeploy.runtimes.base import Artefact, BuildSource
 from qedeploy.runtimes.litert.c_array import write_c_array
 from qedeploy.runtimes.litert.flatbuffer import to_flatbuffer
@@ -32,11 +34,10 @@ def build(source: BuildSource, target: Path, batch: int, *, c_array: bool = Fals
     content = to_flatbuffer(program)
     verification = verify(network, program, content)
     memory = measure(program, len(content))
-    write_bytes(target, content)
     graph = metadata.graph
     record = LiteRTRecord(
         litert=version("ai-edge-litert"),
-        sha256=sha256(target),
+        sha256=hashlib.sha256(content).hexdigest(),
         onnx=source.model.name,
         onnx_sha256=sha256(source.model),
         batch=batch,
@@ -48,9 +49,11 @@ def build(source: BuildSource, target: Path, batch: int, *, c_array: bool = Fals
         graph=None if graph.structure is not None else graph,
         images=metadata.images,
     )
-    write_record(record, target)
-    if c_array:
-        write_c_array(content, target)
+    with together():
+        write_bytes(target, content)
+        write_record(record, target)
+        if c_array:
+            write_c_array(content, target)
     return Artefact(
         path=target,
         size_bytes=len(content),

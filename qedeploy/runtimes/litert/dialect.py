@@ -15,6 +15,7 @@ import numpy as np
 from qedeploy.errors import RequestError
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import Operation, OperationKind
+from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, new_points
@@ -22,7 +23,8 @@ from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.graph_builder import GraphBuilder
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.plan import Grid, LoweringPlan
-from qedeploy.runtimes.litert.zero_points import LOWEST, lowest, zero_point
+from qedeploy.runtimes.litert.int4 import HIGHEST_INT4, held_in_int4
+from qedeploy.runtimes.litert.zero_points import HIGHEST, LOWEST, lowest, zero_point
 
 _POINT_BITS = 8
 _SMALLEST_WEIGHT = -127
@@ -46,10 +48,10 @@ class LiteRTDialect:
     def exact_form(self) -> None:
         """Return None: around its integers the ONNX graph is float32."""
 
-    def highest_weight(self, lowering: Lowering) -> int:
-        """Return 127, int8 weights being the only ones."""
+    def highest_weight(self, lowering: Lowering, bits: Bits) -> int:
+        """Return 7 for weights that are held in int4, else 127."""
         del lowering
-        return 127
+        return HIGHEST_INT4 if held_in_int4(bits) else HIGHEST
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
         """Return every value that no layer rounds, the logits too: a full-integer file has no other values.

@@ -10,7 +10,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qedeploy import __version__
-from qedeploy.runtimes.litert.program import VERSIONS, Call, Operator, Program, Tensor
+from qedeploy.runtimes.litert.int4 import packed
+from qedeploy.runtimes.litert.program import Call, Operator, Program, Tensor, version
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -46,7 +47,7 @@ def to_flatbuffer(program: Program) -> bytes:
     model.description = f"qedeploy {__version__}"
     # By convention the first buffer is empty: tensors that are computed refer to it.
     model.buffers = [schema.BufferT()]
-    model.operatorCodes = [_operator_code(operator) for operator in operators]
+    model.operatorCodes = [_operator_code(operator, program) for operator in operators]
     graph = schema.SubGraphT()
     graph.name = "main"
     graph.tensors = [_tensor(tensor, model.buffers) for tensor in program.tensors.values()]
@@ -58,11 +59,11 @@ def to_flatbuffer(program: Program) -> bytes:
     return bytes(builder.Output())
 
 
-def _operator_code(operator: Operator) -> Any:
+def _operator_code(operator: Operator, program: Program) -> Any:
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, operator)
     code.deprecatedBuiltinCode = code.builtinCode
-    code.version = VERSIONS[operator]
+    code.version = version(operator, program)
     return code
 
 
@@ -70,11 +71,12 @@ def _tensor(tensor: Tensor, buffers: list[Any]) -> Any:
     found = schema.TensorT()
     found.name = tensor.name
     found.shape = list(tensor.shape)
-    found.type = schema.TensorType.INT8 if tensor.dtype is np.int8 else schema.TensorType.INT32
+    found.type = _element_type(tensor)
     found.hasRank = True
     if tensor.data is not None:
         found.buffer = len(buffers)
-        buffers.append(_AlignedBuffer(tensor.data.astype(tensor.dtype)))
+        held = tensor.data.astype(tensor.dtype)
+        buffers.append(_AlignedBuffer(packed(held) if tensor.int4 else held))
     if tensor.scale is not None:
         quantization = schema.QuantizationParametersT()
         quantization.scale = tensor.scale
@@ -82,6 +84,11 @@ def _tensor(tensor: Tensor, buffers: list[Any]) -> Any:
         quantization.quantizedDimension = tensor.axis if len(tensor.scale) > 1 else 0
         found.quantization = quantization
     return found
+
+
+def _element_type(tensor: Tensor) -> int:
+    name = "INT4" if tensor.int4 else "INT8" if tensor.dtype is np.int8 else "INT32"
+    return int(getattr(schema.TensorType, name))
 
 
 def _call(call: Call, program: Program, indices: dict[str, int], operators: list[Operator]) -> Any:

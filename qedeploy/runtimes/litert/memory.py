@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from qedeploy.profiles.profile import Profile
 from qedeploy.runtimes.litert.arena import buffers, plan
-from qedeploy.runtimes.litert.program import Operator, Program
+from qedeploy.runtimes.litert.kernel_buffers import convolutions, multiplied_channels
+from qedeploy.runtimes.litert.memory_plan import LiteRTMemoryPlan
+from qedeploy.runtimes.litert.program import Program
 from qedeploy.units import format_bytes
 
-_MULTIPLIER_BYTES = 8
-"""A 32-bit multiplier and a 32-bit shift."""
-
-_BIAS_BYTES, _SCALE_BYTES, _ZERO_POINT_BYTES = 4, 4, 8
+_SCALE_BYTES, _ZERO_POINT_BYTES = 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class PlannedMemory:
 
 def measure(program: Program, flash: int) -> PlannedMemory:
     """Return what `program` takes as a file of `flash` bytes."""
-    kernels = [call for call in program.calls if call.operator in (Operator.CONVOLUTION, Operator.DEPTHWISE)]
+    kernels = convolutions(program)
     weights = sum(program.tensors[call.inputs[1]].size_bytes for call in kernels)
     biases = sum(program.tensors[call.inputs[2]].size_bytes for call in kernels)
     scales = sum(len(tensor.scale) for tensor in program.tensors.values() if tensor.scale is not None)
@@ -60,19 +59,22 @@ def measure(program: Program, flash: int) -> PlannedMemory:
         arena_lower_bound=arena.lower_bound,
         fullest=program.calls[arena.fullest].output,
         tensors_only=plan([buffer for buffer in wanted if not buffer.kernel]).size,
-        multipliers=biases // _BIAS_BYTES * _MULTIPLIER_BYTES,
+        multipliers=multiplied_channels(program) * LiteRTMemoryPlan.multiplier_bytes,
     )
 
 
 def shortages(memory: PlannedMemory, profile: Profile) -> tuple[str, ...]:
-    """Return a sentence for each of flash and SRAM that the network alone overfills."""
+    """Return a sentence for each of flash and SRAM that the network overfills, or leaves less of than is reserved."""
     device = profile.memory
-    return tuple(
-        f"{name}: the network alone takes {format_bytes(needed)}, and {profile.device} has {format_bytes(limit)}: "
-        f"search again with a smaller --budget {budget}"
-        for name, needed, limit, budget in (
-            ("flash", memory.flash, device.weight_bytes, "size"),
-            ("SRAM", memory.sram, device.activation_bytes, "peak-memory"),
-        )
-        if limit is not None and needed > limit
-    )
+    found = []
+    for name, needed, limit, reserved, budget in (
+        ("flash", memory.flash, device.weight_bytes, device.reserved_flash, "size"),
+        ("SRAM", memory.sram, device.activation_bytes, device.reserved_sram, "peak-memory"),
+    ):
+        if limit is None or needed + reserved <= limit:
+            continue
+        has = f"{name}: the network alone takes {format_bytes(needed)}, and {profile.device} has {format_bytes(limit)}"
+        if needed <= limit:
+            has += f", of which {profile.name} reserves {format_bytes(reserved)}"
+        found.append(f"{has}: search again with a smaller --budget {budget}")
+    return tuple(found)

@@ -24,7 +24,7 @@ class Operator(StrEnum):
     MAXIMUM = "MAXIMUM"
 
 
-VERSIONS = {
+_VERSIONS = {
     Operator.CONVOLUTION: 3,
     Operator.DEPTHWISE: 3,
     Operator.ADD: 2,
@@ -35,13 +35,17 @@ VERSIONS = {
 }
 """The first version of each operator that is int8."""
 
+_INT4_CONVOLUTION = 7
+"""The first version of a CONV_2D that takes weights in int4 (op_version.cc); of a DEPTHWISE_CONV_2D there is none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensor:
     """A tensor in LiteRT's layout, channels last.
 
     `scale` has one value, or one for each index of `axis`; None for integers that stand for themselves, such as a
-    shape. `data` are the values of a constant, None for what is computed. `dtype` is int8 or int32.
+    shape. `data` are the values of a constant, None for what is computed. `dtype` is int8 or int32; with `int4` the
+    file holds two of its int8 values in a byte.
     """
 
     name: str
@@ -51,11 +55,13 @@ class Tensor:
     zero_point: int = 0
     axis: int = 0
     data: NDArray[Any] | None = None
+    int4: bool = False
 
     @property
     def size_bytes(self) -> int:
         """What its values take."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        values = math.prod(self.shape)
+        return -(-values // 2) if self.int4 else values * np.dtype(self.dtype).itemsize
 
     @property
     def step(self) -> float:
@@ -98,3 +104,11 @@ class Program:
     source: str
     result: str
     values: dict[str, str]
+
+
+def version(operator: Operator, program: Program) -> int:
+    """Return the version of an operator that all calls of a program need."""
+    weights = (program.tensors[call.inputs[1]] for call in program.calls if call.operator is operator)
+    if operator is Operator.CONVOLUTION and any(weight.int4 for weight in weights):
+        return _INT4_CONVOLUTION
+    return _VERSIONS[operator]

@@ -10,6 +10,7 @@ from qedeploy.profiles.capabilities import Capabilities
 from qedeploy.profiles.profile import Lowering
 from qedeploy.runtimes.base import Artefact, BuildSource, OnEvent, Runtime, ignore
 from qedeploy.runtimes.findings import Finding, package_finding
+from qedeploy.runtimes.litert.memory_plan import LiteRTMemoryPlan
 from qedeploy.runtimes.options import Option, Settings, chosen
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class LiteRT(Runtime):
     name = "litert"
     label = "LiteRT"
     # Files are int8; cores that multiply 16 bits widen them. Zero points are free, so that 8 unsigned bits are whole.
-    capabilities = Capabilities(lowerings=(Lowering.INT8, Lowering.INT16), unsigned_activation_bits=8)
+    capabilities = Capabilities(
+        lowerings=(Lowering.INT8, Lowering.INT16), unsigned_activation_bits=8, memory_plan=LiteRTMemoryPlan()
+    )
     suffixes = (".tflite",)
     dialects = ("litert",)
     packages = (_PACKAGE,)

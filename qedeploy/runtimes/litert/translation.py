@@ -13,6 +13,7 @@ from qedeploy.qdq.fold import FoldedLayer, groups_of
 from qedeploy.qdq.lowered import LoweredNetwork, bias_integers
 from qedeploy.qdq.plan import Grid
 from qedeploy.runtimes.litert.dialect import halves
+from qedeploy.runtimes.litert.int4 import HIGHEST_INT4
 from qedeploy.runtimes.litert.padding import padding
 from qedeploy.runtimes.litert.program import Call, Operator, Placement, Program, Tensor
 from qedeploy.runtimes.litert.zero_points import LOWEST, lowest, zero_point
@@ -92,7 +93,13 @@ class _Translation:
         grown = np.pad(weight, ((0, 0), (0, 0), (0, fitting.rows), (0, fitting.columns)))
         # Depthwise kernels have their channels last, others their outputs first.
         arranged = grown.transpose(1, 2, 3, 0) if depthwise else grown.transpose(0, 2, 3, 1)
-        held = self._weight(f"{layer.name}.weight", arranged, folded.scale, axis=3 if depthwise else 0)
+        held = self._weight(
+            f"{layer.name}.weight",
+            arranged,
+            folded.scale,
+            axis=3 if depthwise else 0,
+            int4=folded.highest == HIGHEST_INT4,
+        )
         self._call(
             Operator.DEPTHWISE if depthwise else Operator.CONVOLUTION,
             (value, held, bias),
@@ -155,8 +162,10 @@ class _Translation:
         self._tensors[name] = Tensor(name=name, shape=shape, scale=scale, zero_point=zero_point(grid))
         return name
 
-    def _weight(self, name: str, data: NDArray[np.int8], scale: NDArray[np.float32], axis: int) -> str:
-        self._tensors[name] = Tensor(name=name, shape=data.shape, scale=scale, axis=axis, data=data)
+    def _weight(
+        self, name: str, data: NDArray[np.int8], scale: NDArray[np.float32], axis: int, *, int4: bool = False
+    ) -> str:
+        self._tensors[name] = Tensor(name=name, shape=data.shape, scale=scale, axis=axis, data=data, int4=int4)
         return name
 
     def _integers(self, name: str, data: NDArray[np.int32], scale: NDArray[np.float32] | None = None) -> str:

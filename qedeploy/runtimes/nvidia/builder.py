@@ -105,19 +105,19 @@ def _create_builder(trt: Any, log: Any, messages: Messages, label: str) -> Any:
 def _parse(trt: Any, parser: Any, path: Path, messages: Messages, label: str) -> None:
     if parser.parse(read_bytes(path), str(path)):
         return
-    found = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
+    found = [_describe(parser.get_error(index), label) for index in range(parser.num_errors)]
     reason = "; ".join(dict.fromkeys(found)) or messages.reason()
     raise RequestError(f"{path}: {label} {trt.__version__} cannot read this graph: {reason}")
 
 
-def _describe(error: Any) -> str:
+def _describe(error: Any, label: str) -> str:
     code = str(error.code()).rpartition(".")[2]
     said, name = one_line(error.desc()), error.node_name()
     if not name:
         return f"{said} ({code})"
     said = said.removeprefix(f"Invalid Node - {name}").strip()
     if code.startswith("UNSUPPORTED_NODE") and said in {"", "false"}:
-        said = "TensorRT has no such operation"
+        said = f"{label} has no such operation"
     return f"layer {owner(name)}, node {name} ({error.node_operator()}): {said} ({code})"
 
 
@@ -153,7 +153,7 @@ def _add_batches(builder: Any, network: Any, config: Any, batch: BatchRange) -> 
         sizes = ((size, *shape[1:]) for size in (batch.minimum, batch.optimum, batch.maximum))
         profile.set_shape(tensor.name, *sizes)
     if dynamic and config.add_optimization_profile(profile) < 0:
-        raise RequestError(f"TensorRT refuses batch {batch} for this graph: choose another --batch")
+        raise RequestError(f"the builder refuses batch {batch} for this graph: choose another --batch")
 
 
 def _node_without_kernel(path: Path, messages: Messages, label: str) -> str:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
+from qedeploy.runtimes.nvidia.product import TENSORRT
 
 Emit = Callable[[Mapping[str, Any]], None]
 """Sends one event to the parent: any JSON-ready mapping. May be called from several threads."""
@@ -38,13 +39,13 @@ class ChildCrashedError(RequestError):
 class Child:
     """A module that serves requests in a child process, for as long as this context lasts.
 
-    `subject` is the file or thing that the report of a crash names.
+    `subject` is the file or thing that the report of a crash names, `label` the product that runs in it.
     """
 
-    def __init__(self, module: str, *, subject: str) -> None:
+    def __init__(self, module: str, *, subject: str, label: str = TENSORRT.label) -> None:
         # Safe path (-P): a folder of the user's called `tensorrt` must not shadow the package.
         self._command = [sys.executable, "-P", "-m", module]
-        self._subject = subject
+        self._subject, self._label = subject, label
         self._opened = ExitStack()
         self._complaints: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,7 +75,8 @@ class Child:
         answer = _converse(self._process, request, on_event)
         if answer is None:
             code = self._process.wait()
-            raise ChildCrashedError(f"{self._subject}: {_crash(doing, code, _last_line(self._complaints))}")
+            said = _crash(self._label, doing, code, _last_line(self._complaints))
+            raise ChildCrashedError(f"{self._subject}: {said}")
         if "error" in answer:
             raise _ERRORS.get(answer["code"], RequestError)(answer["error"])
         result: Mapping[str, Any] = answer["result"]
@@ -82,10 +84,16 @@ class Child:
 
 
 def run_child(
-    module: str, request: Mapping[str, Any], *, subject: str, doing: str, on_event: Emit | None = None
+    module: str,
+    request: Mapping[str, Any],
+    *,
+    subject: str,
+    doing: str,
+    on_event: Emit | None = None,
+    label: str = TENSORRT.label,
 ) -> Mapping[str, Any]:
     """Ask `module` one request in a child process of its own; as `Child.ask`."""
-    with Child(module, subject=subject) as child:
+    with Child(module, subject=subject, label=label) as child:
         return child.ask(request, doing=doing, on_event=on_event)
 
 
@@ -152,7 +160,7 @@ def _take_standard_output() -> IO[str]:
     return channel
 
 
-def _crash(doing: str, code: int, last_line: str) -> str:
+def _crash(label: str, doing: str, code: int, last_line: str) -> str:
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
         how = f"crashed (signal {-code}, {names.get(-code, 'unknown')})"
@@ -161,7 +169,7 @@ def _crash(doing: str, code: int, last_line: str) -> str:
     else:
         how = f"ended without an answer (exit status {code})"
     said = f"; its last words: {last_line}" if last_line else ""
-    return f"TensorRT {how} while {doing}{said}"
+    return f"{label} {how} while {doing}{said}"
 
 
 def _last_line(complaints: IO[bytes]) -> str:

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper
 
 from qedeploy.network.layers import Layer
 from qedeploy.network.operations import Operation, OperationKind
+from qedeploy.network.structure import Bits
 from qedeploy.network.window import POINT
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
@@ -80,8 +81,9 @@ class TensorRTDialect:
         """Return the float32 form."""
         return None if self._exact else type(self)(exact=True)
 
-    def highest_weight(self, lowering: Lowering) -> int:
+    def highest_weight(self, lowering: Lowering, bits: Bits) -> int:
         """Return 7 for 4-bit weights, else 127."""
+        del bits
         return 7 if lowering is Lowering.INT4_WEIGHT_ONLY else _INT8_HIGH
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:

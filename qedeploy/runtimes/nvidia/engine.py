@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from qedeploy.errors import RequestError
 from qedeploy.files import read_bytes, replacing, sha256
 from qedeploy.profiles.profile import Lowering
+from qedeploy.publishing import together
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.runtimes.nvidia.builder import BuildRequest
 from qedeploy.runtimes.nvidia.child import ChildCrashedError, Emit, run_child, serve
@@ -57,7 +59,8 @@ def build_engine(
     Raises RequestError with TensorRT's reason, ChildCrashedError where its builder crashes.
     """
     cache = cache_path(gpu.name, version) if settings.timing_cache and gpu is not None else None
-    with replacing(plan) as temporary:
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replacing(plan))
         request = BuildRequest(
             onnx=onnx, plan=temporary, cache=cache, settings=settings, product=product, target=target
         )
@@ -78,7 +81,10 @@ def build_engine(
             engine_layers=_engine_layers(temporary, product, on_event) if gpu is not None else None,
             target=target,
         )
-    write_record(record, plan)
+        # Not around the build, which may write the ONNX file once more and read it.
+        with together():
+            stack.close()
+            write_record(record, plan)
     return BuiltEngine(plan=plan, record=record, plan_bytes=attempt.result["bytes"], seconds=attempt.result["seconds"])
 
 
@@ -100,6 +106,7 @@ def _build(request: BuildRequest, metadata: ModelMetadata | None, revise: Revise
             request.to_document(),
             subject=str(request.onnx),
             doing="building the engine",
+            label=request.product.label,
             on_event=on_event,
         )
         if "no_kernel" not in result:
@@ -130,7 +137,7 @@ _QUANTIZED = {Lowering.INT8, Lowering.INT4_WEIGHT_ONLY}
 def _engine_layers(plan: Path, product: Product, on_event: Emit) -> Mapping[str, Any] | None:
     request = {"plan": str(plan), "product": product.to_document()}
     try:
-        found = run_child(__name__, request, subject=str(plan), doing="inspecting the engine")
+        found = run_child(__name__, request, subject=str(plan), doing="inspecting the engine", label=product.label)
     except (RequestError, ChildCrashedError) as error:
         on_event({"event": "notice", "text": f"the engine's layers are not recorded: {error}"})
         return None

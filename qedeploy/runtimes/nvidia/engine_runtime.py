@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qedeploy.runtimes.nvidia.machine import Gpu, TensorrtMachine
     from qedeploy.runtimes.nvidia.settings import EngineSettings
     from qedeploy.runtimes.runner import Runner, RunnerOptions
+    from qedeploy.runtimes.typed import TypedGraphs
 
 LOWERINGS = (Lowering.INT8, Lowering.INT4_WEIGHT_ONLY, Lowering.FLOAT16, Lowering.FLOAT32)
 
@@ -51,6 +52,22 @@ class EngineRuntime(Runtime):
         from qedeploy.runtimes.nvidia.runner import TensorRTRunner
 
         return TensorRTRunner(path, options, look=self._look, product=self.product)
+
+    def typed_graphs(self) -> TypedGraphs:
+        """Return float16 with symmetric Q/DQ, as its dialect writes it."""
+        from qedeploy.runtimes.nvidia.dialect import TensorRTDialect, block_size
+        from qedeploy.runtimes.nvidia.half import round_scale
+        from qedeploy.runtimes.typed import TypedGraphs
+
+        dialect = TensorRTDialect()
+        return TypedGraphs(
+            label=self.label,
+            opset=dialect.opset,
+            block_size=block_size,
+            round_scale=round_scale,
+            rounding=dialect.rounding,
+            float_tolerance=dialect.float_tolerance,
+        )
 
     def require(self) -> None:
         """Raise MissingRuntimeError where the product or a GPU is missing."""

@@ -64,7 +64,7 @@ def load(request: Mapping[str, Any], emit: Emit) -> tuple[Loaded, Mapping[str, A
     plan = Path(request["plan"])
     engine = trt.Runtime(log).deserialize_cuda_engine(read_bytes(plan))
     if engine is None:
-        raise refusal(plan, messages.errors, trt.__version__)
+        raise refusal(plan, messages.errors, trt.__version__, product.label)
     kernels = RuntimeCache.of(engine, trt.__version__, emit) if product.ahead_of_time else None
     context = _context(engine, plan, messages, kernels)
     shapes = _set_shapes(trt, engine, context, request["batch"], plan)
@@ -142,7 +142,7 @@ def _prepare_launch(loaded: Loaded, *, wanted: bool, plan: Path, messages: Messa
 
     # One plain query before a capture: TensorRT finishes its set-up of the shapes in it, which cannot be captured.
     if not enqueue():
-        raise RequestError(f"{plan}: TensorRT cannot run it: {messages.reason()}")
+        raise RequestError(f"{plan}: cannot be run: {messages.reason()}")
     cuda.synchronize()
     loaded.launch = enqueue
     if not wanted:

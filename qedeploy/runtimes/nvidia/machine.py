@@ -62,7 +62,9 @@ class TensorrtMachine:
 
 def probe(product: Product = TENSORRT) -> TensorrtMachine:
     """Return what this machine offers `product`, asked in a child process."""
-    found = run_child(__name__, product.to_document(), subject="this machine", doing="looking for a GPU")
+    found = run_child(
+        __name__, product.to_document(), subject="this machine", doing="looking for a GPU", label=product.label
+    )
     return TensorrtMachine(**{**found, "gpu": Gpu(**found["gpu"]) if found["gpu"] else None})
 
 

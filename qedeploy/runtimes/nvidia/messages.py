@@ -39,7 +39,7 @@ class Messages:
 
     def reason(self) -> str:
         """Return the errors as one line; TensorRT names the cause first and repeats itself after."""
-        return "; ".join(dict.fromkeys(self.errors[:2])) or "TensorRT gave no reason"
+        return "; ".join(dict.fromkeys(self.errors[:2])) or "it gave no reason"
 
 
 def one_line(text: str) -> str:

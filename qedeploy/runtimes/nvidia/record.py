@@ -15,6 +15,7 @@ from qedeploy.network.structure import Structure
 from qedeploy.qdq.metadata import ModelMetadata
 from qedeploy.qdq.plan import LoweringPlan
 from qedeploy.runtimes.nvidia.machine import Gpu
+from qedeploy.runtimes.nvidia.product import TENSORRT
 from qedeploy.runtimes.nvidia.settings import EngineSettings
 from qedeploy.schema import read_json, validate
 
@@ -106,14 +107,14 @@ def parse_record(data: Any, path: Path) -> EngineRecord:
     return record
 
 
-def require_same_machine(record: EngineRecord, plan: Path, version: str, gpu: Gpu) -> None:
-    """Raise MissingRuntimeError, naming both sides, where a plan is of another TensorRT or another GPU than this.
+def require_same_machine(record: EngineRecord, plan: Path, version: str, gpu: Gpu, label: str = TENSORRT.label) -> None:
+    """Raise MissingRuntimeError, naming both sides, where a plan is of another version of `label` or of another GPU.
 
     A plan is tied to both (TensorRT's support matrix, which knows no call to ask whether a plan fits).
     """
     if record.tensorrt != version:
         raise MissingRuntimeError(
-            f"{plan}: built by TensorRT {record.tensorrt}, this machine has {version}: {_REBUILD}, or install that one"
+            f"{plan}: built by {label} {record.tensorrt}, this machine has {version}: {_REBUILD}, or install that one"
         )
     if record.gpu is None and record.target is not None:
         if record.target != gpu.capability:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qedeploy.errors import MissingRuntimeError, RequestError, UserError
 from qedeploy.runtimes.nvidia.messages import speaks_of_memory
+from qedeploy.runtimes.nvidia.product import TENSORRT
 
 _REBUILD = "build it again here with qedeploy export"
 
@@ -15,12 +16,12 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[UserError], str], ...] = (
     (
         re.compile(r"magic ?tag", re.IGNORECASE),
         UserError,
-        "not a TensorRT plan, or one of another system or of TensorRT for RTX",
+        "not a {label} plan, or one of another system or of NVIDIA's other runtime",
     ),
     (
         re.compile(r"expecting library version (?P<here>[\w.]+) got (?P<plan>[\w.]+)"),
         MissingRuntimeError,
-        "built by TensorRT {plan}, this machine has {here}",
+        "built by {label} {plan}, this machine has {here}",
     ),
     (
         re.compile(r"expecting compute (?P<here>[\w.]+) got compute (?P<plan>[\w.]+)"),
@@ -30,7 +31,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[UserError], str], ...] = (
     (
         re.compile(r"not compatible with this version|incompatible serialization version|major version", re.IGNORECASE),
         MissingRuntimeError,
-        "built by another TensorRT than the {version} of this machine",
+        "built by another {label} than the {version} of this machine",
     ),
     (
         re.compile(
@@ -50,8 +51,8 @@ _REFUSALS: tuple[tuple[re.Pattern[str], type[UserError], str], ...] = (
 _NO_DRIVER = re.compile(r"cudaError 35|CUDA driver version|initialization (?:failure|error)", re.IGNORECASE)
 
 
-def refusal(plan: Path, errors: Sequence[str], version: str) -> UserError:
-    """Return the error for a plan that TensorRT `version` did not load and logged `errors` about.
+def refusal(plan: Path, errors: Sequence[str], version: str, label: str = TENSORRT.label) -> UserError:
+    """Return the error for a plan that `version` of the product `label` did not load and logged `errors` about.
 
     A reason that is not known comes back in TensorRT's own words.
     """
@@ -61,7 +62,7 @@ def refusal(plan: Path, errors: Sequence[str], version: str) -> UserError:
     for pattern, kind, sentence in _REFUSALS:
         found = pattern.search(said)
         if found:
-            return kind(f"{plan}: {sentence.format(version=version, **found.groupdict())}: {_REBUILD}")
+            return kind(f"{plan}: {sentence.format(version=version, label=label, **found.groupdict())}: {_REBUILD}")
     if _NO_DRIVER.search(said):
         return MissingRuntimeError(f"{plan}: no usable NVIDIA driver ({errors[0]}): check nvidia-smi")
-    return UserError(f"{plan}: TensorRT {version} does not load it: {said or 'it gave no reason'}: {_REBUILD}")
+    return UserError(f"{plan}: {label} {version} does not load it: {said or 'it gave no reason'}: {_REBUILD}")

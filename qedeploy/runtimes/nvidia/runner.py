@@ -65,17 +65,17 @@ class TensorRTRunner:
         self.record: EngineRecord | None = None
 
     def __enter__(self) -> Self:
-        _require_plan_file(self._path)
+        _require_plan_file(self._path, self._product.label)
         self.record = read_record(self._path)
         version, self._gpu = self._machine()
         if self.record is not None:
-            require_same_machine(self.record, self._path, version, self._gpu)
+            require_same_machine(self.record, self._path, version, self._gpu, self._product.label)
         else:
             self._notes.append(
                 f"{record_path(self._path).name} is not beside the plan: its layers, bit widths and BitOps cannot be "
                 "joined to the times; qedeploy export writes it"
             )
-        self._child = Child(_WORKER, subject=str(self._path)).__enter__()
+        self._child = Child(_WORKER, subject=str(self._path), label=self._product.label).__enter__()
         try:
             self._loaded = self._ask("load", doing="loading the plan", **self._load_request())
         except BaseException:
@@ -244,12 +244,12 @@ def _protocol(protocol: TimingProtocol) -> dict[str, Any]:
     return {"warm_up": protocol.warm_up, "duration": protocol.duration, "iterations": protocol.iterations}
 
 
-def _require_plan_file(path: Path) -> None:
+def _require_plan_file(path: Path, label: str) -> None:
     if path.is_dir():
-        raise UserError(f"{path}: is a folder: expected a TensorRT plan")
+        raise UserError(f"{path}: is a folder: expected a {label} plan")
     try:
         size = path.stat().st_size
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}: check the path") from error
     if not size:
-        raise UserError(f"{path}: is empty: expected a TensorRT plan; build it again with qedeploy export")
+        raise UserError(f"{path}: is empty: expected a {label} plan; build it again with qedeploy export")

@@ -226,7 +226,7 @@ def _profiler(trt: Any) -> Any:
 
 def _enqueued(accepted: object, what: str) -> None:
     if not accepted:
-        raise RequestError(f"TensorRT did not accept {what}")
+        raise RequestError(f"the engine did not accept {what}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from qedeploy.network.layers import Layer, LayerKind, Position
 from qedeploy.network.operations import Operation, OperationKind
-from qedeploy.network.structure import MAX_BITS
+from qedeploy.network.structure import MAX_BITS, Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.channel_padding import pad_channels
@@ -50,9 +50,9 @@ class OnnxRuntimeDialect:
     def exact_form(self) -> None:
         """Return None: around its integers the graph is float32."""
 
-    def highest_weight(self, lowering: Lowering) -> int:
+    def highest_weight(self, lowering: Lowering, bits: Bits) -> int:
         """Return 127, int8 weights being the only ones."""
-        del lowering
+        del lowering, bits
         return 127
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:
@@ -69,7 +69,7 @@ class OnnxRuntimeDialect:
                 found.extend(_add_points(step, by_name, quantized))
             if step.name in pooled and is_integer(step, quantized):
                 found.append(_point(step, "QLinearConv puts out a quantized value"))
-            if step.kind is OperationKind.FLOAT:
+            if step.kind is OperationKind.FLOAT or (step.layer is not None and not is_integer(step, quantized)):
                 makers = (by_name.get(name) for name in step.inputs)
                 integer = [maker for maker in makers if maker is not None and is_integer(maker, quantized)]
                 found.extend(_point(maker, "QLinearConv puts out a quantized value") for maker in integer)
@@ -141,6 +141,10 @@ class OnnxRuntimeDialect:
         self, graph: GraphBuilder, layer: Layer, value: str, folded: FoldedLayer, grid: Grid | None
     ) -> str:
         folded = packed_layer(folded) if _is_packed(layer) else folded
+        if folded.scale is None and layer.kind is LayerKind.DEPTHWISE:
+            # Between DequantizeLinear and QuantizeLinear a session quantizes float weights itself, to 8 bits for the
+            # whole tensor, where the input has one scale (ONNX Runtime's weight_bias_quantization.cc).
+            graph.dequantize_per_channel(value, folded.weight.shape[0])
         operands = [nodes.weight(graph, layer.name, folded), nodes.bias(graph, layer.name, folded, grid)]
         if layer.kind is LayerKind.LINEAR:
             return nodes.linear(graph, layer, [_flat(graph, layer, value), *operands])

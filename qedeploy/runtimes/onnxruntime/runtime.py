@@ -13,6 +13,7 @@ from qedeploy.runtimes.findings import Finding, Readiness, package_finding
 from qedeploy.runtimes.mixed import MixedExecution
 
 if TYPE_CHECKING:
+    from qedeploy.profiles.profile import Profile
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.runner import Runner, RunnerOptions
@@ -130,6 +131,13 @@ class OnnxRuntime(Runtime):
         from qedeploy.runtimes.saturation import suited_profile
 
         return suited_profile(self.name, this_processor())
+
+    def mismatch(self, profile: Profile) -> str:
+        """Return that integers of the profile's widths are not exact on this processor, or wider ones are too."""
+        from qedeploy.runtimes.processor import this_processor
+        from qedeploy.runtimes.saturation import mismatch
+
+        return mismatch(profile, this_processor())
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what is installed, with its execution providers, how exact its kernels are here, and the profile."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from qedeploy.network.layers import Layer, LayerKind
 from qedeploy.network.operations import Operation, OperationKind
+from qedeploy.network.structure import Bits
 from qedeploy.profiles.profile import Lowering
 from qedeploy.qdq import nodes
 from qedeploy.qdq.dialect import EXACT, QuantizationPoint, Quantized, Rounding, new_points, own_shortcut
@@ -43,9 +44,9 @@ class OpenVINODialect:
     def exact_form(self) -> None:
         """Return None: around its integers the graph is float32."""
 
-    def highest_weight(self, lowering: Lowering) -> int:
+    def highest_weight(self, lowering: Lowering, bits: Bits) -> int:
         """Return 127, int8 weights being the only ones."""
-        del lowering
+        del lowering, bits
         return 127
 
     def points(self, steps: Iterable[Operation], quantized: Collection[str]) -> tuple[QuantizationPoint, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.problem import FLOAT, AssignmentCosts, AssignmentProblem, Limits, costs
+from qedeploy.search.assign.silence import native_output_silenced
 
 TIME_LIMIT = 60.0
 """Seconds after which the best assignment so far is taken, with the bound that was proved by then."""
@@ -28,6 +29,7 @@ class Objective(StrEnum):
     SECONDS = "seconds"
     ERROR = "error"
     SIZE = "size"
+    EXECUTED = "executed"
     NOMINAL = "nominal"
 
 
@@ -61,13 +63,16 @@ def assign(problem: AssignmentProblem, limits: Limits, objective: Objective = Ob
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     program = _Program(problem)
-    result = milp(
-        program.coefficients(objective.value),
-        integrality=program.integrality(),
-        bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(*row) for row in (*program.choices(), *program.pairs(), *program.limits(limits))],
-        options={"time_limit": TIME_LIMIT, "mip_rel_gap": 0.0},
-    )
+    with native_output_silenced():
+        result = milp(
+            program.coefficients(objective.value),
+            integrality=program.integrality(),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(*row) for row in (*program.choices(), *program.pairs(), *program.limits(limits))
+            ],
+            options={"time_limit": TIME_LIMIT, "mip_rel_gap": 0.0},
+        )
     if result.x is None:
         raise RequestError(
             "no assignment of precisions is within the budgets: allow more error, time or size, or release layers that "

@@ -51,13 +51,19 @@ class Decisions:
         """Return the choice of the stem's channels, shape [channels]."""
         channels = self.channels[0]
         row = self._layer(self.problem.stem(channels), 0, channels.shape)
-        return Decision(score=row.score[:, 0] + self._bonus[0] * self._end(channels), costs=row.costs[..., 0])
+        score = row.score[:, 0] + self._bonus[0] * self._end(channels)
+        for budget, limit in self.problem.peaks:
+            score = np.where(budget.stem(self.problem.space, channels) <= limit, score, -np.inf)
+        return Decision(score=score, costs=row.costs[..., 0])
 
     def head(self) -> Decision:
         """Return the choice of the head's widths, shape [channels, pairs]."""
         channels = self.channels[-1]
         row = self._layer(self.problem.head(channels), -1, channels.shape)
         score = row.score + self._bonus[-1] * self._end(np.array(self.problem.space.head_channels))
+        for budget, limit in self.problem.peaks:
+            held = budget.head(self.problem.space, self.problem.sizes[-1], channels)
+            score = np.where(held[:, None] <= limit, score, -np.inf)
         return Decision(score=score, costs=row.costs, carry=head_carry(self.problem, channels))
 
     def first_block(self, stage: int, into: int) -> list[Decision]:
@@ -143,16 +149,19 @@ class Decisions:
         ]
 
     def _may_fit(self, blocks: BlockShapes, decided: set[int]) -> Array:
-        """Say where a block can keep the peak memory: layers not `decided`, and the next block, at their narrowest."""
+        """Say where a block can keep its limits: layers not `decided`, and the next block, at their narrowest."""
+        fits = np.array(True)
+        for budget, limit in self.problem.peaks:
+            fits = fits & (budget.block(self.problem.space, blocks.sizes) <= limit)[..., None]
         if self.problem.peak_memory is None:
-            return np.array(True)
+            return fits
         in_bytes = [np.array([bits.activation / 8 for bits in pairs.bits]) for pairs in self.problem.block_pairs]
         in_bytes = [widths if number in decided else widths.min() for number, widths in enumerate(in_bytes)]
         shapes = (blocks.in_channels, blocks.bottleneck, blocks.out_channels)
         into, middle, out = (np.asarray(shape)[..., None] for shape in shapes)
         least = min(self.problem.entries) / 8
         held = block_memory(into, middle, out, blocks.stride, blocks.size, (*in_bytes, least))
-        return np.asarray(held <= self.problem.peak_memory)
+        return np.asarray(fits & (held <= self.problem.peak_memory))
 
     def _layer(self, layers: SolverLayers, block: int, states: tuple[int, ...]) -> Decision:
         entropy = np.broadcast_to(layers.entropy, states)[..., None] + layers.gains

@@ -25,6 +25,7 @@ from qedeploy.search.audit.enumeration import Enumeration, TooManyError, relax
 from qedeploy.search.audit.folder_checks import ReadModel, folder_checks
 from qedeploy.search.costs.budget import AdditiveBudget, Budget
 from qedeploy.search.costs.budgets.latency import LATENCY
+from qedeploy.search.costs.budgets.planned import SRAM, planned_sram
 from qedeploy.search.costs.registry import budget_costs, budget_named
 from qedeploy.search.exact.certificate import CLOSED, ProofStatus
 from qedeploy.search.exact.problem import Problem
@@ -195,6 +196,26 @@ def _figures(claims: Claims) -> list[Check]:
         holds = costs[kind] <= limit and equal(used, costs[kind])
         detail = f"{costs[kind]:.12g} of {limit:.12g}" + ("" if equal(used, costs[kind]) else f", the file says {used}")
         checks.append(Check(claim=f"budget {kind} is kept", holds=holds, detail=detail))
+    return [*checks, *_sram_plan(claims)]
+
+
+def _sram_plan(claims: Claims) -> list[Check]:
+    plan = planned_sram(claims.structure, claims.space)
+    if plan is None:
+        return []
+    recorded, found = claims.document.get("sram_plan"), plan.document()
+    checks = [
+        Check(
+            claim="the plan of SRAM",
+            holds=recorded == found,
+            detail=f"{found['total']} bytes" if recorded == found else f"{found}, the file says {recorded}",
+        )
+    ]
+    tightening = claims.evidence.get("sram")
+    asked = tightening.get("asked") if isinstance(tightening, dict) else claims.budgets.get(SRAM)
+    if isinstance(asked, int | float):
+        detail = f"{plan.total} of {asked:.12g}"
+        checks.append(Check(claim="the plan of SRAM is within the limit", holds=plan.total <= asked, detail=detail))
     return checks
 
 

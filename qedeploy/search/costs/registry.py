@@ -35,9 +35,14 @@ def add_budget(budget: Budget) -> None:
     _BUDGETS.add(budget)
 
 
+def known_budgets(space: SearchSpace) -> tuple[Budget, ...]:
+    """Return every budget whose cost is known for the structures of `space`, in the order in which they are listed."""
+    return tuple(budget for budget in all_budgets() if budget.known(space))
+
+
 def budget_costs(structure: Structure, space: SearchSpace) -> dict[Budget, float]:
     """Return every cost of `structure` that is known and that a budget can limit."""
-    return {budget: budget.cost(structure, space) for budget in all_budgets() if budget.known(space)}
+    return {budget: budget.cost(structure, space) for budget in known_budgets(space)}
 
 
 def keeps(structure: Structure, space: SearchSpace, budgets: Budgets) -> bool:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from qedeploy.search.exact.costs import SolverLayers
-from qedeploy.search.exact.fitting import behind_fits, choices_layer_by_layer, fill_layer_by_layer, inside_fits
+from qedeploy.search.exact.fitting import (
+    behind_fits,
+    choices_layer_by_layer,
+    fill_layer_by_layer,
+    inside_fits,
+    shape_fits,
+)
 from qedeploy.search.exact.pricing import PricedLayer, maximum, price_block
 from qedeploy.search.exact.problem import BlockShapes, Prices, Problem, WidthGroup
 from qedeploy.search.space.layers import Array
@@ -39,6 +45,12 @@ def best_values(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
 
     `entry` is the class of the block's first activation width, `next entry` that of the layer behind it.
     """
+    best = _best_widths(problem, blocks, prices)
+    fits = shape_fits(problem, blocks)
+    return best if fits is None else np.where(fits, best, -np.inf)
+
+
+def _best_widths(problem: Problem, blocks: BlockShapes, prices: Prices) -> Array:
     priced = price_block(problem, blocks, prices)
     fixed = priced[1].fixed + priced[2].fixed + priced[0].fixed
     shape = np.broadcast_shapes(
@@ -90,6 +102,9 @@ def choices_within(
 
     `entry` and `following` are each block's class of first activation width and of the next layer's.
     """
+    fits = shape_fits(problem, blocks)
+    if fits is not None:
+        least = np.where(fits, least, np.inf)
     priced = price_block(problem, blocks, prices)
     if problem.peak_memory is not None and problem.widths_per_layer:
         row, chosen, value = choices_layer_by_layer(

@@ -1,4 +1,4 @@
-"""Where layers keep a limit of peak memory, and the widths of blocks whose layers choose theirs under one."""
+"""Where layers keep a limit of memory, and the widths of blocks whose layers choose theirs under one."""
 
 from __future__ import annotations
 
@@ -28,18 +28,33 @@ def behind_fits(problem: Problem, blocks: BlockShapes, own: int, following: Arra
 
 
 def stem_fits(problem: Problem, channels: Array, following: int) -> Array:
-    """Say where the stem keeps the peak memory, the next layer's activations `following` bits wide."""
-    if problem.peak_memory is None:
-        return np.ones(channels.shape, bool)
-    return stem_memory(problem.space, channels, following / 8) <= problem.peak_memory
+    """Say where the stem keeps what is limited, the next layer's activations `following` bits wide."""
+    fits = np.ones(channels.shape, bool)
+    if problem.peak_memory is not None:
+        fits = stem_memory(problem.space, channels, following / 8) <= problem.peak_memory
+    for budget, limit in problem.peaks:
+        fits = fits & (budget.stem(problem.space, channels) <= limit)
+    return fits
+
+
+def shape_fits(problem: Problem, blocks: BlockShapes) -> Array | None:
+    """Say where blocks keep what their shapes alone decide, None where nothing of the kind is limited."""
+    fits: Array | None = None
+    for budget, limit in problem.peaks:
+        kept = budget.block(problem.space, blocks.sizes) <= limit
+        fits = kept if fits is None else fits & kept
+    return fits
 
 
 def head_fits(problem: Problem, channels: Array) -> Array:
-    """Say where the head keeps the peak memory, shape [channels, pairs]."""
-    activations = problem.head_pairs.activation
-    if problem.peak_memory is None:
-        return np.ones((channels.size, activations.size), bool)
-    return head_memory(problem.space, problem.sizes[-1], channels[:, None], activations / 8) <= problem.peak_memory
+    """Say where the head keeps what is limited, shape [channels, pairs]."""
+    activations, size = problem.head_pairs.activation, problem.sizes[-1]
+    fits = np.ones((channels.size, activations.size), bool)
+    if problem.peak_memory is not None:
+        fits = head_memory(problem.space, size, channels[:, None], activations / 8) <= problem.peak_memory
+    for budget, limit in problem.peaks:
+        fits = fits & (budget.head(problem.space, size, channels) <= limit)[:, None]
+    return fits
 
 
 def fill_layer_by_layer(

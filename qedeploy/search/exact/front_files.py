@@ -13,6 +13,7 @@ from qedeploy.network.costs import convolutions
 from qedeploy.network.layers import expand_layers
 from qedeploy.network.published import published_models
 from qedeploy.printable import plain_label
+from qedeploy.publishing import together
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import EXECUTED_BITOPS
 from qedeploy.search.costs.budgets.latency import LATENCY
@@ -25,7 +26,8 @@ PLOT_FILE = "front.svg"
 
 def write_front(folder: Path, found: Front, request: Request) -> tuple[Path, Path]:
     """Write front.json and front.svg into `folder` and return both; raises UserError where it does not take them."""
-    return write_json(folder / FRONT_FILE, found.document()), draw_front(folder / PLOT_FILE, found, request)
+    with together():
+        return write_json(folder / FRONT_FILE, found.document()), draw_front(folder / PLOT_FILE, found, request)
 
 
 def draw_front(path: Path, found: Front, request: Request) -> Path:

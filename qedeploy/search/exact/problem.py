@@ -13,6 +13,7 @@ from qedeploy.errors import RequestError
 from qedeploy.network.structure import Bits, Structure
 from qedeploy.search.costs.budget import AdditiveBudget
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.peak_budget import BlockSize, PeakBudget
 from qedeploy.search.costs.registry import Budgets, keeps
 from qedeploy.search.exact.costs import Limit, SolverLayers, bring_terms
 from qedeploy.search.space.layers import Array, Layers, Pairs
@@ -70,12 +71,24 @@ class BlockShapes:
         """Channels that leave the block."""
         return self.layers[2].layers.out_channels
 
+    @property
+    def sizes(self) -> BlockSize:
+        """What of the blocks costs that are maxima depend on."""
+        return BlockSize(
+            in_channels=self.in_channels,
+            bottleneck=self.bottleneck,
+            out_channels=self.out_channels,
+            kernel=self.layers[1].layers.kernel,
+            stride=self.stride,
+            size=self.size,
+        )
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Find the best score of `space` with every one of `costs` and the peak memory within its limit.
+    """Find the best score of `space` with every one of `costs`, of `peaks` and the peak memory within its limit.
 
-    `costs` are the `budgets` that add up over layers.
+    `costs` are the `budgets` that add up over layers, `peaks` those that are maxima of what shapes decide.
     """
 
     space: SearchSpace
@@ -89,7 +102,7 @@ class Problem:
         for budget, limit in budgets.items():
             if isinstance(budget, AdditiveBudget):
                 costs.append(Limit(budget=budget, limit=limit, constant=budget.constant(space)))
-            elif budget != PEAK_MEMORY:
+            elif budget != PEAK_MEMORY and not isinstance(budget, PeakBudget):
                 raise RequestError(
                     f"budget {budget}: the exact method needs budgets that add up over layers, and this one does not: "
                     "search with --method evolution"
@@ -100,6 +113,11 @@ class Problem:
     def peak_memory(self) -> float | None:
         """The most bytes of activations that may be alive at once, None without a limit."""
         return self.budgets.get(PEAK_MEMORY)
+
+    @cached_property
+    def peaks(self) -> tuple[tuple[PeakBudget, float], ...]:
+        """What no part of a structure may exceed."""
+        return tuple((budget, limit) for budget, limit in self.budgets.items() if isinstance(budget, PeakBudget))
 
     @cached_property
     def limits(self) -> Array:

@@ -16,8 +16,11 @@ from qedeploy.network.costs import (
     memory_bytes,
     structure_costs,
 )
+from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import Layer, Position, expand_layers
 from qedeploy.network.structure import MAX_BITS, Structure
+from qedeploy.profiles.capabilities import memory_plan_of
+from qedeploy.profiles.memory_plan import PlannedSram
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.score.efficiency import efficient_score
 from qedeploy.search.score.entropy import quantized_deviation
@@ -41,7 +44,10 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreReport:
-    """Score and costs of one structure, the layers in execution order with the classifier last."""
+    """Score and costs of one structure, the layers in execution order with the classifier last.
+
+    `executed_bitops` and `sram` are those of a profile: None without one, `sram` also where it plans no memory.
+    """
 
     source: str
     structure: Structure
@@ -50,12 +56,13 @@ class ScoreReport:
     costs: Costs
     executed_bitops: float | None
     layers: tuple[LayerReport, ...]
+    sram: PlannedSram | None = None
 
 
 def score_report(
     structure: Structure, source: str, settings: QeScore = QeScore(), profile: Profile | None = None
 ) -> ScoreReport:
-    """Return score and costs of `structure`; with a profile also the BitOps its device executes.
+    """Return score and costs of `structure`; with a profile also the BitOps its device executes and the SRAM it plans.
 
     Raises UserError for settings that do not fit the structure, RequestError where the profile lacks a layer's widths.
     """
@@ -63,6 +70,8 @@ def score_report(
         score = settings.of(structure)
         layers = expand_layers(structure)
         executed = profile.executed_bits(layers) if profile else {}
+        plan = memory_plan_of(profile.runtime) if profile else None
+        sram = None if plan is None else plan.sram(structure_graph(structure))
     except UserError as error:
         raise type(error)(f"{source}: {error}") from error
     counted = convolutions(layers)
@@ -90,6 +99,7 @@ def score_report(
         costs=structure_costs(structure),
         executed_bitops=sum(report.executed_bitops or 0.0 for report in reports) if profile else None,
         layers=tuple(reports),
+        sram=sram,
     )
 
 
@@ -103,6 +113,8 @@ def report_document(report: ScoreReport, *, per_layer: bool = False) -> dict[str
     }
     if report.executed_bitops is not None:
         document["executed_bitops"] = report.executed_bitops
+    if report.sram is not None:
+        document["sram_plan"] = report.sram.document()
     if per_layer:
         document["per_layer"] = [_layer_document(layer) for layer in report.layers]
     return document

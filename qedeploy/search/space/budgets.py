@@ -8,11 +8,13 @@ import re
 from qedeploy.errors import RequestError, UserError
 from qedeploy.network.costs import layer_size_bytes
 from qedeploy.network.layers import Layer, LayerKind
+from qedeploy.profiles.capabilities import memory_plan_of
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, SIZE
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import FLASH, SRAM
 from qedeploy.search.costs.registry import Budgets, all_budgets, budget_named
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.units import Quantity, QuantityError, format_bytes, parse_quantity
@@ -20,10 +22,15 @@ from qedeploy.units import Quantity, QuantityError, format_bytes, parse_quantity
 _OPERATIONS = (BITOPS, EXECUTED_BITOPS, FLOPS)
 
 
+_PLANNED: dict[Budget, Budget] = {SIZE: FLASH, PEAK_MEMORY: SRAM}
+"""What limits of memory are about on a device whose runtime plans it ahead."""
+
 _UNIT_HINTS = {
     **{budget.name: ("G", 1e5) for budget in _OPERATIONS},
     SIZE.name: ("MB", 1e3),
     PEAK_MEMORY.name: ("KiB", 1e3),
+    FLASH.name: ("KiB", 1e3),
+    SRAM.name: ("KiB", 1e3),
 }
 """The unit that a bare number below the limit beside it is likely to lack."""
 
@@ -72,11 +79,15 @@ def _require_unit(budget: Budget, limit: str) -> None:
 def device_limits(recipe: Recipe, profile: Profile) -> dict[Budget, float]:
     """Return what the device's memory can hold of a structure of `recipe`, in the measures that budgets use.
 
-    Nothing is reserved in it. `size` does not count the classifier (the reference's accounting), the device's memory
-    does: its bytes come off. Raises RequestError where the classifier alone fills the memory for weights.
+    Nothing is reserved in it. Where the runtime plans memory ahead, its plan is what is measured. Elsewhere `size` does
+    not count the classifier (the reference's accounting), the device's memory does: its bytes come off. Raises
+    RequestError where the classifier alone fills the memory for weights.
     """
     limits: dict[Budget, float] = {}
     memory = profile.memory
+    if memory_plan_of(profile.runtime) is not None:
+        planned = {FLASH: memory.weight_bytes, SRAM: memory.activation_bytes}
+        return {budget: float(limit) for budget, limit in planned.items() if limit is not None}
     if memory.weight_bytes is not None:
         classifier = classifier_bytes(recipe)
         if classifier >= memory.weight_bytes:
@@ -92,17 +103,40 @@ def device_limits(recipe: Recipe, profile: Profile) -> dict[Budget, float]:
     return limits
 
 
+def as_planned(budgets: Budgets, profile: Profile) -> dict[Budget, float]:
+    """Return limits on what a device really measures: `size` and `peak-memory` become the runtime's own plan of both.
+
+    Raises UserError where the two names of one limit are both there.
+    """
+    if memory_plan_of(profile.runtime) is None:
+        return dict(budgets)
+    found: dict[Budget, float] = {}
+    for budget, limit in budgets.items():
+        planned = _PLANNED.get(budget, budget)
+        if planned in found:
+            names = " and ".join(str(other) for other in budgets if _PLANNED.get(other, other) == planned)
+            raise UserError(f"budget {names}: on {profile.name} they are the same; leave one out")
+        found[planned] = limit
+    return found
+
+
 def resolve_budgets(recipe: Recipe, profile: Profile, overrides: Budgets | None = None) -> dict[Budget, float]:
     """Return the limits a search keeps to, in the order of `all_budgets`.
 
     An override replaces the recipe's limit of its kind, and one of latency the recipe's limits of operations too: those
     stand in for a time that is not known. The device's memory, less what the profile reserves, tightens what the recipe
     says without a word. An override may use what is reserved; one that the device cannot hold is refused with
-    RequestError, since a network that meets it might not run there.
+    RequestError, since a network that meets it might not run there. Where the runtime plans memory ahead, `size` and
+    `peak-memory` limit what it plans.
     """
-    overrides = overrides or {}
+    overrides, memory = as_planned(overrides or {}, profile), profile.memory
     limits = device_limits(recipe, profile)
-    reserved: dict[Budget, float] = {SIZE: profile.memory.reserved_flash, PEAK_MEMORY: profile.memory.reserved_sram}
+    reserved: dict[Budget, float] = {
+        SIZE: memory.reserved_flash,
+        FLASH: memory.reserved_flash,
+        PEAK_MEMORY: memory.reserved_sram,
+        SRAM: memory.reserved_sram,
+    }
     for kind, limit in limits.items():
         if overrides.get(kind, 0.0) > limit:
             raise RequestError(
@@ -110,7 +144,9 @@ def resolve_budgets(recipe: Recipe, profile: Profile, overrides: Budgets | None 
                 f"{' beside the classifier' if kind == SIZE else ''}; lower it, or leave it out"
             )
     kept = {
-        kind: limit for kind, limit in recipe.budgets.items() if LATENCY not in overrides or kind not in _OPERATIONS
+        kind: limit
+        for kind, limit in as_planned(recipe.budgets, profile).items()
+        if LATENCY not in overrides or kind not in _OPERATIONS
     }
     asked = {**kept, **overrides}
     # Who names a limit has thought of what else needs memory; everybody else is left the profile's reserve.

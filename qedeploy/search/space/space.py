@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier, Convolution
+from qedeploy.profiles.memory_plan import MemoryPlan
 from qedeploy.search.score.score import Score
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class SearchSpace(Choices):
     its layers takes any pair of `pairs` for its kind, independently. `pairs` has the kinds pointwise, depthwise and
     head; the stem and the classifier are fixed. `executed` gives, for each kind (stem included) and pair, the widths
     that the device computes in. `latency` predicts seconds where a latency table is in play; else none can be limited.
+    `memory_plan` is how the device plans memory ahead, None where it does not.
     """
 
     block_choices: tuple[Block, ...]
@@ -64,6 +66,7 @@ class SearchSpace(Choices):
     executed: Mapping[tuple[LayerCategory, Bits], Bits]
     classifier: Classifier
     latency: LatencyModel | None = None
+    memory_plan: MemoryPlan | None = None
 
     def head(self, bits: Bits) -> Convolution:
         """Return the head of the space at one of its pairs."""

@@ -8,6 +8,7 @@ from qedeploy.errors import RequestError
 from qedeploy.latency.predictor import LatencyModel
 from qedeploy.network.layers import LayerCategory
 from qedeploy.network.structure import Bits, Block, Classifier
+from qedeploy.profiles.capabilities import memory_plan_of
 from qedeploy.profiles.profile import Profile
 from qedeploy.search.space.recipe import Recipe
 from qedeploy.search.space.space import Choices, SearchSpace
@@ -43,6 +44,7 @@ def build_space(recipe: Recipe, profile: Profile, latency: LatencyModel | None =
         },
         classifier=Classifier(classes=recipe.classes, bits=recipe.classifier_bits),
         latency=latency,
+        memory_plan=memory_plan_of(profile.runtime),
     )
 
 

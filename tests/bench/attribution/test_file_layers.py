@@ -8,7 +8,9 @@ from qedeploy import api
 from qedeploy.bench.attribution.attribution import attribute
 from qedeploy.bench.attribution.file_layers import file_estimates, file_findings, with_owners
 from qedeploy.export.onnx_networks.layer_table import FileLayer, FileLayers
-from qedeploy.network.layers import LayerCategory
+from qedeploy.network.layer_use import LayerUse
+from qedeploy.network.layers import Layer, LayerCategory, LayerKind
+from qedeploy.network.structure import Bits
 from qedeploy.runtimes.node_names import ONNX_OVERHEADS, NodeNames
 from qedeploy.runtimes.runner import NodeTime, ProfiledRun
 from tests.export.onnx_networks.networks import mobile_network, write
@@ -17,10 +19,10 @@ NAMES = NodeNames(overheads=ONNX_OVERHEADS, added=r"(_token_\d+|_nchwc)+$", inte
 
 
 def layer(name, *, quantized=False, obstacle=None):
-    return FileLayer(
-        name=name, kind=LayerCategory.POINTWISE, macs=1000, weights=10, values=200, quantized=quantized,
-        obstacle=obstacle,
-    )  # fmt: skip
+    # 10 weights, 1,000 products of 100 pixels, which read 1 and make 10 numbers each.
+    bits = Bits(weight=8, activation=8) if quantized else Bits(weight=16, activation=16)
+    found = Layer(name=name, kind=LayerKind.POINTWISE, input=(1, 10, 10), out_channels=10, bits=bits)
+    return FileLayer(use=LayerUse(layer=found), quantized=quantized, obstacle=obstacle)
 
 
 def profile(*nodes):
@@ -65,8 +67,8 @@ def test_costs_count_the_widths_that_the_nodes_show_and_findings_say_what_misses
     assert (first.nominal_bitops, first.executed_bitops, first.lowering) == (64e3, 64e3, "int8")
     assert (second.nominal_bitops, second.executed_bitops, second.lowering) == (64e3, 1024e3, "float32")
     assert (third.nominal_bitops, third.nominal, third.executed) == (1024e3, None, None)
-    assert first.bytes_moved == 210
-    assert third.bytes_moved == 840
+    assert first.bytes_moved == 100 + 10 * 100 + 10
+    assert third.bytes_moved == 4 * first.bytes_moved
     findings = file_findings(layers, attribution, NAMES)
     assert findings[0] == "1 of 2 quantized layers run in integers."
     assert findings[1] == "Not in integers: b: its input is not quantized."

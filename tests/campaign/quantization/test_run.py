@@ -109,7 +109,7 @@ def test_float_wins_where_integers_are_no_faster():
         ({"shapes": []}, UserError, "--shape image=1x3xNxN"),
         ({"fixed": ["nowhere=float32"]}, UserError, "no such layer"),
         ({"kept": ["nowhere"]}, UserError, "matches no layer"),
-        ({"profile": "t4-int8"}, RequestError, "does not write for"),
+        ({"profile": "stm32f746"}, RequestError, "does not write for"),
         ({"profile": "nowhere"}, UserError, "nowhere"),
         ({"budgets": ["speed=2"]}, UserError, "--budget"),
     ],

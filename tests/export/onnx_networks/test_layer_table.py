@@ -16,7 +16,7 @@ def test_a_float_network_with_its_sizes(tmp_path):
     found = read_layers(write(mobile_network(), tmp_path), {"image": (1, 3, 32, 48)})
     by_name = {layer.name: layer for layer in found.layers}
     area = 16 * 24
-    assert {name: layer.macs for name, layer in by_name.items()} == {
+    assert {name: layer.use.macs for name, layer in by_name.items()} == {
         "stem": 16 * 27 * area,
         "expand": 32 * 16 * area,
         "depthwise": 32 * 9 * area,
@@ -24,13 +24,13 @@ def test_a_float_network_with_its_sizes(tmp_path):
         "head": 24 * 16 * area,
         "linear.product": 24 * 4,
     }
-    kinds = [layer.kind for layer in found.layers]
+    kinds = [layer.use.category for layer in found.layers]
     pointwise = LayerCategory.POINTWISE
     assert kinds == [
         LayerCategory.CONVOLUTION, pointwise, LayerCategory.DEPTHWISE, pointwise, pointwise, LayerCategory.LINEAR,
     ]  # fmt: skip
-    assert by_name["stem"].weights == 16 * 27
-    assert by_name["stem"].values == 3 * 32 * 48 + 16 * area
+    assert by_name["stem"].use.weights == 16 * 27
+    assert by_name["stem"].use.values == 3 * 32 * 48 + 16 * area
     assert not any(layer.quantized or layer.obstacle for layer in found.layers)
 
 
@@ -49,8 +49,46 @@ def test_weights_in_constant_nodes_and_transposed_convolutions():
     make.node("Constant", [], "w", value=weight)
     make.node("ConvTranspose", ["image", "w"], "up", strides=[2, 2])
     (layer,) = layers_of(make.model({"image": [1, 3, 5, 6]}, ["up"])).layers
-    assert layer.macs == 3 * 4 * 4 * 5 * 6
-    assert layer.kind is LayerCategory.CONVOLUTION
+    assert layer.use.macs == 3 * 4 * 4 * 5 * 6
+    assert layer.use.category is LayerCategory.CONVOLUTION
+
+
+@pytest.mark.parametrize(
+    ("weight", "read", "made", "attributes", "macs"),
+    [
+        ((8, 4, 3), (2, 4, 10), (2, 8, 8), {}, 2 * 8 * 4 * 3 * 8),
+        ((8, 4, 2, 3, 3), (1, 4, 5, 6, 7), (1, 8, 4, 4, 5), {}, 8 * 4 * 18 * 4 * 4 * 5),
+        (
+            (8, 1, 3, 3),
+            (1, 8, 6, 6),
+            (1, 8, 3, 3),
+            {"group": 8, "auto_pad": "SAME_UPPER", "strides": [2, 2]},
+            8 * 9 * 9,
+        ),
+        ((6, 4, 4, 4), (1, 6, 5, 5), (1, 8, 10, 10), {"group": 2, "strides": [2, 2], "pads": [1] * 4}, 6 * 4 * 16 * 25),
+    ],
+)
+def test_convolutions_of_any_axes_padding_and_direction_have_their_products(weight, read, made, attributes, macs):
+    operator = "ConvTranspose" if weight[0] == 6 else "Conv"
+    (use,) = [layer.use for layer in layers_of(convolution(operator, weight, read, attributes)).layers]
+    assert use.macs == macs
+    assert use.weights == np.prod(weight)
+    assert use.layer.groups == attributes.get("group", 1)
+    back = (read, made) if operator == "Conv" else (made, read)
+    assert (use.layer.input[1:], use.layer.output[1:]) == tuple((1, *item[2:])[-2:] for item in back)
+
+
+def convolution(operator, weight, read, attributes):
+    make = Maker()
+    make.node(operator, ["image", make.constant("w", np.ones(weight))], "out", **attributes)
+    return make.model({"image": read}, ["out"])
+
+
+def test_products_with_several_matrices_count_each_once():
+    make = Maker()
+    make.node("MatMul", ["x", make.constant("w", np.ones((5, 6, 7)))], "y")
+    (layer,) = layers_of(make.model({"x": [5, 3, 6]}, ["y"])).layers
+    assert (layer.use.macs, layer.use.weights) == (5 * 3 * 6 * 7, 5 * 6 * 7)
 
 
 def test_a_product_of_two_computed_values_is_no_layer():
@@ -73,7 +111,7 @@ def test_sizes_that_cannot_be_inferred_are_measured():
     model = make.model({"image": [1, 3, 8, 8]}, ["last"], opset=13)
     model.graph.initializer.append(numpy_helper.from_array(np.uint8(128), "zero"))
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    assert [layer.macs for layer in layers_of(model).layers] == [4 * 27 * 64, 5 * 4 * 64]
+    assert [layer.use.macs for layer in layers_of(model).layers] == [4 * 27 * 64, 5 * 4 * 64]
 
 
 def quantized(

@@ -19,6 +19,7 @@ from qedeploy.network.window import Window
 from qedeploy.qdq import simulation
 from qedeploy.qdq.images import random_images
 from qedeploy.runtimes.litert.flatbuffer import to_flatbuffer
+from qedeploy.runtimes.litert.int4 import packed
 from qedeploy.runtimes.litert.program import Operator, Program
 from qedeploy.runtimes.litert.translation import translate
 from qedeploy.runtimes.litert.verification import WrongIntegersError, verify
@@ -27,11 +28,22 @@ from tests.export.networks import small_structure
 from tests.runtimes.litert.networks import W8A8, lowered, lowered_graph
 
 NARROW, UNEQUAL = Bits(weight=4, activation=4), Bits(weight=3, activation=7)
+INT4, FEWER = Bits(weight=4, activation=8), Bits(weight=3, activation=8)
+KERNELS = (Operator.CONVOLUTION, Operator.DEPTHWISE)
 
 
 @pytest.mark.parametrize(
     ("bits", "resolution", "signed"),
-    [(W8A8, 16, False), (W8A8, 15, True), (NARROW, 14, False), (NARROW, 16, True), (UNEQUAL, 14, False)],
+    [
+        (W8A8, 16, False),
+        (W8A8, 15, True),
+        (NARROW, 14, False),
+        (NARROW, 16, True),
+        (UNEQUAL, 14, False),
+        (INT4, 16, False),
+        (INT4, 15, True),
+        (FEWER, 14, False),
+    ],
 )
 def test_every_integer_is_that_of_the_arithmetic_and_a_step_off_the_plan_at_most(bits, resolution, signed):
     network = lowered(bits, resolution=resolution, signed=signed)
@@ -42,6 +54,30 @@ def test_every_integer_is_that_of_the_arithmetic_and_a_step_off_the_plan_at_most
     assert found.integers >= found.values
     # Averages of whole numbers fall on halves, which PyTorch rounds to even and LiteRT away from zero.
     assert found.one_step / found.values < 0.05
+
+
+def test_weights_of_four_bits_beside_activations_of_eight_take_half_a_byte():
+    wide, narrow, small = (translate(lowered(bits)) for bits in (W8A8, NARROW, INT4))
+    assert not any(tensor.int4 for program in (wide, narrow) for tensor in program.tensors.values())
+    held = {name for name, tensor in small.tensors.items() if tensor.int4}
+    weights = {call.inputs[1] for call in small.calls if call.operator in KERNELS}
+    # The stem and the classifier are 8 bits wide in this network, and the pooled shortcut has ones for weights.
+    assert weights - held == {"stem.weight", "classifier.weight", "stage2.block1.shortcut.weight"}
+    for name in held:
+        assert small.tensors[name].size_bytes == -(-wide.tensors[name].size_bytes // 2)
+        assert np.abs(small.tensors[name].data.astype(int)).max() in (7, 8)
+    files = {name: to_flatbuffer(program) for name, program in (("wide", wide), ("small", small))}
+    halved = sum(small.tensors[name].size_bytes for name in held)
+    assert len(files["wide"]) - len(files["small"]) == pytest.approx(halved, abs=16 * len(held))
+    model = schema.ModelT.InitFromPackedBuf(files["small"], 0)
+    versions = {code.builtinCode: code.version for code in model.operatorCodes}
+    assert versions[schema.BuiltinOperator.CONV_2D] == 7
+    types = {tensor.name.decode(): tensor.type for tensor in model.subgraphs[0].tensors}
+    assert {name for name, kind in types.items() if kind == schema.TensorType.INT4} == held
+
+
+def test_the_first_of_two_lies_in_the_lower_half_of_a_byte():
+    assert packed(np.array([1, -2, -8, 7, 3], np.int8)).tolist() == [0xE1, 0x78, 0x03]
 
 
 def test_a_batch_is_the_images_one_by_one():

@@ -6,13 +6,16 @@ import dataclasses
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
 from qedeploy.export.comparison import DifferenceError, compare_with_pytorch, require_passed
+from qedeploy.network.layers import LayerKind
 from qedeploy.network.structure import Activation, Bits, Block, Structure
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq import simulation
+from qedeploy.qdq.graph_builder import owner
 from qedeploy.qdq.images import random_images
 from qedeploy.qdq.lowered import LoweredNetwork
 from qedeploy.qdq.lowering import lower
@@ -55,6 +58,31 @@ def test_every_width_of_weights_and_activations(width, signed):
 @pytest.mark.parametrize(("weight", "activation"), [(2, 8), (8, 2), (3, 7), (7, 3), (8, 4)])
 def test_mixed_widths(weight, activation):
     exported(small_structure(Bits(weight=weight, activation=activation)), seed=11)
+
+
+@pytest.mark.parametrize(("width", "signed", "without_expand"), [(7, False, False), (8, True, False), (8, False, True)])
+def test_depthwise_layers_stay_in_float_between_integer_ones(tmp_path, width, signed, without_expand):
+    bits, single = Bits(weight=width, activation=8), Bits(weight=16, activation=16)
+    structure = small_structure(bits, bottleneck=16 if without_expand else 24)
+    blocks = (Block(expand=bits, depthwise=single, project=bits),) * 2
+    if without_expand:
+        blocks = (Block(expand=None, depthwise=single, project=bits), blocks[1])
+    stages = tuple(dataclasses.replace(stage, blocks=blocks) for stage in structure.stages)
+    network, written, comparison = exported(dataclasses.replace(structure, stages=stages), seed=width, signed=signed)
+    depthwise = {layer.name for layer in network.graph.layers if layer.kind is LayerKind.DEPTHWISE}
+    assert all(network.layers[name].scale is None for name in depthwise)
+    assert comparison.top1_agreement == 1.0
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(written.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(options.optimized_model_filepath).graph.node
+    floating = [node for node in nodes if node.op_type in {"Conv", "FusedConv"}]
+    left = {owner(node.name.partition("_token")[0].removesuffix("_nchwc")) for node in floating}
+    # A session quantizes the weights of a float Conv between Q and DQ by itself where nothing keeps it from that.
+    assert left >= depthwise
+    if not without_expand:
+        assert left == depthwise
+        assert [check.name for check in comparison.checks if not check.quantized] == ["classifier"]
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -119,37 +147,6 @@ def test_layer_inputs_lie_on_the_grids_that_training_had():
     for layer in network.plan.layers:
         assert layer.input is not None
         assert layer.input.bits == layer.bits.activation
-
-
-@pytest.mark.parametrize("signed", [False, True])
-def test_float_layers_between_quantized_ones(signed):
-    structure = small_structure()
-    blocks = (
-        dataclasses.replace(structure.stages[0].blocks[0], depthwise=Bits(weight=16, activation=16)),
-        structure.stages[0].blocks[1],
-    )
-    stages = (dataclasses.replace(structure.stages[0], blocks=blocks), structure.stages[1])
-    structure = dataclasses.replace(structure, stages=stages)
-    profile = load_profile("cpu-int8")
-    depthwise = next(kind for kind in profile.precisions if kind == "depthwise")
-    from qedeploy.profiles.profile import Lowering, Precision
-
-    floating = Precision(bits=Bits(weight=16, activation=16), lowering=Lowering.FLOAT32)
-    profile = dataclasses.replace(
-        profile, precisions={**profile.precisions, depthwise: (*profile.precisions[depthwise], floating)}
-    )
-    sample = random_images(structure.image_sizes, 2, 0)
-    trained = random_trained(structure, signed=signed)
-    network = lower(trained, profile, DIALECT, sample, StepSource.RANDOM)
-    written = write_model(network, DIALECT)
-    comparison = compare_with_pytorch(
-        network, written, sample, simulation.logits(network, sample), float_tolerance=1e-4
-    )
-    require_passed(comparison)
-    assert [check.name for check in comparison.checks if not check.quantized] == [
-        "stage1.block1.expand",
-        "classifier",
-    ]
 
 
 def test_a_tampered_weight_fails_the_verification_and_names_the_layer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 
+from qedeploy.cli.measure_tables import warn_of_other_machine
 from qedeploy.network.structure import Bits
 from qedeploy.profiles.loader import load_profile
 from qedeploy.qdq.images import random_images
@@ -23,6 +26,7 @@ from qedeploy.runtimes.registry import dialect_for
 from qedeploy.runtimes.saturation import (
     kernels,
     may_saturate,
+    mismatch,
     products_of,
     saturates,
     suited_profile,
@@ -71,6 +75,30 @@ def test_the_profile_of_a_processor(processor, expected, profile):
     assert saturates(processor) is expected
     assert suited_profile("onnxruntime", processor) == profile
     assert ("without VNNI" in kernels(processor)) is expected
+
+
+def test_a_profile_of_another_processor_is_told_with_the_right_one():
+    vnni, avx2 = load_profile("cpu-int8"), load_profile("cpu-int8-avx2")
+    assert mismatch(vnni, CASCADE_LAKE) == mismatch(avx2, HASWELL) == ""
+    told = mismatch(vnni, HASWELL)
+    assert "weights of 8 bits, whose products may saturate" in told
+    assert told.endswith("Take --profile cpu-int8-avx2.")
+    assert mismatch(avx2, CASCADE_LAKE).endswith("with --profile cpu-int8.")
+    own = dataclasses.replace(vnni, name="mine")
+    assert "may saturate" in mismatch(own, SKYLAKE_X)
+    assert mismatch(own, OLD_ARM) == mismatch(own, ALDER_LAKE) == ""
+
+
+def test_measure_says_before_it_begins_that_the_profile_is_for_other_machines(monkeypatch):
+    monkeypatch.setattr("qedeploy.runtimes.processor.this_processor", lambda: HASWELL)
+    told = io.StringIO()
+    console = Console(file=told, markup=False)
+    warn_of_other_machine(console, "cpu-int8", "a-cluster")
+    warn_of_other_machine(console, "cpu-int8-avx2", None)
+    warn_of_other_machine(console, "stm32f746-cmix", None)
+    assert told.getvalue() == ""
+    warn_of_other_machine(console, "cpu-int8", None)
+    assert told.getvalue().startswith("warning: Profile cpu-int8 has weights of 8 bits")
 
 
 def test_the_flags_of_a_kernel_make_a_processor():

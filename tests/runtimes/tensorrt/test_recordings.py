@@ -370,6 +370,8 @@ def test_refusals_of_the_loader_have_their_reason_and_code(said, kind, expected)
     assert type(error) is kind
     assert str(error).startswith("engine.plan: ")
     assert expected in str(error)
+    other = str(refusal(Path("engine.plan"), [said], "1.7.1.116", "TensorRT for RTX"))
+    assert other.count("TensorRT") == other.count("TensorRT for RTX")
 
 
 def test_gpus_that_tensorrt_has_left_behind_are_named():

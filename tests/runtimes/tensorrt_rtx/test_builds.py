@@ -148,8 +148,8 @@ def test_a_plan_runs_on_the_gpus_that_it_was_compiled_for(tmp_path):
     require_same_machine(record, plan, record.tensorrt, ADA)
     with pytest.raises(MissingRuntimeError, match=r"built for compute capability 8\.9, this machine has .*2080"):
         require_same_machine(record, plan, record.tensorrt, TURING)
-    with pytest.raises(MissingRuntimeError, match="built by TensorRT"):
-        require_same_machine(record, plan, "1.5.0.0", ADA)
+    with pytest.raises(MissingRuntimeError, match=r"built by TensorRT for RTX 1\.7"):
+        require_same_machine(record, plan, "1.5.0.0", ADA, RTX.label)
     with pytest.raises(MissingRuntimeError, match=r"cannot be measured here: no NVIDIA driver"):
         RTX.open(plan, RunnerOptions()).__enter__()
     done = qedeploy("bench", plan)

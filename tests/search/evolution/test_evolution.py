@@ -18,7 +18,7 @@ from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
-from qedeploy.search.costs.registry import all_budgets, budget_costs
+from qedeploy.search.costs.registry import budget_costs, known_budgets
 from qedeploy.search.evolution.evolution import CHUNK, Evolution, EvolutionSettings
 from qedeploy.search.evolution.population import Coding
 from qedeploy.search.evolution.solver import solve
@@ -107,7 +107,7 @@ def test_another_seed_takes_another_way():
 @settings(max_examples=25, deadline=None)
 @given(space=spaces(), seed=st.integers(0, 1000), data=st.data())
 def test_result_keeps_every_budget_and_a_population_has_no_clones(space, seed, data):
-    kinds = data.draw(st.sets(st.sampled_from(all_budgets())))
+    kinds = data.draw(st.sets(st.sampled_from(known_budgets(space))))
     budgets = {kind: 1.5 * kind.least(space) for kind in kinds}
     chosen = EvolutionSettings(seed=seed, evaluations=3000, population=40)
     evolution = Evolution(space, budgets, chosen)

@@ -11,11 +11,10 @@ from qedeploy.network.layers import LayerCategory
 from qedeploy.network.lightnas import from_blocks
 from qedeploy.network.structure import Bits
 from qedeploy.search.costs.budgets.counted import BITOPS, FLOPS, LAYERS, SIZE
-from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
 from qedeploy.search.costs.population import Shapes
 from qedeploy.search.costs.population_costs import Meter
-from qedeploy.search.costs.registry import all_budgets, budget_costs
+from qedeploy.search.costs.registry import budget_costs, known_budgets
 from qedeploy.search.evolution.mutation import Mutator
 from qedeploy.search.evolution.population import Coding
 from qedeploy.search.score.kinds.qe_score import qe_score
@@ -60,7 +59,7 @@ def test_golden_structures_measure_as_the_reference_says(golden):
             )
             meters[key] = Meter(space)
         meter = meters[key]
-        measures = meter.measure(shapes_of([structure], meter), set(all_budgets()) - {LATENCY})
+        measures = meter.measure(shapes_of([structure], meter), known_budgets(meter.space))
         assert measures.score[0] == pytest.approx(record["score"], rel=1e-12)
         assert measures.costs[FLOPS][0] == pytest.approx(record["flops"], rel=1e-12)
         assert measures.costs[BITOPS][0] == pytest.approx(64 * record["flops"], rel=1e-12)
@@ -80,7 +79,7 @@ def test_mutants_stay_in_the_space_and_measure_layer_by_layer(space, seed):
     coding.settle(genes)
     assert np.all(genes >= 0)
     assert np.all(genes < coding.limits()[:, None])
-    measures = coding.measure(genes, all_budgets())
+    measures = coding.measure(genes, known_budgets(space))
     for member in range(genes.shape[1]):
         structure = coding.structure(genes[:, member])
         widths = [structure.stem.out_channels, *(stage.out_channels for stage in structure.stages)]

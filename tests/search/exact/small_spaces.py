@@ -12,10 +12,12 @@ from qedeploy.network.costs import executed_bitops, structure_costs
 from qedeploy.network.graph import structure_graph
 from qedeploy.network.layers import LayerCategory, expand_layers
 from qedeploy.network.structure import Bits, Block, Classifier, Stage, Structure
+from qedeploy.profiles.capabilities import memory_plan_of
 from qedeploy.search.costs.budget import Budget
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import MULTIPLIERS, SRAM
 from qedeploy.search.score.kinds.qe_score import QeScore, qe_score, score_stages
 from qedeploy.search.space.space import BitsPer, SearchSpace, bottleneck_channels
 from tests.search.made_up_latency import MadeUpLatency
@@ -30,11 +32,11 @@ class Measured:
     costs: dict[Budget, float]
 
 
-def random_space(seed: int, most: int = MOST_STRUCTURES) -> SearchSpace:
-    """A random space with 2 to `most` structures."""
+def random_space(seed: int, most: int = MOST_STRUCTURES, *, planned: bool = False) -> SearchSpace:
+    """A random space with 2 to `most` structures; `planned` for a device of LiteRT's, which plans memory ahead."""
     chance = random.Random(seed)
     while True:
-        space = _draw(chance)
+        space = _draw(chance, planned=planned)
         if 2 <= count(space) <= most:
             return space
 
@@ -86,7 +88,10 @@ def costs_of(space: SearchSpace, structure: Structure) -> dict[Budget, float]:
     executed = {
         layer.name: space.executed.get((layer.category, layer.bits), layer.bits) for layer in expand_layers(structure)
     }
+    plan = space.memory_plan
+    sram = None if plan is None else plan.sram(structure_graph(structure))
     return {
+        **({} if sram is None else {SRAM: float(sram.alive), MULTIPLIERS: float(sram.multipliers)}),
         BITOPS: costs.bitops,
         EXECUTED_BITOPS: executed_bitops(structure, executed),
         FLOPS: costs.flops,
@@ -111,8 +116,9 @@ def _stages(space: SearchSpace, number: int, channels: int, blocks: tuple[Block,
     ]
 
 
-def _draw(chance: random.Random) -> SearchSpace:
-    bits = [Bits(weight=w, activation=a) for w in (2, 3, 4, 5, 6, 8, 16) for a in (3, 4, 5, 6, 8, 16)]
+def _draw(chance: random.Random, *, planned: bool = False) -> SearchSpace:
+    wide = () if planned else (16,)
+    bits = [Bits(weight=w, activation=a) for w in (2, 3, 4, 5, 6, 8, *wide) for a in (3, 4, 5, 6, 8, *wide)]
     some = lambda values, low, high: tuple(sorted(chance.sample(list(values), chance.randint(low, high))))  # noqa: E731
     strides = tuple(chance.choice((1, 2)) for _ in range(chance.randint(1, 3)))
     pointwise = some(bits, 1, 3)
@@ -154,4 +160,5 @@ def _draw(chance: random.Random) -> SearchSpace:
         classifier=Classifier(classes=10),
         score=QeScore(stage_ratios=tuple(chance.choice((0.0, 1.0, 1.0, 2.0, 6.0)) for _ in ends)),
         latency=MadeUpLatency(chance.randrange(1000)),
+        memory_plan=memory_plan_of("litert") if planned else None,
     )

@@ -23,7 +23,9 @@ def requests(every: list[Measured], seed: int) -> list[dict[Budget, float]]:
     chance = random.Random(seed)
     found: list[dict[Budget, float]] = [{}]
     for _ in range(REQUESTS - 1):
-        kinds = chance.sample(list(all_budgets()), chance.choice((1, 1, 1, 2, 2, 3, 4)))
+        kinds = chance.sample(
+            [kind for kind in all_budgets() if kind in every[0].costs], chance.choice((1, 1, 1, 2, 2, 3, 4))
+        )
         example = chance.choice(every)
         loose = chance.choice((1.0, 1.0, 1.02, 0.97))
         shared = chance.random() < 0.7

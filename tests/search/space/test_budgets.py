@@ -7,6 +7,8 @@ from qedeploy.profiles.loader import load_profile
 from qedeploy.search.costs.budgets.counted import BITOPS, EXECUTED_BITOPS, FLOPS, LAYERS, SIZE
 from qedeploy.search.costs.budgets.latency import LATENCY
 from qedeploy.search.costs.budgets.peak_memory import PEAK_MEMORY
+from qedeploy.search.costs.budgets.planned import FLASH, SRAM
+from qedeploy.search.request import make_request
 from qedeploy.search.space.budgets import classifier_bytes, parse_budget, resolve_budgets
 from qedeploy.search.space.recipe_loader import load_recipe
 
@@ -88,15 +90,30 @@ def test_what_a_profile_reserves_is_left_free_unless_a_limit_is_named():
     assert memory.reserved_flash > 0
     assert memory.reserved_sram > 0
     found = resolve_budgets(recipe, profile)
-    assert found[PEAK_MEMORY] == memory.activation_bytes - memory.reserved_sram
-    assert found[SIZE] == memory.weight_bytes - memory.reserved_flash - classifier_bytes(recipe)
-    assert resolve_budgets(recipe, profile, {PEAK_MEMORY: 300e3})[PEAK_MEMORY] == 300e3
+    assert found[SRAM] == memory.activation_bytes - memory.reserved_sram
+    assert found[FLASH] == memory.weight_bytes - memory.reserved_flash
+    assert not {SIZE, PEAK_MEMORY} & found.keys()
     with pytest.raises(RequestError, match="stm32f746 holds 320 KiB"):
         resolve_budgets(recipe, profile, {PEAK_MEMORY: 330e3})
 
 
-def test_a_reserve_that_leaves_no_flash_beside_the_classifier_is_refused():
+def test_limits_of_memory_are_about_the_plan_where_there_is_one():
     recipe, profile = load_recipe("k1dwk1-mcu"), load_profile("stm32f746")
+    assert (
+        resolve_budgets(recipe, profile, {PEAK_MEMORY: 300e3, SIZE: 800e3}).items()
+        >= {SRAM: 300e3, FLASH: 800e3}.items()
+    )
+    own = replace(recipe, budgets={SIZE: 500e3})
+    assert resolve_budgets(own, profile)[FLASH] == 500e3
+    assert make_request("stm32f746", overrides={PEAK_MEMORY: 250e3}).budget_sources[SRAM] == "user"
+    with pytest.raises(UserError, match=r"budget peak-memory and sram: on stm32f746 they are the same; leave one out"):
+        resolve_budgets(recipe, profile, {PEAK_MEMORY: 300e3, SRAM: 300e3})
+    with pytest.raises(RequestError, match="budget flash: not known of networks on cpu-int8"):
+        make_request("cpu-int8", overrides={FLASH: 1e6})
+
+
+def test_a_reserve_that_leaves_no_flash_beside_the_classifier_is_refused():
+    recipe, profile = load_recipe("k1dwk1-mcu"), load_profile("stm32f746-cmix")
     memory = replace(profile.memory, reserved_flash=profile.memory.weight_bytes - 300_000)
     with pytest.raises(RequestError, match=r"has no flash left but the .* that it reserves"):
         resolve_budgets(recipe, replace(profile, memory=memory))

@@ -1,0 +1,125 @@
+"""What each layer costs in each precision, and sets of layers together: the error of the outputs on data, measured.
+
+Networks run literally, in float32 with their integers as planned: what differs from the float network is the rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from qedeploy.campaign.quantization.metric import Metric
+from qedeploy.export.onnx_networks.data import Sample
+from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
+from qedeploy.export.typed_networks.quantizer import TypedQuantizer
+from qedeploy.runtimes.registry import reference
+from qedeploy.runtimes.turns import Feed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """One layer in one precision while all others are not rounded: the mean error over samples, its standard error."""
+
+    layer: str
+    precision: str
+    error: float
+    error_spread: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetError:
+    """Several layers rounded at once; `drop` is that of the metric where there is one."""
+
+    precisions: Mapping[str, str]
+    error: float
+    drop: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ErrorBed:
+    """What errors are measured on: the data, what the float network makes of them, and how to take the difference."""
+
+    quantizer: TypedQuantizer
+    feeds: Sequence[Feed]
+    names: Sequence[str]
+    expected: Sequence[Sequence[NDArray[Any]]]
+    measures: Sequence[OutputMeasure]
+    sources: Sequence[Path]
+    metric: Metric | None
+
+    def outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
+        """Return what `model` makes of each feed."""
+        evaluate = reference().exact(model.SerializeToString(), False)
+        return [_in_order(evaluate(feed), self.names) for feed in self.feeds]
+
+    def errors(self, found: Sequence[Sequence[NDArray[Any]]]) -> list[float]:
+        """Return the error of each sample's outputs."""
+        return [
+            total_error(self.measures, self.names, expected, outputs)
+            for expected, outputs in zip(self.expected, found, strict=True)
+        ]
+
+    def drop(self, found: Sequence[Sequence[NDArray[Any]]]) -> float | None:
+        """Return how much the metric falls, in its unit; None without one."""
+        if self.metric is None:
+            return None
+        before, after = (
+            self.metric.of([dict(zip(self.names, item, strict=True)) for item in outputs], self.sources)
+            for outputs in (self.expected, found)
+        )
+        return before - after
+
+
+def make_error_bed(quantizer: TypedQuantizer, samples: Sequence[Sample], metric: Metric | None) -> ErrorBed:
+    """Return a bed on which the error of the outputs fits what the float network makes of `samples`."""
+    names = [item.name for item in quantizer.model.graph.output]
+    feeds = [sample.feed for sample in samples]
+    evaluate = reference().exact(quantizer.model.SerializeToString(), False)
+    expected = [_in_order(evaluate(feed), names) for feed in feeds]
+    return ErrorBed(
+        quantizer=quantizer,
+        feeds=feeds,
+        names=names,
+        expected=expected,
+        measures=fit_measures(names, expected),
+        sources=[sample.source for sample in samples],
+        metric=metric,
+    )
+
+
+def measure_layer_errors(
+    bed: ErrorBed, wanted: Sequence[tuple[str, str]], progress: Callable[[int, int], None]
+) -> tuple[LayerError, ...]:
+    """Return the error of each (layer, precision) alone."""
+    found = []
+    for layer, precision in wanted:
+        errors = bed.errors(bed.outputs(bed.quantizer.write({layer: precision}).model))
+        found.append(
+            LayerError(
+                layer=layer,
+                precision=precision,
+                error=float(np.mean(errors)),
+                error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
+                samples=len(errors),
+            )
+        )
+        progress(len(found), len(wanted))
+    return tuple(found)
+
+
+def measure_set_error(bed: ErrorBed, precisions: Mapping[str, str]) -> SetError:
+    """Return the error of a network with several layers rounded."""
+    outputs = bed.outputs(bed.quantizer.write(precisions).model)
+    return SetError(precisions=dict(precisions), error=float(np.mean(bed.errors(outputs))), drop=bed.drop(outputs))
+
+
+def _in_order(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[NDArray[Any]]:
+    return [outputs[name] for name in names]
