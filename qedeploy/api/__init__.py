@@ -21,7 +21,7 @@ from qedeploy.api.exporting import assign_widths, build_artefact, export, quanti
 from qedeploy.api.listing import doctor, latency_tables, machine, models, profile, profiles
 from qedeploy.api.networks import build, import_model
 from qedeploy.api.searching import front, score, search, verify
-from qedeploy.api.timing import bench, bench_models, correlate, measure
+from qedeploy.api.timing import bench, bench_models, correlate, lacks_table, measure
 from qedeploy.api.training import correlate_accuracy, evaluate, labelled_data, train
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "front",
     "import_model",
     "labelled_data",
+    "lacks_table",
     "latency_tables",
     "machine",
     "measure",

@@ -151,6 +151,7 @@ def measure(
     profile: str,
     recipe: str | None = None,
     *,
+    resolution: int | None = None,
     minutes: float = 10.0,
     threads: int = 1,
     seed: int = 0,
@@ -162,17 +163,18 @@ def measure(
 ) -> MeasuredTable:
     """Time the layers of a recipe's networks on this machine, or on a cluster's devices, and fit a latency table.
 
-    `out` is the JSON file to write the table to, `keep` writes it to the user's data where `search` and `bench` find
-    it; with either, the same call again adds to it, unless `fresh`. Ctrl-C ends it with what was measured, and
-    `interrupted` says so. Raises MissingRuntimeError without the profile's runtime, RequestError where nothing can be
-    measured. See `correlate` for an example of how to call it.
+    `resolution` is the input size in pixels where it is not the recipe's. `out` is the JSON file to write the table
+    to, `keep` writes it to the user's data where `search` and `bench` find it; with either, the same call again adds
+    to it, unless `fresh`. Ctrl-C ends it with what was measured, and `interrupted` says so. Raises MissingRuntimeError
+    without the profile's runtime, RequestError where nothing can be measured. See `correlate` for an example of how to
+    call it.
     """
     from qedeploy.campaign.jobs import JobSettings
     from qedeploy.campaign.measure_table import measure_table
     from qedeploy.search.request import make_request
 
     return measure_table(
-        make_request(profile, recipe),
+        make_request(profile, recipe, resolution=resolution),
         JobSettings(threads=threads),
         minutes=minutes,
         seed=seed,
@@ -182,6 +184,24 @@ def measure(
         cluster=cluster,
         watch=progress or say_nothing,
     )
+
+
+def lacks_table(
+    profile: str, recipe: str | None = None, *, budgets: Mapping[str, float | str] | Iterable[str] | None = None
+) -> bool:
+    """Return whether a search under these limits predicts latency, and no table is kept for the profile yet.
+
+    Raises UserError for names and limits that cannot be read.
+    """
+    from qedeploy.latency.store import load_model
+    from qedeploy.profiles.loader import load_profile
+    from qedeploy.search.costs.budgets.latency import LATENCY
+    from qedeploy.search.request import limits_of
+    from qedeploy.search.space.recipe_loader import load_recipe
+
+    found = load_profile(profile)
+    limited = LATENCY in limits_of(budgets or {}) or LATENCY in load_recipe(recipe or found.recipe).budgets
+    return limited and load_model(found, None) is None
 
 
 def correlate(

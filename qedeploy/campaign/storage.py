@@ -59,7 +59,7 @@ class Storage:
         if out is None and not fresh:
             # The measurement will be added to one of them, so a broken one is reported before and not after.
             kept_tables(request.profile.name)
-        machine = cluster or machine
+        machine, recipe = cluster or machine, _name(request)
         conditions: dict[str, Any] = {
             "profile": request.profile_sha256,
             "recipe": request.recipe.name,
@@ -70,9 +70,9 @@ class Storage:
             "seed": seed,
         }
         if out is not None:
-            path = out.with_suffix(f".{request.recipe.name}{JOURNAL_SUFFIX}")
+            path = out.with_suffix(f".{recipe}{JOURNAL_SUFFIX}")
         else:
-            name = journal_name(request.profile.name, machine, request.recipe.name, settings.threads)
+            name = journal_name(request.profile.name, machine, recipe, settings.threads)
             path = tables_folder() / f"{name}{JOURNAL_SUFFIX}"
         return cls(journal=Journal(path, conditions), out=out)
 
@@ -114,6 +114,12 @@ def _require_alike(path: Path, asked: Mapping[str, Any], *, fresh: bool) -> None
         raise UserError(
             f"--out {path}: a latency table with {differing}: repeat those settings, name another file, or add --fresh"
         )
+
+
+def _name(request: Request) -> str:
+    """Return what the journal of a recipe is called: one for each size of pictures, since their networks differ."""
+    recipe = request.recipe
+    return recipe.name if recipe.resolution == request.recipe_resolution else f"{recipe.name}-at-{recipe.resolution}"
 
 
 def _beside(table: LatencyTable, before: LatencyTable) -> LatencyTable:

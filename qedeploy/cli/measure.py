@@ -17,6 +17,7 @@ def measure(
     minutes: Annotated[
         float, typer.Option(min=0.05, max=10_000, help="How long to measure; a table takes half a minute at the least.")
     ] = 10.0,
+    resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels (default: the recipe's).")] = None,
     threads: ThreadsOption = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Table to write; by default one kept in the user's data.")
@@ -43,6 +44,7 @@ def measure(
         measured = api.measure(
             profile,
             recipe,
+            resolution=resolution,
             minutes=minutes,
             threads=threads,
             seed=seed,

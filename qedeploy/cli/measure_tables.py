@@ -53,6 +53,11 @@ def print_measured(console: Console, measured: MeasuredTable) -> None:
         ),
         soft_wrap=True,
     )
+    print_measured_verdict(console, measured)
+
+
+def print_measured_verdict(console: Console, measured: MeasuredTable) -> None:
+    """Print in one line whether to rely on a table that was measured."""
     print_verdict(console, *_verdict(measured.table))
 
 

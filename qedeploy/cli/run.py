@@ -31,6 +31,10 @@ def run(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     latency_table: LatencyTableOption = None,
+    measure_minutes: Annotated[
+        float,
+        typer.Option(min=0.05, max=10_000, help="How long to measure first, if latency is limited and no table kept."),
+    ] = 3.0,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Labelled pictures: train the network on them, and say what it gets right."),
@@ -54,6 +58,8 @@ def run(
 ) -> None:
     """Search, export and bench in one folder: from a device to a measured network and its report.
 
+    Where latency is limited and this machine has no latency table yet, one is measured first, and kept.
+
     With --data the network gets the classes of the pictures and is trained on them before it is exported; what the
     exported file gets right stands in the report beside its time.
     """
@@ -73,6 +79,9 @@ def run(
             raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
     pictures = None if data is None else api.labelled_data(data).train
     silent = quiet or as_json
+    if latency_table is None and api.lacks_table(profile, recipe, budgets=budget):
+        _title("measure", silent)
+        _measure(profile, recipe, resolution, measure_minutes, threads, quiet=quiet, silent=silent)
     _title("search", silent)
     with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
         # A profile that nothing executes is better refused now than after the search.
@@ -119,6 +128,25 @@ def run(
     bench.bench(
         context, exported, threads=threads, duration=duration, seed=seed, verbose=verbose, quiet=quiet, json=as_json
     )
+
+
+def _measure(
+    profile: str, recipe: str | None, resolution: int | None, minutes: float, threads: int, *, quiet: bool, silent: bool
+) -> None:
+    from qedeploy import api
+    from qedeploy.cli.measure_tables import print_measured_verdict
+    from qedeploy.cli.progress import measuring_shown
+    from qedeploy.screen import line, screen
+
+    with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
+        measured = api.measure(
+            profile, recipe, resolution=resolution, minutes=minutes, threads=threads, keep=True, progress=progress
+        )
+    console = screen(quiet=silent)
+    console.print(line(f"written to {measured.path}; `qedeploy measure` adds to it"), soft_wrap=True)
+    print_measured_verdict(console, measured)
+    if measured.interrupted:
+        raise typer.Exit(130)
 
 
 def _trained(

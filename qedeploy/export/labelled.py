@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from qedeploy.export.checkpoint_reader import calibrated_network
-from qedeploy.files import write_with
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.model.network import QuantizedNetwork
 from qedeploy.network.structure import Structure
@@ -86,8 +85,9 @@ def kept_accuracy(
     in_training = network_artefact(checkpoint, calibrated_network(trained, grids), settings)
     before = answers(in_training, subset, settings, options, half_done(0))
     with tempfile.TemporaryDirectory() as folder:
-        # Under its own suffix, by which a runtime knows it, and before anybody finds it.
-        file = write_with(Path(folder) / "model.onnx", lambda path: path.write_bytes(content))
+        # Under its own suffix, by which a runtime knows it, and at once: within `together` a name comes at the end.
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(content)
         with opened(file) as artefact:
             after = answers(artefact, subset, settings, options, half_done(1))
             runtime = artefact.runtime

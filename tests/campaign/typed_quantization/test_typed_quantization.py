@@ -96,14 +96,14 @@ def test_an_error_that_no_layer_keeps_leaves_float16(tmp_path, data):
 
 
 def test_a_metric_decides_where_there_is_one(tmp_path, data, monkeypatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "first_class.py").write_text(
         "def first(outputs, sources): return -sum(float(o['classes'][0, 0]) for o in outputs)\n"
     )
     monkeypatch.chdir(tmp_path)
-    loose = quantize(tmp_path, data, metric="mine:first", max_drop=1.0, folder=None)
+    loose = quantize(tmp_path, data, metric="first_class:first", max_drop=1.0, folder=None)
     assert set(loose.found.precisions.values()) == {"W8A8"}
     assert loose.found.drop <= 1.0
-    strict = quantize(tmp_path, data, metric="mine:first", max_drop=max(0.0, loose.found.drop / 2), folder=None)
+    strict = quantize(tmp_path, data, metric="first_class:first", max_drop=max(0.0, loose.found.drop / 2), folder=None)
     assert strict.found.drop <= max(0.0, loose.found.drop / 2)
 
 
