@@ -50,7 +50,9 @@ def require_classes(gates: Sequence[AccuracyGate], classes: int) -> None:
     """Raise UserError for a gate on the first five answers of a model with no more than `classes` of them."""
     for gate in gates:
         if gate.figure == "top5" and classes <= TOP5_CLASSES:
-            raise UserError(f"--fail-if {gate.text}: the model has {classes} classes, of which five answers say nothing")
+            raise UserError(
+                f"--fail-if {gate.text}: the model has {classes} classes, of which five answers say nothing"
+            )
 
 
 def judge(gate: AccuracyGate, shares: dict[str, Share], fallen: Difference | None) -> Verdict:

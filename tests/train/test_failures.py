@@ -133,7 +133,10 @@ def test_no_space_keeps_the_checkpoint_that_was(tmp_path):
     keeper = Keeper(tmp_path, {"seed": 0}, every=0)
     keeper.save(TrainingState(step=3, weights={"small": torch.ones(4)}))
     before = keeper.path.read_bytes()
-    with files_up_to(len(before) + 4096), pytest.raises(UserError, match=r"training\.checkpoint\.pt: cannot be written"):
+    with (
+        files_up_to(len(before) + 4096),
+        pytest.raises(UserError, match=r"training\.checkpoint\.pt: cannot be written"),
+    ):
         keeper.save(TrainingState(step=9, weights={"large": torch.ones(1 << 16)}))
     assert keeper.path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [keeper.path.name], "nothing half-written is left"
@@ -146,7 +149,7 @@ def test_no_space_is_one_line_of_the_command(tmp_path, model, few_digits):
         done = qedeploy(*command, "--float-epochs", 1, "--epochs", 1, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done.stderr
     assert "training.checkpoint.pt: cannot be written" in done.stderr
-    assert not [path for path in (tmp_path / "out").iterdir() if path.name != "log.csv"]
+    assert not (tmp_path / "out").exists(), "nothing half-written is left"
 
 
 @contextmanager
@@ -171,7 +174,7 @@ def test_weights_that_are_no_numbers_are_refused_before_training(tmp_path, model
 def broken(path: Path, part: str) -> None:
     """Put a NaN into a checkpoint, as no tool of ours writes one."""
     document = torch.load(path, weights_only=True)
-    document["state"][part].view(-1)[0] = torch.nan
+    document["state_dict"][part].view(-1)[0] = torch.nan
     torch.save(document, path)
 
 
@@ -181,7 +184,9 @@ def test_a_training_of_another_network_is_not_gone_on_with(tmp_path, model, few_
     settings = json.loads((out / "train.json").read_text())
     keeper = Keeper(out, {name: settings[name] for name in ("model", "seed")}, every=0)
     keeper.save(TrainingState(weights=load_checkpoint(out / "model.pth").network.state_dict()))
-    wide = save_checkpoint(tmp_path / "wide.pth", build(tiny_structure(channels=24), seed=0), profile="cpu-int8", recipe={})
+    wide = save_checkpoint(
+        tmp_path / "wide.pth", build(tiny_structure(channels=24), seed=0), profile="cpu-int8", recipe={}
+    )
     with pytest.raises(UserError, match=r"other settings: model was .*--restart to begin anew"):
         train(wide, few_digits, TrainOptions(recipe=quick()), out)
     assert keeper.path.exists()

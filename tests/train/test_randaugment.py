@@ -15,9 +15,13 @@ NAMES = (
 
 @pytest.fixture
 def picture():
-    """A smooth picture of three channels, brightest away from its middle, none of it at either end of the range."""
+    """A picture of three channels, brightest away from its middle, none of it at either end of the range.
+
+    It has an edge: sharpening leaves what rises evenly as it is.
+    """
     rows, columns = np.mgrid[0:24, 0:24]
-    planes = [60 + 4 * rows + columns, 150 - 3 * columns + rows, 90 + 2 * rows]
+    edge = 20 * (columns >= 12)
+    planes = [60 + 4 * rows + columns + edge, 150 - 3 * columns + rows + edge, 90 + 2 * rows + edge]
     return np.stack(planes, axis=2).astype(np.uint8)
 
 
@@ -31,10 +35,14 @@ def test_every_operation_keeps_shape_and_type(picture, name, channels):
     found = changed(picture[:, :, :channels], name, 7)
     assert (found.shape, found.dtype) == ((24, 24, channels), np.uint8)
     assert np.array_equal(found, changed(picture[:, :, :channels], name, 7)), "the draws alone decide"
-    assert np.array_equal(found, picture[:, :, :channels]) == (name == "identity" or (name == "colour" and channels == 1))
+    assert np.array_equal(found, picture[:, :, :channels]) == (
+        name == "identity" or (name == "colour" and channels == 1)
+    )
 
 
-@pytest.mark.parametrize("name", ["rotate", "shear x", "shear y", "translate x", "translate y", "brightness", "contrast"])
+@pytest.mark.parametrize(
+    "name", ["rotate", "shear x", "shear y", "translate x", "translate y", "brightness", "contrast"]
+)
 def test_without_strength_nothing_changes_and_more_changes_more(picture, name):
     assert np.array_equal(changed(picture, name, 0), picture)
     gaps = [np.abs(changed(picture, name, strength).astype(int) - picture).mean() for strength in (3, 9)]
@@ -63,7 +71,7 @@ def test_autocontrast_and_equalize_use_the_whole_range(picture):
     for name in ("autocontrast", "equalize"):
         found = changed(picture, name, 5)
         assert (found.min(axis=(0, 1)) == 0).all()
-        assert (found.max(axis=(0, 1)) == 255).all()
+        assert (found.max(axis=(0, 1)) >= 254).all(), "Pillow rounds down"
 
 
 def test_two_operations_are_one_after_the_other(picture):

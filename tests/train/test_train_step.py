@@ -63,9 +63,7 @@ def test_parts_of_a_batch_add_up_to_it(model, few_digits, mixup):
 
 def test_each_part_is_normalised_by_itself(model, few_digits):
     """As everywhere: only processes share their statistics. The difference is one of statistics, not of direction."""
-    whole, halves = (
-        step(*stage_training(model, few_digits, accumulate=parts), statistics=True) for parts in (1, 2)
-    )
+    whole, halves = (step(*stage_training(model, few_digits, accumulate=parts), statistics=True) for parts in (1, 2))
     name = "classifier.weight"
     assert not torch.equal(whole[name], halves[name])
     cosine = nn.functional.cosine_similarity(whole[name].flatten(), halves[name].flatten(), dim=0)
