@@ -1,4 +1,4 @@
-"""One step of a training: in parts it is that of the whole batch, and a teacher's answers weigh what the recipe says."""
+"""One step of a training: in parts it is that of the whole batch; a teacher weighs what the recipe says."""
 
 from __future__ import annotations
 
