@@ -167,7 +167,8 @@ def test_a_trained_network_goes_to_another_device_in_one_command(trained, digits
     exported = export_checkpoint(found.model, out=tmp_path / "model.onnx")
     assert exported.comparison.passed
     assert exported.plan.profile == "t4-int8"
-    assert abs(evaluate(exported.model, digits, against=found.model).difference.value) <= 0.003 + 1 / 397
+    gap = evaluate(exported.model, digits, against=found.model).difference
+    assert gap.only_first + gap.only_second <= 0.04 * gap.count, "half precision turns a few roundings to 4 bits"
 
 
 @pytest.mark.parametrize(
