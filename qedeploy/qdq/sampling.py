@@ -20,4 +20,5 @@ def spread_places(count: int, most: int) -> NDArray[np.int64]:
     length = max(1, -(-count // most))
     stretches = np.arange(-(-count // length))
     within = (length * (stretches * _GOLDEN % 1.0)).astype(np.int64)
-    return np.minimum(stretches * length + within, count - 1)
+    places: NDArray[np.int64] = np.minimum(stretches * length + within, count - 1)
+    return places

@@ -46,7 +46,7 @@ def step(training: StageTraining, batch: Batch, *, statistics: bool) -> dict[str
         if isinstance(module, nn.BatchNorm2d):
             module.train(statistics)
     training.train_step(0, batch)
-    return {name: value.grad for name, value in training.network.named_parameters()}
+    return {name: value.grad for name, value in training.network.named_parameters() if value.grad is not None}
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.2])
