@@ -341,8 +341,8 @@ def _products_warnings(products: Products | None, session: Comparison | None) ->
     largest = max((check.largest for check in session.checks if check.quantized), default=0.0)
     told = (
         f"{products.doubt} The file is verified with exact kernels; in a session of your own on this machine "
-        f"{session.differing} of {session.values:,} integers differ, by {largest:g} steps at most; the top-1 is the "
-        f"same on {session.top1_agreement:.0%} of {session.images} images. {products.advice}"
+        f"{session.differing} of {session.values:,} integers differ, by {largest:g} steps at most; the class is the "
+        f"same on {round(session.top1_agreement * session.images)} of {session.images} images. {products.advice}"
     )
     return (told.strip(),)
 
