@@ -104,7 +104,8 @@ def test_widths_of_a_device_that_no_layer_got_are_named_with_the_reason():
         },
     )
     assert [text for text in warnings(request, four) if "no layer with a choice got" in text] == [
-        "no layer with a choice got W8A8: it scores more than W4A16, and what it costs more does not pay within the limits"
+        "no layer with a choice got W8A8: it scores more than W4A16, and what it costs more does not pay within "
+        "the limits"
     ]
 
 
