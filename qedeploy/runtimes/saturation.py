@@ -170,8 +170,8 @@ def _advice(inexact: tuple[str, ...], profile: str | None, runtime: str, process
         return ""
     if saturates(processor):
         return (
-            f"Profile {profile} is for other CPUs: no weights of this file saturate in this one's kernels, but those of "
-            f"another may; --profile {suited} keeps to {_EXACT_BITS} bits, exact in every session."
+            f"Profile {profile} is for other CPUs: no weights of this file saturate in this one's kernels, but those "
+            f"of another may; --profile {suited} keeps to {_EXACT_BITS} bits, exact in every session."
         )
     return (
         f"Profile {profile} is for other CPUs: this one multiplies wider weights exactly at the same speed, with "
