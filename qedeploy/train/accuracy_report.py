@@ -36,7 +36,7 @@ class WrittenAccuracy:
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> WrittenAccuracy:
     """Write both files into `folder`; raises UserError where it does not take them."""
-    with together():
+    with together(folder):
         return WrittenAccuracy(
             document=write_json(folder / DOCUMENT, to_document(evaluation)),
             report=write_text(folder / REPORT, render(evaluation)),

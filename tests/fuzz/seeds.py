@@ -127,6 +127,21 @@ TARGETS = (
         for name in ("times", "profile", "layers")
     ),
     Target(file="run/model.onnx", arguments=("bench", "--from-trtexec", "run", "--out", "{out}"), beside=("run",)),
+    Target(file="built/engine.json", arguments=("bench", "--from-trtexec", "built", "--out", "{out}"), beside=("built",)),
+    Target(file="engine.plan", arguments=("bench", "{file}", *BRIEFLY), beside=("engine.json",)),
+    Target(file="engine.json", arguments=("bench", "engine.plan", *BRIEFLY), beside=("engine.plan",)),
+    Target(file="mcu/model.tflite", arguments=("bench", "{file}", *BRIEFLY), beside=("mcu",)),
+    Target(
+        file="mcu/model.tflite.json",
+        arguments=("bench", "mcu/model.tflite", *BRIEFLY),
+        beside=("mcu",),
+    ),
+    Target(file="shard.tar", arguments=("evaluate", "model.onnx", "--data", "{file}", "-q"), beside=("model.onnx",)),
+    Target(
+        file="classes/b/1.jpg",
+        arguments=("evaluate", "model.onnx", "--data", "classes", "-q"),
+        beside=("model.onnx", "classes"),
+    ),
 )
 
 
