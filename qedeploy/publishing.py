@@ -110,9 +110,7 @@ def _publish(group: NamelessFiles) -> None:
     renamings = []
     for path, temporary in group.written.items():
         aside = group.aside.get(path)
-        renamings.append(
-            Renaming(written=temporary.name, name=path.name, aside=None if aside is None else aside.name)
-        )
+        renamings.append(Renaming(written=temporary.name, name=path.name, aside=None if aside is None else aside.name))
     if not renamings:
         return
     with publishing(group.folder), _told(group.folder):
