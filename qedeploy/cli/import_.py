@@ -53,5 +53,5 @@ def import_(
     if as_json:
         typer.echo(json_text(model_document(network, target, api.profile(profile))), nl=False)
     origin = f"trained weights of {checkpoint.name}" if checkpoint else f"initialised weights, seed {seed}"
-    for text in model_lines(network, origin, target, api.profile(profile)):
+    for text in model_lines(network, origin, target, api.profile(profile), trained=checkpoint is not None):
         console.print(text, soft_wrap=True)

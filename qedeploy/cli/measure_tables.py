@@ -69,7 +69,10 @@ def _verdict(table: LatencyTable) -> tuple[str, str]:
         return f"{table.doubt}; do not rely on this table, measure again with --fresh on a quiet machine", BAD
     if error is None:
         return f"{stable}; no whole network was measured yet, so nobody knows how true the table is", UNSURE
-    return f"whole networks are predicted to {error:.1%} in the mean, each from the others; {stable}", GOOD
+    predicted = f"whole networks are predicted to {error:.1%} in the mean, each from the others; {stable}"
+    if table.competition:
+        return f"{predicted}, but {table.competition}", UNSURE
+    return predicted, GOOD
 
 
 def print_table(console: Console, table: LatencyTable, profile: Profile) -> None:

@@ -30,14 +30,23 @@ def model_document(network: QuantizedNetwork, path: Path, profile: Profile) -> d
     }
 
 
-def model_lines(network: QuantizedNetwork, weights: str, path: Path, profile: Profile) -> tuple[Text, ...]:
+def model_lines(
+    network: QuantizedNetwork, weights: str, path: Path, profile: Profile, *, trained: bool
+) -> tuple[Text, ...]:
     """Return lines on what was written to `path`: `weights` says where they come from; the last is what to do next."""
     structure = network.structure
     layers = expand_layers(structure)
     signed = len(signed_activations(network))
     costs = structure_costs(structure)
     macs = format_count(sum(layer.macs for layer in layers))
-    runs = not profile.search_only
+    if not trained:
+        following = f"qedeploy train {path} --data DIR"
+    else:
+        following = (
+            "export it with the --profile of a device that runs it"
+            if profile.search_only
+            else f"qedeploy export {path}"
+        )
     return (
         Text(f"{path}: {len(layers)} layers, {structure.classifier.classes} classes, {weights}"),
         Text(
@@ -45,8 +54,5 @@ def model_lines(network: QuantizedNetwork, weights: str, path: Path, profile: Pr
             f"{format_count(costs.bitops)} nominal BitOps, {format_bytes(costs.size_bytes)} without the classifier"
         ),
         Text(f"{signed} of {len(layers)} activation quantizers are signed; profile {profile.name}"),
-        Text.assemble(
-            "next: ",
-            (f"qedeploy export {path}" if runs else "export it with the --profile of a device that runs it", "bold"),
-        ),
+        Text.assemble("next: ", (following, "bold")),
     )

@@ -84,7 +84,7 @@ def build(
         typer.echo(json_text(model_document(network, target, api.profile(profile))), nl=False)
         return
     console = screen(quiet=quiet)
-    for line in model_lines(network, weights, target, api.profile(profile)):
+    for line in model_lines(network, weights, target, api.profile(profile), trained=False):
         console.print(line, soft_wrap=True)
 
 

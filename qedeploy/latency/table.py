@@ -188,6 +188,18 @@ class LatencyTable:
             f"{UNSTABLE:.0%}): other programs ran while they were measured"
         )
 
+    @property
+    def competition(self) -> str:
+        """What competed for the cores when the measuring began, by the rule of a benchmark; "" for nothing.
+
+        Points may be stable all the same: each is the middle of rounds beside a reference.
+        """
+        load, cores, threads = self.machine.get("load"), self.machine.get("usable_cores"), self.settings.get("threads")
+        numbers = (load, cores, threads)
+        if not all(isinstance(number, int | float) for number in numbers) or load + threads <= cores + 0.5:
+            return ""
+        return f"load was {load:.1f} on {counted(cores, 'core')} before it was measured: others competed for them"
+
     def with_points(self, points: Iterable[TablePoint]) -> LatencyTable:
         """Return the table with `points` in place of those of the same shapes."""
         merged = {point.shape: point for point in (*self.points, *points)}

@@ -183,7 +183,7 @@ def checkpoint_file(path: Path) -> Path:
     if (path / _MODEL).is_file():
         return path / _MODEL
     there = sorted(str(file) for file in path.glob("*.pth"))
-    hint = f"name the one in it: {' or '.join(there[:4])}" if there else f"name the {_MODEL} in it"
+    hint = f"name the one in it: {' or '.join(there[:4])}" if there else f"it holds no {_MODEL}; {_MEND}"
     raise UserError(f"{path}: is a folder, expected a checkpoint file: {hint}")
 
 

@@ -161,7 +161,9 @@ def _latency_model(profile: Profile, file: Path | None) -> LatencyModel:
 
 def _table_document(table: LatencyTable) -> dict[str, Any]:
     digest = hashlib.sha256(to_text(table).encode()).hexdigest()
-    return {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
+    record = {"file": TABLE_FILE, "sha256": digest, "device": table.device, "date": table.date}
+    doubt = table.doubt or table.competition
+    return {**record, "doubt": doubt} if doubt else record
 
 
 def _source(kind: Budget, limit: float, recipes: Budgets, overrides: Budgets) -> str:

@@ -26,8 +26,13 @@ def search_warnings(request: Request, result: SearchResult) -> list[str]:
 
 def _doubtful_table(request: Request) -> str:
     latency = request.space.latency
-    if latency is None or not latency.table.doubt:
+    if latency is None:
         return ""
+    if not latency.table.doubt:
+        crowd = latency.table.competition
+        return (
+            crowd and f"of the latency table: {crowd}; `qedeploy measure --fresh` on a quiet machine makes a surer one"
+        )
     return (
         f"the latency table is not to be relied on: {latency.table.doubt}; `qedeploy measure --fresh` on a quiet "
         "machine makes a better one"

@@ -49,7 +49,7 @@ def test_a_model_is_built_under_its_name(name, tmp_path, monkeypatch, capsys):
     assert checkpoint.structure.classifier.classes == 5
     assert checkpoint.structure.stages == find_published(name).structure.stages
     assert checkpoint.recipe["published"] == find_published(name).name
-    assert "next: qedeploy export" in capsys.readouterr().out
+    assert f"next: qedeploy train {name.lower()}.pth --data DIR" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

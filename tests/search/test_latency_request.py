@@ -188,3 +188,16 @@ def test_a_search_repeats_the_doubt_about_its_table(table_file: Path, tmp_path: 
         assert len(found) == doubted
         if doubted:
             assert f"{len(half) // 2} of {len(half)} points are unstable" in found[0]
+
+
+def test_a_search_says_what_competed_while_its_table_was_measured(table_file: Path, tmp_path: Path) -> None:
+    table = read_table(table_file)
+    for load, said in ((0.5, False), (2.0, True)):
+        machine, settings = {"load": load, "usable_cores": 2}, {**table.settings, "threads": 1}
+        file = write_table(tmp_path / f"{load}.json", replace(table, machine=machine, settings=settings))
+        request = make_request("cpu-int8", None, LIMIT, latency_table=file)
+        result, _ = search_exactly(request)
+        found = [text for text in search_warnings(request, result) if "others competed" in text]
+        assert len(found) == said
+        assert all("load was 2.0 on 2 cores" in text for text in found)
+        assert ("doubt" in request.document()["latency_table"]) == said

@@ -36,6 +36,7 @@ class PredictingTable:
     points: int
     unstable: int
     doubt: str
+    competition: str = ""
     networks: int
     error: float | None
 
@@ -170,6 +171,8 @@ def prediction_warnings(prediction: Prediction | None, problem: str) -> tuple[st
             f"The latency table {prediction.table.file} is not to be relied on: {prediction.table.doubt}. `qedeploy "
             "measure --fresh` on a quiet machine makes a better one."
         )
+    elif prediction.table.competition:
+        found.append(f"Of the latency table {prediction.table.file}: {prediction.table.competition}.")
     if prediction.beyond:
         found.append(
             f"The latency table has no points as small or as large as {counted(len(prediction.beyond), 'part')} "
@@ -192,6 +195,7 @@ def _described(expectation: Expectation) -> PredictingTable:
         points=len(table.points),
         unstable=table.unstable,
         doubt=table.doubt,
+        competition=table.competition,
         networks=len(table.networks),
         error=table.calibration.error,
     )
