@@ -89,7 +89,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--limit", default="64M", help="BitOps of the searched shape")
     parser.add_argument("--limits", default="", help="of further searched mixed networks, such as 32M,48M")
-    parser.add_argument("--long", type=float, help="epochs, in float32 and then in W8A8, of one that trains for longer")
+    parser.add_argument("--long", type=float, help="epochs in float32 of one that trains for longer")
+    parser.add_argument("--long-epochs", type=float, default=2, help="epochs in W8A8 of that network")
     parser.add_argument("--long-limit", default="128M", help="BitOps of that network's shape in W8A8")
     parser.add_argument("--train-images", type=int, help="so many of Fashion-MNIST's")
     parser.add_argument("--threads", type=int, default=1)
@@ -120,7 +121,7 @@ def wanted(bench: Bench, settings: Settings, options: argparse.Namespace) -> Ite
         for row in ROWS:
             yield bench.cell(options.limit, row, seed, settings)
     if options.long is not None:
-        long = replace(settings, float_epochs=options.long, epochs=options.long)
+        long = replace(settings, float_epochs=options.long, epochs=options.long_epochs)
         for row in ("float32", "W8A8"):
             yield bench.cell(options.long_limit, row, 0, long)
     for limit in filter(None, options.limits.split(",")):

@@ -15,7 +15,7 @@ from pathlib import Path
 from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.folder_lock import hold_file, hold_folder
-from qedeploy.publishing import carry_on, open_group, where_written
+from qedeploy.publishing import carry_on, group_of, where_written
 
 LARGEST_FILE = 4 << 30
 """Bytes of a file that is read whole at the most: twice what an ONNX file can have."""
@@ -93,7 +93,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` that takes its place when the block ends well.
 
     A killed process leaves the old file or the new one, never half of one. Folders are made as needed. Where it
-    ends within `publishing.together`, it takes its place when that does.
+    ends within a `publishing.together` of this folder, it takes its place when that does.
     Raises UserError where the folder or disk does not take the file; the temporary file is removed.
     """
     try:
@@ -106,7 +106,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _make_lasting(temporary)
-        if (group := open_group()) is not None:
+        if (group := group_of(path)) is not None:
             group.add(path, temporary)
             grouped = True
         else:

@@ -43,8 +43,16 @@ class Renaming:
 class NamelessFiles:
     """Files that get their names together: by the name of each where it is until then, and what gives way to it."""
 
+    folder: Path
+    outer: NamelessFiles | None = None
     written: dict[Path, Path] = field(default_factory=dict)
     aside: dict[Path, Path] = field(default_factory=dict)
+
+    def of(self, folder: Path) -> NamelessFiles | None:
+        """Return the group of the files in `folder`, this one or one around it; None where there is none."""
+        if folder == self.folder:
+            return self
+        return None if self.outer is None else self.outer.of(folder)
 
     def add(self, path: Path, temporary: Path) -> None:
         """Take a file that is to be called `path`; an earlier one of the block is gone."""
@@ -53,39 +61,39 @@ class NamelessFiles:
         self.written[path] = temporary
 
 
-_open_group: ContextVar[NamelessFiles | None] = ContextVar("group", default=None)
+_innermost: ContextVar[NamelessFiles | None] = ContextVar("group", default=None)
 
 
-def open_group() -> NamelessFiles | None:
-    """Return the group that is being written, None where each file gets its name at once."""
-    return _open_group.get()
+def group_of(path: Path) -> NamelessFiles | None:
+    """Return the group that is being written and takes in `path`, None where that gets its name at once."""
+    group = _innermost.get()
+    return None if group is None else group.of(path.parent)
 
 
 def where_written(path: Path) -> Path:
     """Return where the file of this name is to be read: it may be written, and have no name yet."""
-    group = _open_group.get()
+    group = group_of(path)
     return path if group is None else group.written.get(path, path)
 
 
 @contextmanager
-def together() -> Iterator[NamelessFiles]:
-    """Give the files that are written within the block their names when it ends well, all of them or none.
+def together(folder: Path) -> Iterator[NamelessFiles]:
+    """Give the files that are written into `folder` within the block their names when it ends well, all or none.
 
-    A kill between two renames leaves a note that `carry_on` carries out. Raises UserError where the folder does not
-    take the names.
+    Files anywhere else, also in folders within it, get theirs at once. A kill between two renames leaves a note that
+    `carry_on` carries out. Raises UserError where the folder does not take the names.
     """
-    if (outer := _open_group.get()) is not None:
-        yield outer
+    innermost = _innermost.get()
+    if innermost is not None and (group := innermost.of(folder)) is not None:
+        yield group
         return
-    group = NamelessFiles()
-    token = _open_group.set(group)
+    group = NamelessFiles(folder=folder, outer=innermost)
+    token = _innermost.set(group)
     try:
         yield group
-        _open_group.reset(token)
         _publish(group)
     finally:
-        if _open_group.get() is group:
-            _open_group.reset(token)
+        _innermost.reset(token)
         for temporary in group.written.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -99,17 +107,17 @@ def carry_on(folder: Path) -> None:
 
 
 def _publish(group: NamelessFiles) -> None:
-    by_folder: dict[Path, list[Renaming]] = {}
+    renamings = []
     for path, temporary in group.written.items():
         aside = group.aside.get(path)
-        renaming = Renaming(written=temporary.name, name=path.name, aside=None if aside is None else aside.name)
-        by_folder.setdefault(path.parent, []).append(renaming)
-    for folder, renamings in by_folder.items():
-        with publishing(folder), _told(folder):
-            # What an earlier one left is older than this.
-            _carry_on(folder)
-            _write_note(folder, renamings)
-            _carry_on(folder)
+        renamings.append(Renaming(written=temporary.name, name=path.name, aside=None if aside is None else aside.name))
+    if not renamings:
+        return
+    with publishing(group.folder), _told(group.folder):
+        # What an earlier one left is older than this.
+        _carry_on(group.folder)
+        _write_note(group.folder, renamings)
+        _carry_on(group.folder)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def counted(self, target):
     return replace(self, target)
 
 Path.replace = counted
-with together() as files:
+with together(folder) as files:
     for name in ("a", "b", "c"):
         write_text(folder / name, f"new {name}")
     files.aside |= {folder / name: folder / f"old-{name}" for name in ("a", "b")}
@@ -67,7 +67,7 @@ def test_a_block_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
 
     def half_way() -> None:
-        with together():
+        with together(tmp_path):
             write_text(tmp_path / "a", "new")
             write_text(tmp_path / "b", "new")
             raise RuntimeError("half way")
@@ -80,7 +80,7 @@ def test_a_block_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
 
 def test_what_the_block_wrote_is_what_the_block_reads(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
-    with together():
+    with together(tmp_path):
         write_text(tmp_path / "a", "first")
         write_text(tmp_path / "a", "second")
         assert read_text(tmp_path / "a") == "second"
@@ -90,12 +90,29 @@ def test_what_the_block_wrote_is_what_the_block_reads(tmp_path: Path) -> None:
 
 
 def test_blocks_within_a_block_end_with_it(tmp_path: Path) -> None:
-    with together():
-        with together():
+    with together(tmp_path):
+        with together(tmp_path):
             write_text(tmp_path / "a", "")
         assert not (tmp_path / "a").exists()
         write_text(tmp_path / "b", "")
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_files_elsewhere_get_their_names_at_once(tmp_path: Path) -> None:
+    inside, other = tmp_path / "inside", tmp_path / "other"
+    with together(tmp_path):
+        write_text(tmp_path / "a", "")
+        write_text(inside / "b", "there")
+        assert (inside / "b").read_text() == "there"
+        with together(other):
+            write_text(other / "c", "")
+            write_text(tmp_path / "d", "of the outer block")
+            assert not (other / "c").exists()
+        assert names(other) == ["c"]
+        assert not (tmp_path / "a").exists()
+        assert not (tmp_path / "d").exists()
+        assert read_text(tmp_path / "d") == "of the outer block"
+    assert names(tmp_path) == ["a", "d", "inside", "other"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +147,7 @@ def test_a_folder_that_takes_no_names_is_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "inside").write_text("")
 
     def write() -> None:
-        with together():
+        with together(tmp_path):
             write_text(tmp_path / "a", "")
 
     with pytest.raises(UserError, match=f"{tmp_path}: cannot be written to: Is a directory"):

@@ -109,7 +109,7 @@ def bench(
     with nullcontext() if target is None else writing(target / DOCUMENT):
         judged = None if data is None else source.accuracy(Path(data), options, progress or say_nothing)
         result = source.result(options, progress or say_nothing)
-        with together():
+        with nullcontext() if target is None else together(target):
             if judged is not None:
                 result = with_accuracy(result, judged, target)
             return Bench(result=result, written=None if target is None else write_results(result, target))

@@ -25,7 +25,7 @@ _MARKS = {Drawn.RANDOM: ("o", "tab:blue"), Drawn.BITOPS: ("^", "tab:orange"), Dr
 
 def write_correlation(folder: Path, result: CorrelationResult, request: dict[str, Any]) -> tuple[Path, Path, Path]:
     """Write correlation.json (with `request`, what was asked), correlation.svg and correlation.csv; returns them."""
-    with together():
+    with together(folder):
         return (
             write_json(folder / JSON_FILE, document(result, request)),
             draw_scatter(folder / PLOT_FILE, result),

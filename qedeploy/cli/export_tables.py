@@ -37,7 +37,7 @@ def print_summary(result: ExportResult, console: Console) -> None:
         f"verified in {comparison.runtime} against PyTorch, {comparison.images} images: "
         f"{comparison.differing} of {comparison.values:,} integers differ, by one step at most; "
         f"logits by {comparison.logit_difference:.2g} of {comparison.logit_range:.3g}; "
-        f"top-1 the same on {comparison.top1_agreement:.0%} of {counted(comparison.images, 'image')}",
+        f"{_same_class(comparison.top1_agreement, comparison.images)}",
         soft_wrap=True,
     )
     if result.products is not None:
@@ -63,12 +63,20 @@ def print_summary(result: ExportResult, console: Console) -> None:
             )
         console.print(table)
     # All effects are of the same images.
-    shown = f"same top-1\nof {counted(result.effects[0].images, 'image')}"
+    count = result.effects[0].images
+    shown = f"same class,\nof {counted(count, 'image')}"
     table = Table("what the lowering changes", "places", "change of logits (RMS)", shown, title_justify="left")
     for effect in result.effects:
-        table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", f"{effect.top1_agreement:.0%}")
+        same = str(round(effect.top1_agreement * count))
+        table.add_row(effect.name, str(effect.places), f"{effect.logit_change:.2%}", same)
     console.print(table)
-    if result.accuracy is not None:
+    if result.accuracy is None:
+        console.print(
+            f"accuracy is not known from {counted(count, 'image')}: --data DIR counts it on labelled pictures, before "
+            "lowering and after",
+            soft_wrap=True,
+        )
+    else:
         for sentence in _accuracy(result.accuracy, result.prepared.checkpoint.name, result.model.name):
             console.print(line(sentence), soft_wrap=True)
     for warning in result.warnings:
@@ -89,12 +97,17 @@ def print_export_verdict(result: ExportResult, console: Console) -> None:
     )
 
 
+def _same_class(agreement: float, images: int) -> str:
+    """Return on how many images two sets of logits say the same class; a few of them make no share."""
+    return f"the same class on {round(agreement * images)} of {counted(images, 'image')}"
+
+
 def _accuracy(kept: KeptAccuracy, checkpoint: str, model: str) -> tuple[str, ...]:
     which = "test pictures" if kept.apart else "pictures (it sets none apart to test on)"
     return (
         f"before lowering: top-1 {kept.before}; {checkpoint} by PyTorch",
         f"after lowering: top-1 {kept.after}; {model} by {kept.runtime}",
-        f"after against before: {kept.difference} (95 % interval of paired answers), on the {which} of {kept.data}",
+        f"{model} is {kept.difference.against(checkpoint)}, the {which} of {kept.data}",
     )
 
 

@@ -133,7 +133,7 @@ def export_checkpoint(
         raise UserError(
             f"--out {target}: expected a file that ends in .onnx, by which bench and other tools recognise it"
         )
-    with together(), replacing(target) as temporary, one_thread():
+    with together(target.parent), replacing(target) as temporary, one_thread():
         trained = read_network(checkpoint.network, path)
         images, source = _images(checkpoint, graph, settings)
         network = lower(
@@ -164,7 +164,7 @@ def export_checkpoint(
 
 def export_again(result: ExportResult, network: LoweredNetwork) -> ExportResult:
     """Write and verify `result` once more with another lowering of its network, in place of the first."""
-    with together(), replacing(result.model) as temporary, one_thread():
+    with together(result.model.parent), replacing(result.model) as temporary, one_thread():
         prepared = dataclasses.replace(result.prepared, network=network)
         return _publish(prepared, result.model, temporary, time.monotonic() - result.seconds)
 
@@ -341,8 +341,8 @@ def _products_warnings(products: Products | None, session: Comparison | None) ->
     largest = max((check.largest for check in session.checks if check.quantized), default=0.0)
     told = (
         f"{products.doubt} The file is verified with exact kernels; in a session of your own on this machine "
-        f"{session.differing} of {session.values:,} integers differ, by {largest:g} steps at most; the top-1 is the "
-        f"same on {session.top1_agreement:.0%} of {session.images} images. {products.advice}"
+        f"{session.differing} of {session.values:,} integers differ, by {largest:g} steps at most; the class is the "
+        f"same on {round(session.top1_agreement * session.images)} of {session.images} images. {products.advice}"
     )
     return (told.strip(),)
 

@@ -85,7 +85,7 @@ def kept_accuracy(
     in_training = network_artefact(checkpoint, calibrated_network(trained, grids), settings)
     before = answers(in_training, subset, settings, options, half_done(0))
     with tempfile.TemporaryDirectory() as folder:
-        # Under its own suffix, by which a runtime knows it, and at once: within `together` a name comes at the end.
+        # Under its own suffix, by which a runtime knows it.
         file = Path(folder) / "model.onnx"
         file.write_bytes(content)
         with opened(file) as artefact:

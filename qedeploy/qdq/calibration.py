@@ -17,6 +17,7 @@ from torch import Tensor
 from qedeploy.network.operations import IMAGE, Operation
 from qedeploy.qdq.fold import FoldedLayer, with_integer_bias
 from qedeploy.qdq.plan import Grid
+from qedeploy.qdq.sampling import spread_places
 from qedeploy.qdq.simulation import Reading, execute, quantize
 
 _CHUNK = 4
@@ -95,7 +96,7 @@ def best_step(values: Tensor, wanted: Wanted) -> float:
     """
     unit = Grid.of(bits=wanted.bits, signed=wanted.signed, step=1.0, nonnegative=wanted.nonnegative)
     flat = values.flatten()
-    sample = flat[:: -(-flat.numel() // _SAMPLES)].numpy()
+    sample = flat[torch.from_numpy(spread_places(flat.numel(), _SAMPLES))].numpy()
     covering = max(float(flat.max()) / unit.high, float(flat.min()) / unit.low if unit.low else 0.0)
     # Float32 has to hold the step and its products with weight scales, well above its smallest normal number.
     if not 1e-20 < covering < 1e20:

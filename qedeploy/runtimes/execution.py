@@ -43,5 +43,6 @@ class ExecutionCheck:
             f"{self.runtime}, block by block: {self.differing:,} of {self.values:,} integers are not the plan's, by "
             f"{self.largest} {'step' if self.largest == 1 else 'steps'} at most (one step in {SHARE:.1%} is allowed); "
             f"whole network: logits off by {self.logits:.2%} of their deviation, where the last bits of float32 move "
-            f"the plan's own by {self.nudged:.2%}; top-1 the same on {self.top1_agreement:.0%} of {self.images} images"
+            f"the plan's own by {self.nudged:.2%}; the same class on "
+            f"{round(self.top1_agreement * self.images)} of {self.images} images"
         )

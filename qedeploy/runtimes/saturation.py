@@ -166,9 +166,14 @@ def _advice(inexact: tuple[str, ...], profile: str | None, runtime: str, process
             f"Profile {suited} keeps weights to {_EXACT_BITS} bits, exact in every session: search, train and export "
             "with it for CPUs like this one."
         )
-    if profile in profile_names() and suited not in (None, profile):
+    if profile not in profile_names() or suited in (None, profile):
+        return ""
+    if saturates(processor):
         return (
-            f"Profile {profile} is for other CPUs: this one multiplies wider weights exactly at the same speed, with "
-            f"--profile {suited}."
+            f"Profile {profile} is for other CPUs: no weights of this file saturate in this one's kernels, but those "
+            f"of another may; --profile {suited} keeps to {_EXACT_BITS} bits, exact in every session."
         )
-    return ""
+    return (
+        f"Profile {profile} is for other CPUs: this one multiplies wider weights exactly at the same speed, with "
+        f"--profile {suited}."
+    )

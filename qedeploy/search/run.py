@@ -113,7 +113,7 @@ class SearchFolder:
         """Write the result and return the file to go on with; UserError where it is not taken."""
         if folder is None:
             return None
-        with together():
+        with together(folder):
             if self.write_model is not None:
                 with replacing(folder / MODEL_FILE) as temporary:
                     self.write_model(temporary, request, result.structure)

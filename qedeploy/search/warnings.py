@@ -99,7 +99,7 @@ def _unused_widths(request: Request, structure: Structure) -> str | None:
     kinds = {layer.category for layer in layers if bits in native[layer.category]}
     common = Counter(layer.bits for layer in layers if layer.category in kinds).most_common(1)[0][0]
     more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
-    return f"no layer got {bits}{more}: {_why_unused(request, bits, common, kinds)}"
+    return f"no layer with a choice got {bits}{more}: {_why_unused(request, bits, common, kinds)}"
 
 
 def _why_unused(request: Request, bits: Bits, common: Bits, kinds: Collection[LayerCategory]) -> str:

@@ -47,13 +47,20 @@ class Difference:
     count: int
     p_value: float
 
+    def against(self, other: str) -> str:
+        """Return the whole finding in words: `0.40 points below other.pth, 95 % interval [0.10, 0.70], 10,000 images`.
+
+        The interval counts in the direction that is named.
+        """
+        sign = -1 if self.value < 0 else 1
+        low, high = sorted(100 * sign * end for end in (self.low, self.high))
+        found = f"{100 * sign * self.value:.2f} points {'below' if sign < 0 else 'above'} {other}"
+        if not self.value:
+            found = f"as often right as {other}"
+        return f"{found}, {100 * CONFIDENCE:.0f} % interval [{low:.2f}, {high:.2f}], {self.count:,} images"
+
     def __str__(self) -> str:
-        points = 100 * abs(self.value)
-        side = "below" if self.value < 0 else "above"
-        ends = sorted((100 * abs(self.low), 100 * abs(self.high))) if self.low * self.high > 0 else None
-        if ends is not None:
-            return f"{points:.2f} points {side}, [{ends[0]:.2f}, {ends[1]:.2f}]"
-        return f"{100 * self.value:+.2f} points, [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
+        return self.against("the other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ class WrittenAccuracy:
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> WrittenAccuracy:
     """Write both files into `folder`; raises UserError where it does not take them."""
-    with together():
+    with together(folder):
         return WrittenAccuracy(
             document=write_json(folder / DOCUMENT, to_document(evaluation)),
             report=write_text(folder / REPORT, render(evaluation)),
@@ -96,8 +96,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     console.print(f"worst classes: {named}", highlight=False, markup=False)
     if evaluation.difference is not None and evaluation.against is not None:
         console.print(
-            f"{evaluation.difference} {evaluation.against.path.name} (top-1 {evaluation.against.top1}); 95 % interval "
-            "of paired answers",
+            evaluation.difference.against(evaluation.against.path.name),
             highlight=False,
             markup=False,
             soft_wrap=True,

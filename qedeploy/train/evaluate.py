@@ -19,7 +19,7 @@ from qedeploy.rulings import Verdict
 from qedeploy.train.accuracy import ClassAccuracy, Difference, Share, class_table, confusion, difference, top
 from qedeploy.train.artefacts import EvaluatedModel, opened
 from qedeploy.train.data import Subset, class_places, open_test_data, whole
-from qedeploy.train.gates import AccuracyGate, judge
+from qedeploy.train.gates import TOP5_CLASSES, AccuracyGate, judge, require_classes, require_comparable
 from qedeploy.train.predictions import Predictions, predictions
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.source import ImageSource, fingerprint
@@ -86,9 +86,11 @@ def evaluate(
     Raises UserError for what cannot be read or does not fit, RequestError where a runtime cannot execute a file,
     MissingRuntimeError where it is not there.
     """
+    require_comparable(gates, against is not None)
     source = open_test_data(data)
     subset = _chosen(source, options.images)
     with opened(model, threads=options.threads) as artefact:
+        require_classes(gates, artefact.outputs)
         settings = options.settings or artefact.images
         found = answers(artefact, subset, settings, options, progress)
         judged, names = _judged(artefact, found), _names(artefact, settings, source)
@@ -192,7 +194,7 @@ def _judged(artefact: EvaluatedModel, found: Predictions) -> JudgedModel:
         sha256=artefact.sha256,
         runtime=artefact.runtime,
         top1=top(found, 1),
-        top5=top(found, 5) if artefact.outputs > 5 else None,
+        top5=top(found, 5) if artefact.outputs > TOP5_CLASSES else None,
     )
 
 

@@ -108,7 +108,8 @@ class SynchronizedNorm(nn.BatchNorm2d):
 def spread(network: QuantizedNetwork, group: ProcessGroup, parts: int) -> nn.Module:
     """Return `network` wrapped to train with the whole group, its batch in `parts` for each process.
 
-    Normalisation and the steps' gradients are those of the whole batch, however it is cut.
+    The steps' gradients are those of the whole batch, however it is cut. Normalisation is over all processes, and over
+    each of their parts by itself.
     """
     for module in network.modules():
         if isinstance(module, LsqQuantizer) and module.step is not None and module.step.numel() == 1:

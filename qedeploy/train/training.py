@@ -131,7 +131,7 @@ def train(
         if standing.stage == FLOAT:
             _train_float(job, standing, keeper, watch, on_row, skipped, say)
         _train_quantized(job, standing, keeper, watch, on_row, skipped, say)
-        with together():
+        with together(out):
             result = _finished(job, standing, skipped, say)
             if log is not None:
                 log.finish(standing.rows, {"result": _document(result)})

@@ -35,6 +35,7 @@ def files(tmp_path_factory):
         (("--against", "model.pth", "--fail-if", "top1-drop>5%"), 0, ""),
         (("--against", "model.pth", "--fail-if", "top1-drop>0%"), 3, "verdict withheld"),
         (("--fail-if", "top1-drop>0.5%"), 2, "name it with --against"),
+        (("--fail-if", "top1-drop>0.5%", "--data", "missing.npz"), 2, "name it with --against"),
         (("--fail-if", "top1=70%"), 2, "expected top1<70%"),
     ],
 )
@@ -46,6 +47,8 @@ def test_gates_decide_the_exit_code(files, tmp_path, arguments, code, message):
         written = json.loads((tmp_path / "accuracy.json").read_text())
         assert written["model"]["top1"]["count"] == 150
         assert len(written["verdicts"]) == 1
+    if code == 0 and "--against" in arguments:
+        assert "as often right as model.pth, 95 % interval [-" in done.stdout
 
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed")

@@ -32,8 +32,9 @@ from tests.export.networks import small_structure
 from tests.export.onnx_networks.networks import Maker, write
 from tests.model.reference_network import ReferenceNetwork, randomise
 from tests.model.test_lightnas_checkpoint import PLAIN
-from tests.runtimes.tensorrt.test_recordings import record_run
+from tests.runtimes.tensorrt.test_recordings import plan_with_record, record_run
 from tests.search.made_up_latency import plausible_table
+from tests.train.test_data import folders, shard
 
 CSV = (
     "kind,in_channels,out_channels,kernel,stride,size,weight_bits,activation_bits,us\n"
@@ -127,6 +128,23 @@ TARGETS = (
         for name in ("times", "profile", "layers")
     ),
     Target(file="run/model.onnx", arguments=("bench", "--from-trtexec", "run", "--out", "{out}"), beside=("run",)),
+    Target(
+        file="built/engine.json", arguments=("bench", "--from-trtexec", "built", "--out", "{out}"), beside=("built",)
+    ),
+    Target(file="engine.plan", arguments=("bench", "{file}", *BRIEFLY), beside=("engine.json",)),
+    Target(file="engine.json", arguments=("bench", "engine.plan", *BRIEFLY), beside=("engine.plan",)),
+    Target(file="mcu/model.tflite", arguments=("bench", "{file}", *BRIEFLY), beside=("mcu",)),
+    Target(
+        file="mcu/model.tflite.json",
+        arguments=("bench", "mcu/model.tflite", *BRIEFLY),
+        beside=("mcu",),
+    ),
+    Target(file="shard.tar", arguments=("evaluate", "model.onnx", "--data", "{file}", "-q"), beside=("model.onnx",)),
+    Target(
+        file="classes/bee/0.png",
+        arguments=("evaluate", "model.onnx", "--data", "classes", "-q"),
+        beside=("model.onnx", "classes"),
+    ),
 )
 
 
@@ -139,6 +157,14 @@ def write_checkpoint(folder: Path) -> None:
     StateFile(path=folder / "evolved" / CHECKPOINT_FILE, settings=document).save(
         Evolution(request.space, request.budgets, settings).start([])
     )
+
+
+def write_microcontroller_model(folder: Path) -> None:
+    """Write a .tflite file with its record, and no more, into `folder`."""
+    checkpoint = folder / "model.pth"
+    save_checkpoint(checkpoint, build(small_structure(), seed=0), profile="stm32f746", recipe={})
+    api.build_artefact(api.export(checkpoint, folder / "model.onnx"), "required")
+    checkpoint.unlink()
 
 
 def write_seeds(folder: Path) -> Path:
@@ -174,4 +200,9 @@ def write_seeds(folder: Path) -> Path:
     np.save(folder / "x.npy", chance.random((2, 3, 8, 8), np.float32))
     pictures = chance.integers(0, 256, (4, 32, 32, 3), np.uint8)
     np.savez(folder / "classes.npz", images=pictures, labels=np.array([0, 1, 2, 3]))
+    shard(folder / "shard.tar", range(4), lambda number: str(number % 3).encode())
+    folders(folder / "classes", each=2)
+    plan_with_record(folder)
+    plan_with_record(record_run(folder / "built"))
+    write_microcontroller_model(folder / "mcu")
     return folder

@@ -93,8 +93,8 @@ def test_warnings_say_what_the_figures_hide(mixed):
 def test_widths_of_a_device_that_no_layer_got_are_named_with_the_reason():
     request = make_request("t4-int4")
     eight = tiny_structure(Bits(weight=8, activation=8))
-    (unused,) = [text for text in warnings(request, eight) if "no layer got" in text]
-    assert unused.startswith("no layer got W4A16: it scores less than W8A8 and costs as many BitOps")
+    (unused,) = [text for text in warnings(request, eight) if "no layer with a choice got" in text]
+    assert unused.startswith("no layer with a choice got W4A16: it scores less than W8A8 and costs as many BitOps")
     assert "--budget size" in unused
     four = with_bits(
         eight,
@@ -103,8 +103,9 @@ def test_widths_of_a_device_that_no_layer_got_are_named_with_the_reason():
             for layer in expand_layers(eight)
         },
     )
-    assert [text for text in warnings(request, four) if "no layer got" in text] == [
-        "no layer got W8A8: it scores more than W4A16, and what it costs more does not pay within the limits"
+    assert [text for text in warnings(request, four) if "no layer with a choice got" in text] == [
+        "no layer with a choice got W8A8: it scores more than W4A16, and what it costs more does not pay within "
+        "the limits"
     ]
 
 

@@ -45,6 +45,17 @@ def test_equal_models_differ_by_nothing():
     found = difference(answers(labels, labels), answers(labels, labels))
     assert (found.value, found.p_value) == (0.0, 1.0)
     assert found.low < 0 < found.high
+    assert str(found).startswith("as often right as the other, 95 % interval [-")
+
+
+@pytest.mark.parametrize(("ours", "theirs", "said"), [(50, 90, "0.40 points below"), (90, 50, "0.40 points above")])
+def test_a_difference_is_a_plain_sentence(ours, theirs, said):
+    labels = np.zeros(10_000, np.int64)
+    first, second = np.zeros(10_000, np.int64), np.zeros(10_000, np.int64)
+    first[:theirs], second[-ours:] = 1, 1
+    words = difference(answers(labels, first), answers(labels, second)).against("float.pth")
+    # Of 140 discordant pairs: 0.40 points, and 1.96 times the square root of 140 - 0.16 images to each side.
+    assert words == f"{said} float.pth, 95 % interval [0.17, 0.63], 10,000 images"
 
 
 def test_other_images_are_not_compared():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,8 @@ from qedeploy.errors import RequestError, UserError
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
 from qedeploy.train.batches import TrainingPictures, loaded
+from qedeploy.train.checkpoints import Keeper, TrainingState
+from qedeploy.train.estimate import estimate
 from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
@@ -121,3 +127,82 @@ def test_a_teacher_that_is_missing_is_told_before_training(tmp_path, model, few_
     with pytest.raises(UserError, match=r"teacher\.pth: cannot be read"):
         train(model, few_digits, TrainOptions(recipe=quick(), distill=teacher), tmp_path / "out")
     assert not (tmp_path / "out" / "log.csv").exists()
+
+
+def test_no_space_keeps_the_checkpoint_that_was(tmp_path):
+    keeper = Keeper(tmp_path, {"seed": 0}, every=0)
+    keeper.save(TrainingState(step=3, weights={"small": torch.ones(4)}))
+    before = keeper.path.read_bytes()
+    with (
+        files_up_to(len(before) + 4096),
+        pytest.raises(UserError, match=r"training\.checkpoint\.pt: cannot be written"),
+    ):
+        keeper.save(TrainingState(step=9, weights={"large": torch.ones(1 << 16)}))
+    assert keeper.path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [keeper.path.name], "nothing half-written is left"
+    assert keeper.load().step == 3
+
+
+def test_no_space_is_one_line_of_the_command(tmp_path, model, few_digits):
+    command = ("train", model, "--data", few_digits, "--batch", 20, "--threads", 1, "--checkpoint-every", "0s")
+    with files_up_to(model.stat().st_size // 2):
+        done = qedeploy(*command, "--float-epochs", 1, "--epochs", 1, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done.stderr
+    assert "training.checkpoint.pt: cannot be written" in done.stderr
+    assert not (tmp_path / "out").exists(), "nothing half-written is left"
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file of this process, and of those it starts, grow beyond `size` bytes: a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("part", ["stem.weight", "stem.bn.running_var"])
+def test_weights_that_are_no_numbers_are_refused_before_training(tmp_path, model, few_digits, part):
+    broken(model, part)
+    with pytest.raises(UserError, match=rf"NaN or infinite values in {part}"):
+        train(model, few_digits, TrainOptions(recipe=quick()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def broken(path: Path, part: str) -> None:
+    """Put a NaN into a checkpoint, as no tool of ours writes one."""
+    document = torch.load(path, weights_only=True)
+    document["state_dict"][part].view(-1)[0] = torch.nan
+    torch.save(document, path)
+
+
+def test_a_training_of_another_network_is_not_gone_on_with(tmp_path, model, few_digits):
+    out = tmp_path / "out"
+    train(model, few_digits, TrainOptions(recipe=quick()), out)
+    settings = json.loads((out / "train.json").read_text())
+    keeper = Keeper(out, {name: settings[name] for name in ("model", "seed")}, every=0)
+    keeper.save(TrainingState(weights=load_checkpoint(out / "model.pth").network.state_dict()))
+    wide = save_checkpoint(
+        tmp_path / "wide.pth", build(tiny_structure(channels=24), seed=0), profile="cpu-int8", recipe={}
+    )
+    with pytest.raises(UserError, match=r"other settings: model was .*--restart to begin anew"):
+        train(wide, few_digits, TrainOptions(recipe=quick()), out)
+    assert keeper.path.exists()
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path, model, few_digits):
+    teacher = save_checkpoint(
+        tmp_path / "teacher.pth", build(tiny_structure(classes=12), seed=0), profile="cpu-int8", recipe={}
+    )
+    recipe = quick(start="scratch")
+    with pytest.raises(UserError, match=r"teacher\.pth: a teacher of 12 classes for a network of 10"):
+        train(model, few_digits, TrainOptions(recipe=recipe, distill=str(teacher)), tmp_path / "out")
+
+
+def test_the_recipe_for_imagenet_runs(tmp_path, model, few_digits):
+    plan = estimate(model, few_digits, TrainOptions(recipe=load_recipe("imagenet-240")), tmp_path)
+    assert [(stage.name, stage.epochs) for stage in plan.stages] == [("quantized", 240)]
+    assert plan.stages[0].images_per_second > 0
+    assert plan.seconds > 0

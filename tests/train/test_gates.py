@@ -8,7 +8,7 @@ import pytest
 from qedeploy.errors import RequestError, UserError
 from qedeploy.rulings import Ruling, enforce
 from qedeploy.train.accuracy import difference, share
-from qedeploy.train.gates import judge, parse_gate
+from qedeploy.train.gates import judge, parse_gate, require_classes, require_comparable
 from qedeploy.train.predictions import Predictions
 
 
@@ -56,4 +56,12 @@ def test_what_is_no_gate_is_refused(text):
 
 def test_a_drop_needs_another_model():
     with pytest.raises(UserError, match="--against"):
-        judge(parse_gate("top1-drop>1%"), {"top1": share(1, 2)}, None)
+        require_comparable([parse_gate("top1<70%"), parse_gate("top1-drop>1%")], compared=False)
+    require_comparable([parse_gate("top1-drop>1%")], compared=True)
+    require_comparable([parse_gate("top1<70%")], compared=False)
+
+
+def test_five_answers_need_more_classes():
+    with pytest.raises(UserError, match="5 classes"):
+        require_classes([parse_gate("top5<90%")], 5)
+    require_classes([parse_gate("top5<90%")], 6)

@@ -68,7 +68,7 @@ def write_results(result: BenchResult, folder: Path) -> WrittenFiles:
     Results that lie there are kept under the date of their measurement.
     """
     document, report = folder / DOCUMENT, folder / REPORT
-    with together() as files:
+    with together(folder) as files:
         write_text(document, to_text(result))
         write_text(report, render(result))
         files.aside |= _set_aside(document, report)

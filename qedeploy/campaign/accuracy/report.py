@@ -37,7 +37,7 @@ _SCALES = {
 
 def write_accuracy_correlation(folder: Path, result: AccuracyCorrelation) -> tuple[Path, Path, Path]:
     """Write correlation.json, correlation.svg and correlation.csv into `folder`; returns them."""
-    with together():
+    with together(folder):
         return (
             write_json(folder / JSON_FILE, document(result)),
             draw_accuracy(folder / PLOT_FILE, result),

@@ -40,7 +40,7 @@ class Row:
 
 def write_comparison(folder: Path, comparison: RunComparison) -> tuple[Path, ...]:
     """Write compare.json and compare.html, and compare.svg where there is something to draw; returns them."""
-    with together():
+    with together(folder):
         written = [write_json(folder / JSON_FILE, document(comparison))]
         if comparison.groups:
             written.append(write_svg(folder / PLOT_FILE, draw(comparison)))

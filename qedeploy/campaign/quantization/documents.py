@@ -41,7 +41,7 @@ def write_quantization(
     front: AssignmentFront | None,
 ) -> WrittenQuantization:
     """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
-    with together():
+    with together(folder):
         return _written(found, folder, options, source, front)
 
 

@@ -27,7 +27,7 @@ def write_typed_quantization(
     found: TypedQuantization, folder: Path, options: QuantizationOptions, source: Mapping[str, Any]
 ) -> WrittenQuantization:
     """Write all files into `folder`; `source` says where network and data come from (JSON-ready)."""
-    with together():
+    with together(folder):
         return WrittenQuantization(
             model=write_bytes(folder / MODEL_FILE, found.model),
             sensitivity=write_json(folder / SENSITIVITY_FILE, _sensitivity(found, options, source)),

@@ -35,7 +35,7 @@ class WrittenWidths:
 
 def write_widths(found: FoundWidths, request: WidthRequest, folder: Path) -> WrittenWidths:
     """Write all files into `folder`."""
-    with together():
+    with together(folder):
         return _written(found, request, folder)
 
 

@@ -18,6 +18,7 @@ from onnx import helper
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.grids import ValueGrid
 from qedeploy.export.onnx_networks.methods import CalibrationMethod
+from qedeploy.qdq.sampling import spread_places
 from qedeploy.runtimes.registry import reference
 from qedeploy.runtimes.turns import Feed
 
@@ -120,7 +121,7 @@ def exposing(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
 
 def _histogram(array: NDArray[Any], low: float, high: float) -> NDArray[np.int64]:
     """Return how many numbers fall into each of _BINS bins, of a part of the array where it is large."""
-    flat = array.reshape(-1)[:: -(-array.size // _NUMBERS)]
+    flat = array.reshape(-1)[spread_places(array.size, _NUMBERS)]
     bins = ((flat.astype(np.float64) - low) * (_BINS / (high - low))).astype(np.int64)
     return np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
 

@@ -49,7 +49,7 @@ def build(source: BuildSource, target: Path, batch: int, *, c_array: bool = Fals
         graph=None if graph.structure is not None else graph,
         images=metadata.images,
     )
-    with together():
+    with together(target.parent):
         write_bytes(target, content)
         write_record(record, target)
         if c_array:

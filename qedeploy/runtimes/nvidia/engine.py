@@ -82,7 +82,7 @@ def build_engine(
             target=target,
         )
         # Not around the build, which may write the ONNX file once more and read it.
-        with together():
+        with together(plan.parent):
             stack.close()
             write_record(record, plan)
     return BuiltEngine(plan=plan, record=record, plan_bytes=attempt.result["bytes"], seconds=attempt.result["seconds"])

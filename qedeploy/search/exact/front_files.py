@@ -26,7 +26,7 @@ PLOT_FILE = "front.svg"
 
 def write_front(folder: Path, found: Front, request: Request) -> tuple[Path, Path]:
     """Write front.json and front.svg into `folder` and return both; raises UserError where it does not take them."""
-    with together():
+    with together(folder):
         return write_json(folder / FRONT_FILE, found.document()), draw_front(folder / PLOT_FILE, found, request)
 
 

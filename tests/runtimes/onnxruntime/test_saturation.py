@@ -151,6 +151,15 @@ def test_seven_bits_are_not_wanted_where_there_is_vnni():
     assert products_of(model, "mine", "onnxruntime", ALDER_LAKE).advice == ""
 
 
+def test_a_profile_for_vnni_is_not_said_to_be_narrow_where_there_is_none():
+    """Weights of 7 bits saturate nowhere, whatever the profile that they were exported for allows."""
+    model = written(Bits(weight=7, activation=8), "cpu-int8-avx2")
+    told = products_of(model, "cpu-int8", "onnxruntime", HASWELL)
+    assert told.inexact == ()
+    assert "--profile cpu-int8-avx2 keeps to 7 bits" in told.advice
+    assert "wider weights" not in told.advice
+
+
 def product(weight: np.ndarray, op: str = "MatMul", *, quantized: bool = True, **attributes: int) -> onnx.ModelProto:
     """A graph of one product, its activation dequantized or floating point, in the form of quantize_static."""
     constants = {
