@@ -1,6 +1,8 @@
 """What each layer costs in each precision, and sets of layers together: the error of the outputs on data, measured.
 
-Networks run literally, in float32 with their integers as planned: what differs from the float network is the rounding.
+Networks run literally, with their integers as planned: what differs from the float network is the rounding. One layer
+alone is measured in float32. Sets are measured as the file will be, in float16, and in float32 too, and the worse
+counts: where one sample tips over by a rounding of the one, it does so by another rounding on the device.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qedeploy.campaign.quantization.metric import Metric
+from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.typed_networks.quantizer import TypedQuantizer
@@ -36,7 +39,7 @@ class LayerError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetError:
-    """Several layers rounded at once; `drop` is that of the metric where there is one."""
+    """Several layers rounded at once, the worse of float16 and float32; `drop` is the metric's where there is one."""
 
     precisions: Mapping[str, str]
     error: float
@@ -59,6 +62,17 @@ class ErrorBed:
         """Return what `model` makes of each feed."""
         evaluate = reference().exact(model.SerializeToString(), False)
         return [_in_order(evaluate(feed), self.names) for feed in self.feeds]
+
+    def half_outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
+        """Return what a `model` in float32 makes of each feed once it is in float16.
+
+        Raises RequestError for an output that is not finite.
+        """
+        outputs = self.outputs(self.quantizer.in_half(model))
+        for name, arrays in zip(self.names, zip(*outputs, strict=True), strict=True):
+            if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
+                raise RequestError(f"output {name!r} is not finite in float16: the network computes beyond its range")
+        return outputs
 
     def errors(self, found: Sequence[Sequence[NDArray[Any]]]) -> list[float]:
         """Return the error of each sample's outputs."""
@@ -117,8 +131,14 @@ def measure_layer_errors(
 
 def measure_set_error(bed: ErrorBed, precisions: Mapping[str, str]) -> SetError:
     """Return the error of a network with several layers rounded."""
-    outputs = bed.outputs(bed.quantizer.write(precisions).model)
-    return SetError(precisions=dict(precisions), error=float(np.mean(bed.errors(outputs))), drop=bed.drop(outputs))
+    model = bed.quantizer.write(precisions).model
+    runs = (bed.outputs(model), bed.half_outputs(model))
+    drops = [drop for outputs in runs if (drop := bed.drop(outputs)) is not None]
+    return SetError(
+        precisions=dict(precisions),
+        error=max(float(np.mean(bed.errors(outputs))) for outputs in runs),
+        drop=max(drops, default=None),
+    )
 
 
 def _in_order(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[NDArray[Any]]:

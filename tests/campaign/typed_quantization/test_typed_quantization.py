@@ -86,6 +86,12 @@ def test_turing_has_no_plan_here_and_the_line_says_why(tmp_path, data):
     assert onnx.load(result.written.model).opset_import[0].version == 21
 
 
+def test_sets_are_judged_by_the_worse_of_float16_and_float32(tmp_path, data):
+    found = quantize(tmp_path, data, folder=None).found
+    assert found.winner.measured.error >= found.error
+    assert found.winner.measured.error in [item.error for item in found.sets]
+
+
 def test_an_error_that_no_layer_keeps_leaves_float16(tmp_path, data):
     result = quantize(tmp_path, data, budgets=["error=0.0000009"], folder=None)
     assert set(result.found.precisions.values()) == {"float16"}
