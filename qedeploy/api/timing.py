@@ -152,6 +152,7 @@ def measure(
     recipe: str | None = None,
     *,
     resolution: int | None = None,
+    classes: int | None = None,
     minutes: float = 10.0,
     threads: int = 1,
     seed: int = 0,
@@ -163,18 +164,18 @@ def measure(
 ) -> MeasuredTable:
     """Time the layers of a recipe's networks on this machine, or on a cluster's devices, and fit a latency table.
 
-    `resolution` is the input size in pixels where it is not the recipe's. `out` is the JSON file to write the table
-    to, `keep` writes it to the user's data where `search` and `bench` find it; with either, the same call again adds
-    to it, unless `fresh`. Ctrl-C ends it with what was measured, and `interrupted` says so. Raises MissingRuntimeError
-    without the profile's runtime, RequestError where nothing can be measured. See `correlate` for an example of how to
-    call it.
+    `resolution` is the input size in pixels and `classes` their number, where they are not the recipe's. `out` is the
+    JSON file to write the table to, `keep` writes it to the user's data where `search` and `bench` find it; with
+    either, the same call again adds to it, unless `fresh`. Ctrl-C ends it with what was measured, and `interrupted`
+    says so. Raises MissingRuntimeError without the profile's runtime, RequestError where nothing can be measured. See
+    `correlate` for an example of how to call it.
     """
     from qedeploy.campaign.jobs import JobSettings
     from qedeploy.campaign.measure_table import measure_table
     from qedeploy.search.request import make_request
 
     return measure_table(
-        make_request(profile, recipe, resolution=resolution),
+        make_request(profile, recipe, resolution=resolution, classes=classes),
         JobSettings(threads=threads),
         minutes=minutes,
         seed=seed,

@@ -63,7 +63,7 @@ class Storage:
         conditions: dict[str, Any] = {
             "profile": request.profile_sha256,
             "recipe": request.recipe.name,
-            "resolution": request.recipe.resolution,
+            **_changes(request),
             "runtime": version,
             "machine": machine,
             **dataclasses.asdict(settings),
@@ -117,9 +117,15 @@ def _require_alike(path: Path, asked: Mapping[str, Any], *, fresh: bool) -> None
 
 
 def _name(request: Request) -> str:
-    """Return what the journal of a recipe is called: one for each size of pictures, since their networks differ."""
-    recipe = request.recipe
-    return recipe.name if recipe.resolution == request.recipe_resolution else f"{recipe.name}-at-{recipe.resolution}"
+    """Return what the journal of a recipe is called: one for each size and number of classes, whose networks differ."""
+    return "-".join((request.recipe.name, *(f"{what}-{value}" for what, value in _changes(request).items())))
+
+
+def _changes(request: Request) -> dict[str, int]:
+    """Return what of the recipe the request has otherwise."""
+    asked, named = request.recipe, request.named_recipe
+    both = {"resolution": (asked.resolution, named.resolution), "classes": (asked.classes, named.classes)}
+    return {what: value for what, (value, usual) in both.items() if value != usual}
 
 
 def _beside(table: LatencyTable, before: LatencyTable) -> LatencyTable:

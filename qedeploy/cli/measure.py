@@ -18,6 +18,7 @@ def measure(
         float, typer.Option(min=0.05, max=10_000, help="How long to measure; a table takes half a minute at the least.")
     ] = 10.0,
     resolution: Annotated[int | None, typer.Option(min=8, help="Input size in pixels (default: the recipe's).")] = None,
+    classes: Annotated[int | None, typer.Option(min=2, help="Classes of the networks (default: the recipe's).")] = None,
     threads: ThreadsOption = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Table to write; by default one kept in the user's data.")
@@ -45,6 +46,7 @@ def measure(
             profile,
             recipe,
             resolution=resolution,
+            classes=classes,
             minutes=minutes,
             threads=threads,
             seed=seed,

@@ -78,10 +78,11 @@ def run(
         if given and data is None:
             raise UserError(f"{option}: nothing is trained without pictures: expected --data DIR as well")
     pictures = None if data is None else api.labelled_data(data).train
+    classes = None if pictures is None else len(pictures.classes)
     silent = quiet or as_json
     if latency_table is None and api.lacks_table(profile, recipe, budgets=budget):
         _title("measure", silent)
-        _measure(profile, recipe, resolution, measure_minutes, threads, quiet=quiet, silent=silent)
+        _measure(profile, recipe, resolution, classes, measure_minutes, threads, quiet=quiet, silent=silent)
     _title("search", silent)
     with bounds_shown(screen(stderr=True), quiet=quiet) as progress:
         # A profile that nothing executes is better refused now than after the search.
@@ -90,7 +91,7 @@ def run(
             recipe,
             budgets=budget,
             resolution=resolution,
-            classes=None if pictures is None else len(pictures.classes),
+            classes=classes,
             latency_table=latency_table,
             seed=seed,
             folder=out,
@@ -131,7 +132,15 @@ def run(
 
 
 def _measure(
-    profile: str, recipe: str | None, resolution: int | None, minutes: float, threads: int, *, quiet: bool, silent: bool
+    profile: str,
+    recipe: str | None,
+    resolution: int | None,
+    classes: int | None,
+    minutes: float,
+    threads: int,
+    *,
+    quiet: bool,
+    silent: bool,
 ) -> None:
     from qedeploy import api
     from qedeploy.cli.measure_tables import print_measured_verdict
@@ -140,7 +149,14 @@ def _measure(
 
     with measuring_shown(screen(stderr=True), minutes * 60, quiet=quiet) as progress:
         measured = api.measure(
-            profile, recipe, resolution=resolution, minutes=minutes, threads=threads, keep=True, progress=progress
+            profile,
+            recipe,
+            resolution=resolution,
+            classes=classes,
+            minutes=minutes,
+            threads=threads,
+            keep=True,
+            progress=progress,
         )
     console = screen(quiet=silent)
     console.print(line(f"written to {measured.path}; `qedeploy measure` adds to it"), soft_wrap=True)

@@ -37,15 +37,15 @@ class Request:
     """A search space with its limits, and where both come from.
 
     `profile_argument` is what the user named, a name or a path by which the profile is found again. `budget_sources`
-    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). The recipe's own limits are
-    meant for pictures of `recipe_resolution` pixels, whatever the space takes.
+    says for each limit who set it: `user`, `recipe`, or `profile` (the device's memory). `named_recipe` is the recipe
+    as its file has it: its limits are meant for its own size of pictures, whatever the space takes.
     """
 
     profile: Profile
     profile_argument: str
     profile_sha256: str
     recipe: Recipe
-    recipe_resolution: int
+    named_recipe: Recipe
     space: SearchSpace
     budgets: Budgets
     budget_sources: Mapping[Budget, str]
@@ -118,8 +118,7 @@ def make_request(
     """
     overrides = overrides or {}
     profile = load_profile(profile_name)
-    recipe = load_recipe(recipe_name or profile.recipe)
-    own_resolution = recipe.resolution
+    recipe = named_recipe = load_recipe(recipe_name or profile.recipe)
     if resolution is not None:
         recipe = dataclasses.replace(recipe, resolution=resolution)
     if classes is not None:
@@ -139,7 +138,7 @@ def make_request(
         profile_argument=profile_name,
         profile_sha256=sha256(profile_path(profile_name)),
         recipe=recipe,
-        recipe_resolution=own_resolution,
+        named_recipe=named_recipe,
         space=space,
         budgets=budgets,
         budget_sources={

@@ -41,7 +41,7 @@ def _doubtful_table(request: Request) -> str:
 
 def _limits_of_another_size(request: Request) -> str:
     """Return a sentence where the recipe's limits are meant for pictures of another size: operations go with pixels."""
-    meant, taken = request.recipe_resolution, request.recipe.resolution
+    meant, taken = request.named_recipe.resolution, request.recipe.resolution
     kinds = [kind for kind in (BITOPS, EXECUTED_BITOPS, FLOPS) if request.budget_sources.get(kind) == "recipe"]
     if meant == taken or not kinds:
         return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from sklearn.datasets import load_digits
 
 from tests.cli.console import qedeploy
@@ -123,3 +124,21 @@ def test_a_profile_that_nothing_executes_is_refused_before_the_search(tmp_path):
     assert done.returncode == 3
     assert "any-bits" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_limit_on_time_is_measured_for_first(tmp_path, monkeypatch):
+    (tmp_path / "small.toml").write_text(RECIPE)
+    arguments = ("--profile", "cpu-int8", "--recipe", "./small.toml", "--resolution", "24", "--duration", "20ms")
+    limited = (*arguments, "--budget", "latency=1s", "--measure-minutes", "0.05")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    done = qedeploy("run", *limited, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = list((tmp_path / "data" / "qedeploy" / "latency").iterdir())
+    (table,) = (path for path in kept if path.suffix == ".json")
+    assert [path.name for path in kept if "small-resolution-24" in path.name], kept
+    assert json.loads((tmp_path / "out" / "search.json").read_text())["latency_seconds"] > 0
+    before = table.read_bytes()
+    again = qedeploy("run", *limited, "--out", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert table.read_bytes() == before, "a table that is kept is enough"
