@@ -60,6 +60,11 @@ class Source(StrEnum):
     IMPORTED = "imported"
 
 
+def competed(load: float, threads: int, cores: int) -> bool:
+    """Return whether `threads` threads of ours had to share `cores` with others, by the `load` before they started."""
+    return load + threads > cores + 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What a part computes, by the channels that the runtime computes with; `size` is its square input in pixels.
@@ -195,8 +200,9 @@ class LatencyTable:
         Points may be stable all the same: each is the middle of rounds beside a reference.
         """
         load, cores, threads = self.machine.get("load"), self.machine.get("usable_cores"), self.settings.get("threads")
-        numbers = (load, cores, threads)
-        if not all(isinstance(number, int | float) for number in numbers) or load + threads <= cores + 0.5:
+        if not (isinstance(load, int | float) and isinstance(cores, int) and isinstance(threads, int)):
+            return ""
+        if not competed(load, threads, cores):
             return ""
         return f"load was {load:.1f} on {counted(cores, 'core')} before it was measured: others competed for them"
 

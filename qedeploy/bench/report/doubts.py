@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qedeploy.bench.measure.machine import Machine
 from qedeploy.bench.report.document import ComparedModel, ProfiledPass, layers_among
 from qedeploy.bench.report.origin import planned_for
+from qedeploy.latency.table import competed
 from qedeploy.runtimes.node_names import ONNX_NAMES, NodeNames, Overhead
 from qedeploy.runtimes.products import Products
 from qedeploy.runtimes.runner import RunnerDescription
@@ -95,7 +96,7 @@ def _few_queries_warning(summary: Summary) -> str:
 
 
 def _load_warning(machine: Machine, threads: int) -> str:
-    if machine.load is None or machine.load + threads <= machine.usable_cores + 0.5:
+    if machine.load is None or not competed(machine.load, threads, machine.usable_cores):
         return ""
     return f"Load was {machine.load:.1f} on {machine.usable_cores} cores before the run: others compete for them."
 
