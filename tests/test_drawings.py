@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from qedeploy.campaign.quantization.plots import draw_sensitivity
@@ -15,21 +13,14 @@ from qedeploy.search.costs.budgets.counted import BITOPS
 from qedeploy.search.exact.front_files import draw_front
 from qedeploy.search.exact.pareto import Front, FrontPoint
 from qedeploy.search.request import make_request
-from qedeploy.train.accuracy import ClassAccuracy, share
-from qedeploy.train.accuracy_report import confusion_svg
-from qedeploy.train.evaluate import Evaluation, JudgedModel
+from qedeploy.train.class_report import ClassAccuracy, ClassAnswers, confusion_svg
 from tests.model.structures import tiny_structure
 
 
-def of_two_classes(name: str) -> Evaluation:
+def of_two_classes(name: str) -> ClassAnswers:
     """Four images of two classes, one of them of that name."""
     classes = tuple(ClassAccuracy(name=one, right=2, count=2, also=0) for one in (name, "b"))
-    judged = JudgedModel(path=Path("m.onnx"), sha256="0", runtime="none", top1=share(4, 4), top5=None)
-    return Evaluation(
-        judged=judged, data=Path("data"), data_fingerprint="0", classes=classes,
-        confusion=2 * np.eye(2, dtype=np.int64),
-        skipped=(), images_known=True, against=None, difference=None, verdicts=(), created="",
-    )  # fmt: skip
+    return ClassAnswers.of(classes, [[2, 0], [0, 2]])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qedeploy.train.class_report import ClassAccuracy
 from qedeploy.train.predictions import Predictions
 
 CONFIDENCE = 0.95
@@ -61,16 +62,6 @@ class Difference:
 
     def __str__(self) -> str:
         return self.against("the other")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassAccuracy:
-    """One class: how many of its `count` images were said to be it, and how many others were as well (`also`)."""
-
-    name: str
-    right: int
-    count: int
-    also: int
 
 
 def share(right: int, count: int) -> Share:

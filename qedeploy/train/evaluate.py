@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from qedeploy.errors import UserError
 from qedeploy.model.image_settings import ImageSettings
 from qedeploy.rulings import Verdict
-from qedeploy.train.accuracy import ClassAccuracy, Difference, Share, class_table, confusion, difference, top
+from qedeploy.train.accuracy import Difference, Share, class_table, confusion, difference, top
 from qedeploy.train.artefacts import EvaluatedModel, opened
+from qedeploy.train.class_report import ClassAccuracy, ClassAnswers
 from qedeploy.train.data import Subset, class_places, open_test_data, whole
 from qedeploy.train.gates import TOP5_CLASSES, AccuracyGate, judge, require_classes, require_comparable
 from qedeploy.train.predictions import Predictions, predictions
@@ -70,6 +71,11 @@ class Evaluation:
     difference: Difference | None
     verdicts: tuple[Verdict, ...]
     created: str
+
+    @property
+    def answers(self) -> ClassAnswers:
+        """What was said of the images of each class."""
+        return ClassAnswers.of(self.classes, self.confusion.tolist())
 
 
 def evaluate(

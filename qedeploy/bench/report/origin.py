@@ -14,6 +14,7 @@ from qedeploy.errors import UserError
 from qedeploy.runtimes.registry import runtimes
 from qedeploy.runtimes.runner import RunnerDescription
 from qedeploy.schema import read_json
+from qedeploy.train.class_report import ClassAccuracy, ClassAnswers
 
 if TYPE_CHECKING:
     from qedeploy.network.structure import Structure
@@ -142,7 +143,7 @@ def _accuracy(file: Path, sha256: str) -> AccuracyRecord | None:
 
 
 def accuracy_record(document: Mapping[str, Any]) -> AccuracyRecord:
-    """Return what the content of an accuracy.json says."""
+    """Return what the content of an accuracy.json says; raises KeyError, TypeError or ValueError for another form."""
     model = document["model"]
     top1, top5 = model["top1"], model["top5"]
     return AccuracyRecord(
@@ -152,4 +153,5 @@ def accuracy_record(document: Mapping[str, Any]) -> AccuracyRecord:
         data=Path(str(document["data"]["path"])).name,
         runtime=str(model["runtime"]),
         top5=None if top5 is None else float(top5["value"]),
+        answers=ClassAnswers.of([ClassAccuracy(**one) for one in document["classes"]], document["confusion"]),
     )

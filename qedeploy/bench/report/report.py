@@ -10,6 +10,7 @@ from qedeploy.bench.report.document import BenchResult, longest_layers
 from qedeploy.bench.report.headline import elsewhere, headline, recorded, title
 from qedeploy.printable import printable
 from qedeploy.runtimes.timing import PERCENTILE_RULE
+from qedeploy.train.class_report import class_section
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -48,8 +49,15 @@ def render(result: BenchResult) -> str:
         twins=(FLOAT_TWIN, W8A8_TWIN),
         pictures=pictures,
         plots=_plots(result),
+        classes=_classes(result),
         percentile_rule=PERCENTILE_RULE,
     )
+
+
+def _classes(result: BenchResult) -> str:
+    """Return what the model says of the images of each class, "" where nobody counted."""
+    known = result.surroundings.accuracy
+    return "" if known is None or known.answers is None else class_section(known.answers)
 
 
 def _shown(value: object) -> object:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qedeploy.train.class_report import ClassAnswers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
@@ -30,7 +32,10 @@ class SearchRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyRecord:
-    """What accuracy.json says of the very file that was measured. Shares run from 0 to 1, `interval` is of 95 %."""
+    """What accuracy.json says of the very file that was measured. Shares run from 0 to 1, `interval` is of 95 %.
+
+    `answers` are None in the results of a qedeploy that did not keep them.
+    """
 
     top1: float
     interval: tuple[float, float]
@@ -38,6 +43,7 @@ class AccuracyRecord:
     data: str
     runtime: str
     top5: float | None = None
+    answers: ClassAnswers | None = None
 
     def __str__(self) -> str:
         low, high = self.interval

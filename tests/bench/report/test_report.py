@@ -12,12 +12,14 @@ from qedeploy.bench.gates import TimingVerdict
 from qedeploy.bench.measure.interleave import Ratio
 from qedeploy.bench.prediction.prediction import compare
 from qedeploy.bench.prediction.table_update import TableUpdate
+from qedeploy.bench.report.document import read_result, to_text
 from qedeploy.bench.report.headline import headline
 from qedeploy.bench.report.report import render
 from qedeploy.bench.report.surroundings import AccuracyRecord, BudgetUse, SearchRecord, Surroundings
 from qedeploy.cli.bench_tables import print_headline, print_result
 from qedeploy.network.structure import Bits
 from qedeploy.rulings import Ruling
+from qedeploy.train.class_report import ClassAccuracy, ClassAnswers
 from tests.bench.graphs import BRIEF_OPTIONS, convolution, exported
 from tests.bench.latency_tables import expectation_of, profile_of, table_for
 from tests.export.networks import small_structure
@@ -135,6 +137,33 @@ def test_what_lies_beside_the_model_is_shown_and_what_is_unknown_is_said(results
         assert text in html
     assert "top-1 50.00% [45.00%, 55.00%] of 400 images of photos" in html
     assert html.index("Exported for Some Runtime, timed on this CPU") < html.index("<h1>")
+
+
+def test_what_it_gets_right_is_shown_class_by_class_and_kept_in_the_document(results, tmp_path):
+    found = [("bag", 2, 3, 0), ("<b>boot", 1, 1, 1), ("empty", 0, 0, 0)]
+    rows = [ClassAccuracy(name=name, right=right, count=count, also=also) for name, right, count, also in found]
+    answers = ClassAnswers.of(rows, [[2, 1, 0], [0, 1, 0], [0, 0, 0]])
+    known = AccuracyRecord(top1=0.75, interval=(0.3, 0.95), images=4, data="set", runtime="r", answers=answers)
+    result = dataclasses.replace(results[0], surroundings=Surroundings(accuracy=known))
+    html = render(result)
+    page = parse(html)
+    assert "1 of 3 bag said to be <b>boot" in page.words
+    assert "66.7 %" in page.words
+    assert ("rect", "0.387") in {(tag, found.get("fill-opacity")) for tag, found in page.elements}
+    assert "image" not in {tag for tag, _ in page.elements}
+    assert "<b>boot" not in html
+    (tmp_path / "bench.json").write_text(to_text(result))
+    assert read_result(tmp_path / "bench.json").surroundings == result.surroundings
+    for text in (
+        render(results[0]),
+        render(
+            dataclasses.replace(
+                result,
+                surroundings=Surroundings(accuracy=dataclasses.replace(known, answers=None)),
+            )
+        ),
+    ):
+        assert "class by class" not in text
 
 
 def test_a_withheld_ratio_is_on_no_page_and_on_no_screen(results):
