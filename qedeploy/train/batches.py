@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from qedeploy.errors import RequestError
+from qedeploy.errors import RequestError, UserError
 from qedeploy.train.data import Subset
 from qedeploy.train.preparation import Preparation
 from qedeploy.train.recipe import Augmentation
@@ -124,29 +126,60 @@ class TestPictures(Dataset[Batch]):
         )
 
 
+class _Answering(Dataset[Batch | UserError]):
+    """Answers with the error where a batch cannot be made: raised in a worker, its message would be a traceback."""
+
+    def __init__(self, pictures: Dataset[Batch]) -> None:
+        self._pictures = pictures
+
+    def __getitem__(self, request: Any) -> Batch | UserError:
+        try:
+            return self._pictures[request]
+        except UserError as error:
+            return error
+
+
+def _say_nothing(_worker: int) -> None:
+    """Let a worker print no traceback where whoever it works for is gone; its own errors reach that one otherwise."""
+    sys.excepthook = lambda *_: None
+
+
 def loaded(pictures: Dataset[Batch], requests: Iterable[Any], workers: int, *, pin: bool = False) -> Iterator[Batch]:
     """Yield the batch of each request, made ahead by `workers` processes, or here for 0.
 
-    Raises RequestError where a worker dies.
+    `workers_alive` goes around whatever takes them. Raises what the making of a batch raises for a user.
     """
-    loader: DataLoader[Batch] = DataLoader(
-        pictures,
+    loader: DataLoader[Batch | UserError] = DataLoader(
+        _Answering(pictures),
         batch_size=None,
         sampler=requests,
         num_workers=workers,
+        worker_init_fn=_say_nothing,
         pin_memory=pin and workers > 0,
         prefetch_factor=4 if workers else None,
         # A loader draws a seed for its workers; what they draw comes from the requests alone.
         generator=torch.Generator(),
     )
+    for made in loader:
+        if isinstance(made, UserError):
+            raise made
+        yield made
+
+
+@contextmanager
+def workers_alive() -> Iterator[None]:
+    """Raise RequestError, with what to do, where a process that makes batches for the block dies.
+
+    PyTorch notices by a signal, and raises in whatever line is then computed: not where the next batch is taken.
+    """
     try:
-        yield from loader
+        yield
     except RuntimeError as error:
-        if "worker" not in str(error):
+        if "DataLoader worker" not in str(error):
             raise
         raise RequestError(
-            "a process that decodes pictures died (out of memory?): run the same command again, which goes on from the "
-            "last checkpoint, with fewer of them (--workers)"
+            "a process that decodes pictures died (out of memory?): run the same command again with fewer of them "
+            "(--workers); a training goes on from its last checkpoint"
         ) from error
 
 

@@ -11,10 +11,17 @@ from qedeploy.words import listed
 
 @torch.no_grad()
 def broken_layer(network: QuantizedNetwork, images: Tensor) -> str:
-    """Return in words which weights, steps or outputs of `network` are not finite, the first in execution order."""
+    """Return in words which weights, steps, statistics or outputs of `network` are not finite, in execution order."""
     broken = [name for name, value in network.named_parameters() if not bool(value.isfinite().all())]
     if broken:
         return f"{listed(broken)} are not finite"
+    statistics = [
+        name
+        for name, value in network.named_buffers()
+        if value.is_floating_point() and not bool(value.isfinite().all())
+    ]
+    if statistics:
+        return f"{listed(statistics)} are not finite: what these layers put out grew beyond all measure"
     gradients = [
         name
         for name, value in network.named_parameters()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from qedeploy.train.batches import Batch, TrainingPictures, loaded
+from qedeploy.train.batches import Batch, TrainingPictures, loaded, workers_alive
 from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
 from qedeploy.train.loop import StageTraining
@@ -75,6 +75,7 @@ def estimate(model: Path, data: Path, options: TrainOptions, out: Path) -> Train
         return TrainingPlan(device=device, pictures=len(job.pictures.train), steps=_STEPS, stages=tuple(stages))
 
 
+@workers_alive()
 def _measured(job: TrainingJob, stage: TrainingStage) -> StagePlan:
     training = StageTraining(stage, copy.deepcopy(job.network), job.options.recipe, job.pictures, job.execution)
     training.network.train()

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from qedeploy.errors import RequestError
 from qedeploy.model.network import QuantizedNetwork, quantizers
-from qedeploy.train.batches import Batch, Order, TrainingPictures, loaded
+from qedeploy.train.batches import Batch, Order, TrainingPictures, loaded, workers_alive
 from qedeploy.train.checkpoints import Best, Keeper, TrainingState
 from qedeploy.train.diagnosis import broken_layer
 from qedeploy.train.execution import (
@@ -114,7 +114,7 @@ class StageTraining:
         before = standing.seconds
         sums = _Sums(standing.sums, self.execution.group.device)
         self.network.train()
-        with interruptions() as interrupted:
+        with interruptions() as interrupted, workers_alive():
             for step, batch in enumerate(batches, start=standing.step):
                 self.skipped.note(batch)
                 sums.add(*self.train_step(step, batch))

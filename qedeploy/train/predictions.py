@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qedeploy.train.batches import TestPictures, all_places, loaded
+from qedeploy.train.batches import TestPictures, all_places, loaded, workers_alive
 from qedeploy.train.data import Subset
 from qedeploy.train.execution import Execution
 from qedeploy.train.preparation import Preparation
@@ -34,6 +34,7 @@ class Predictions:
     skipped: tuple[str, ...] = ()
 
 
+@workers_alive()
 def predictions(
     answer: Callable[[Tensor], Tensor],
     subset: Subset,
@@ -65,6 +66,7 @@ def predictions(
 
 
 @torch.no_grad()
+@workers_alive()
 def share_right(
     network: nn.Module, subset: Subset, preparation: Preparation, normaliser: Normaliser, execution: Execution
 ) -> float:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +19,9 @@ from PIL import Image
 from qedeploy.errors import RequestError, UserError
 from qedeploy.model.build import build
 from qedeploy.model.checkpoint import load_checkpoint, save_checkpoint
-from qedeploy.train.batches import TrainingPictures, loaded
+from qedeploy.train.batches import TrainingPictures, loaded, workers_alive
 from qedeploy.train.checkpoints import Keeper, TrainingState
+from qedeploy.train.diagnosis import broken_layer
 from qedeploy.train.estimate import estimate
 from qedeploy.train.execution import TrainingStage
 from qedeploy.train.group import joined
@@ -60,8 +64,35 @@ def test_a_corrupt_picture_is_skipped_and_counted_or_fatal(tmp_path, model):
     (data / "class3" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     found = train(model, data, TrainOptions(recipe=quick(), workers=0), tmp_path / "out")
     assert [message for message in found.skipped if "class3/2.png" in message]
-    with pytest.raises(UserError, match=r"class3/2\.png: not a readable image"):
-        train(model, data, TrainOptions(recipe=quick(), workers=0, strict=True), tmp_path / "strict")
+    for workers in (0, 1):
+        with pytest.raises(UserError, match=r"^\S*class3/2\.png: not a readable image .*; mend or remove it$"):
+            train(
+                model, data, TrainOptions(recipe=quick(), workers=workers, strict=True), tmp_path / f"strict{workers}"
+            )
+
+
+class Deadly(torch.utils.data.Dataset):
+    """Kills the process that asks for the second item."""
+
+    def __getitem__(self, place: int) -> int:
+        if place:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return place
+
+
+def test_a_dead_worker_is_told_whatever_line_is_computed_then():
+    batches = loaded(Deadly(), [0, 1], workers=1)
+    assert next(batches) == 0
+    with pytest.raises(RequestError, match=r"died .*again with fewer of them \(--workers\)"), workers_alive():
+        time.sleep(60)
+    with pytest.raises(RuntimeError, match="something else"), workers_alive():
+        raise RuntimeError("something else")
+
+
+def test_statistics_beyond_all_measure_are_named(model):
+    network = load_checkpoint(model).network
+    network.stem.bn.running_var[0] = torch.inf
+    assert broken_layer(network, torch.rand(2, 3, 16, 16)).startswith("stem.bn.running_var are not finite")
 
 
 def test_a_class_more_than_the_network_has(tmp_path, model):
