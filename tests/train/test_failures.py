@@ -65,10 +65,9 @@ def test_a_corrupt_picture_is_skipped_and_counted_or_fatal(tmp_path, model):
     found = train(model, data, TrainOptions(recipe=quick(), workers=0), tmp_path / "out")
     assert [message for message in found.skipped if "class3/2.png" in message]
     for workers in (0, 1):
+        options = TrainOptions(recipe=quick(), workers=workers, strict=True)
         with pytest.raises(UserError, match=r"^\S*class3/2\.png: not a readable image .*; mend or remove it$"):
-            train(
-                model, data, TrainOptions(recipe=quick(), workers=workers, strict=True), tmp_path / f"strict{workers}"
-            )
+            train(model, data, options, tmp_path / f"strict{workers}")
 
 
 class Deadly(torch.utils.data.Dataset):
@@ -76,15 +75,18 @@ class Deadly(torch.utils.data.Dataset):
 
     def __getitem__(self, place: int) -> int:
         if place:
+            time.sleep(0.3)
             os.kill(os.getpid(), signal.SIGKILL)
         return place
 
 
 def test_a_dead_worker_is_told_whatever_line_is_computed_then():
-    batches = loaded(Deadly(), [0, 1], workers=1)
-    assert next(batches) == 0
+    def compute() -> None:
+        for _ in loaded(Deadly(), [0, 1], workers=1):
+            time.sleep(60)
+
     with pytest.raises(RequestError, match=r"died .*again with fewer of them \(--workers\)"), workers_alive():
-        time.sleep(60)
+        compute()
     with pytest.raises(RuntimeError, match="something else"), workers_alive():
         raise RuntimeError("something else")
 
