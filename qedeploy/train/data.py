@@ -107,7 +107,8 @@ def class_places(source: ImageSource, classes: tuple[str, ...], outputs: int) ->
     unknown = [name for name in source.classes if name not in places]
     if unknown:
         raise UserError(
-            f"{source.location}: the network has no class {listed(unknown)}: it was trained for {listed(classes)}"
+            f"{source.location}: the network has no class {listed(unknown)}: it was trained for {listed(classes)}: "
+            "name class folders, or the `classes` of an .npz file, as in its training"
         )
     return np.asarray([places[name] for name in source.classes], np.int64)
 
