@@ -60,7 +60,9 @@ def train(
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode (default: one per core).")] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts to compute a batch in, where memory is short.")] = 1,
     half: Annotated[bool, typer.Option(help="Multiply in bfloat16 on a GPU.")] = True,
-    compile_: Annotated[bool, typer.Option("--compile", help="Let torch.compile make the kernels.")] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile make the kernels, which takes minutes at first.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of PyTorch (default: its own choice).")] = None,
     checkpoint_every: Annotated[str, typer.Option(help="Time between checkpoints.")] = "600s",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew where a training was interrupted.")] = False,
