@@ -13,6 +13,7 @@ from qedeploy.bench.report.findings import correlation_sentences
 from qedeploy.bench.report.headline import Tone, headline
 from qedeploy.cli.verdicts import BAD, GOOD, PLAIN, UNSURE, print_verdict
 from qedeploy.rulings import Ruling
+from qedeploy.runtimes.node_names import Overhead
 from qedeploy.runtimes.sections import Section
 from qedeploy.screen import line
 from qedeploy.words import counted
@@ -216,7 +217,8 @@ def _parts(result: BenchResult) -> _Block:
     table.add_section()
     total = formats.percent(profiled.total / profiled.whole)
     table.add_row("sum", "", formats.microseconds(profiled.total), total)
-    table.add_row("whole profiled query, mean", "", formats.microseconds(profiled.whole), "")
+    if any(part.name == Overhead.CALL for part in profiled.overheads):
+        table.add_row("whole profiled query, mean", "", formats.microseconds(profiled.whole), "")
     name, beside = profiled.beside or ("median without profiler", result.summary.median)
     table.add_row(name, "", formats.microseconds(beside), "")
     return "Where the time goes", table

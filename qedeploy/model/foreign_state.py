@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ _REFUSED = re.compile(r"GLOBAL (\S+) was not")
 _READ = frozenset({ContentKind.ZIP, ContentKind.PICKLE, ContentKind.SAFETENSORS})
 _EXPECTED = "expected a PyTorch checkpoint (.pth, .pth.tar, .pt) or safetensors"
 _MOST_NESTED = 4
+_NUMBER = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""What torch.save began its files with before they were archives (`MAGIC_NUMBER` of torch/serialization.py)."""
+_SCRIPT = b"constants.pkl"
+"""Name of an entry that torch.jit.save makes, and torch.save does not."""
 
 
 class Weights(StrEnum):
@@ -122,7 +127,10 @@ def _load(path: Path) -> Any:
     if content.kind is ContentKind.ZIP:
         _require_torch(data, path)
     try:
-        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            # Of what no torch.save wrote, torch warns before it fails.
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:
         # torch raises errors of many types here, each with a page of advice to trust the file.
         refused = _REFUSED.search(str(error))
@@ -133,6 +141,11 @@ def _load(path: Path) -> Any:
                 f"where you trust the file: python -c \"import torch; c = torch.load('{path}', weights_only=False); "
                 "torch.save(c.state_dict() if hasattr(c, 'state_dict') else c.get('state_dict', c), "
                 f"'{converted}')\" and import {converted.name}"
+            ) from error
+        if content.kind is ContentKind.PICKLE and _NUMBER not in data[:HEAD_BYTES]:
+            raise UserError(
+                f"{path}: {_EXPECTED}, found a Python pickle that torch.save did not write, or one that was cut short: "
+                "save the state_dict with torch.save"
             ) from error
         raise UserError(f"{path}: a PyTorch checkpoint that was cut short or damaged: copy it again") from error
 
@@ -155,17 +168,21 @@ def _require_torch(data: bytes, path: Path) -> None:
     try:
         names = require_plain_archive(data)
     except Exception as error:  # A damaged archive makes zipfile raise a dozen kinds, and all of them mean this.
+        if _SCRIPT in data:
+            raise _script(path) from error
         raise UserError(
             f"{path}: a zip archive that was cut short, damaged, or packed by something other than torch.save: "
             "copy it again"
         ) from error
     parts = {name.partition("/")[2] for name in names}
-    if "constants.pkl" in parts:
-        raise UserError(
-            f"{path}: {_EXPECTED}, found a TorchScript archive: save the state_dict of torch.jit.load of it"
-        )
+    if _SCRIPT.decode() in parts:
+        raise _script(path)
     if "data.pkl" not in parts:
         raise UserError(f"{path}: {_EXPECTED}, found a zip archive that torch.save did not write: unpack it first")
+
+
+def _script(path: Path) -> UserError:
+    return UserError(f"{path}: {_EXPECTED}, found a TorchScript archive: save the state_dict of torch.jit.load of it")
 
 
 def _states(content: object, where: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:

@@ -95,6 +95,8 @@ class ProfiledRun:
 
     `statistic` is what the nodes' times are of their queries. `beside` is a time without a profiler that the nodes can
     be compared with, named and in seconds; None means the median latency of a query.
+
+    `around` says whether time outside the nodes was measured at all; where it was not, `inside` and `whole` are sums.
     """
 
     nodes: tuple[NodeTime, ...]
@@ -105,6 +107,7 @@ class ProfiledRun:
     names: NodeNames = ONNX_NAMES
     statistic: str = USUAL
     beside: tuple[str, float] | None = None
+    around: bool = True
 
 
 class Runner(Protocol):

@@ -191,7 +191,7 @@ def test_the_conversion_that_a_refusal_names_works(form, tmp_path):
         (b"hello", "expected a PyTorch checkpoint .* found text"),
         (b"PK\x03\x04", "a zip archive that was cut short"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer .*run `git lfs pull`"),
-        (b"\x80\x02}q", "cut short or damaged"),
+        (b"\x80\x02}q", "a Python pickle that torch.save did not write, or one that was cut short"),
         (b"<!doctype html><title>Sign in</title>", "an HTML document: a page was saved"),
         (gzip.compress(b"weights", mtime=0), "a gzip archive: unpack it first"),
         (b"a" * 257 + b"ustar\x0000" + b"\0" * 200, "a tar archive: unpack it first"),
@@ -367,6 +367,12 @@ def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
             member.write(bytes(1 << 20))
     with pytest.raises(UserError, match=r"packed by something other than torch\.save"):
         read_reference_state(path)
+
+
+def test_what_torch_itself_made_of_a_scripted_module_is_named(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "x.pth"))
+    with pytest.raises(UserError, match="a TorchScript archive"):
+        read_reference_state(tmp_path / "x.pth")
 
 
 def test_torchscript_and_other_archives_are_named(tmp_path):

@@ -76,11 +76,12 @@ def attribute(profile: ProfiledRun, layers: Collection[str] | None) -> Attributi
             by_layer.setdefault(owner, []).append(node)
     whole = profile.whole
     overheads = [_part(kind, by_overhead[kind], whole) for kind in Overhead if kind in by_overhead]
-    for kind, seconds in (
+    around = (
         (Overhead.BETWEEN, profile.inside - sum(node.seconds for node in profile.nodes)),
         (Overhead.CALL, whole - profile.inside - profile.interrupted),
         (Overhead.INTERRUPTED, profile.interrupted),
-    ):
+    )
+    for kind, seconds in around if profile.around else ():
         overheads.append(TimedPart(name=kind, seconds=seconds, share=seconds / whole, nodes=()))
     return Attribution(
         layers=tuple(_layer_parts(by_layer, groups, whole)),

@@ -16,9 +16,9 @@ def profile_findings(profiled: ProfiledPass) -> tuple[str, ...]:
     untimed = len(profiled.untimed)
     own = [part for part in profiled.overheads if part.name != Overhead.INTERRUPTED]
     usual = profiled.layer_seconds + sum(part.seconds for part in own)
-    largest = max(own, key=lambda part: part.seconds)
+    largest = max(own, key=lambda part: part.seconds, default=None)
     found = []
-    if usual > 0 and largest.seconds > 0:
+    if largest is not None and usual > 0 and largest.seconds > 0:
         found.append(
             f"{1 - profiled.layer_seconds / usual:.0%} of the usual time is spent outside the layers, "
             f"most of it on {largest.name} ({largest.seconds / usual:.0%})."

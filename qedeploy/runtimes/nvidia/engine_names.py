@@ -19,19 +19,21 @@ Read from public logs and issues: TensorRT documents none of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PROFILE = re.compile(r"\s*\[profile (?P<number>\d{1,9})\]\s*$")
 _SOURCE = re.compile(r"\[ONNX Layer: (?P<name>[^\]]+)\]")
 _REGION = re.compile(r"\{?ForeignNode\[(?P<inside>.*)\](?P<rest>[^\]]*)", re.DOTALL)
-_ENDS = re.compile(r"(?P<first>.+?)\.\.\.(?P<last>.+)", re.DOTALL)
+_BETWEEN = "..."
 _REFORMAT = re.compile(
     r"^Reformatting CopyNode for (?:(?:Input|Output) Tensor \d+ to|Network (?:Input|Output)) (?P<of>.+)"
 )
 _UNNAMED = re.compile(r"\(Unnamed Layer[*_]? ?\d*\)")
 _SEPARATORS = (" + ", " || ", "\x1e", "\x1f")
 _DEEPEST = 64
+_MOST_CUTS = 8
+_DEEPEST_DOTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +114,22 @@ def _parts(text: str, depth: int) -> Iterator[str | Region]:
         return
     region = _REGION.fullmatch(text)
     if region:
-        ends = _ENDS.fullmatch(region["inside"])
-        if ends is None:
-            yield from _parts(region["inside"], depth + 1) if depth < _DEEPEST else (region["inside"],)
+        if depth >= _DEEPEST:
+            yield region["inside"]
             return
-        yield Region(first=_nodes(ends["first"], depth), last=_nodes(ends["last"], depth))
+        pieces = _split(region["inside"], (_BETWEEN,))
+        if len(pieces) == 1 and not _REGION.fullmatch(region["inside"].strip()):
+            # Brackets in names need not be in pairs.
+            pieces = region["inside"].split(_BETWEEN)
+        if len(pieces) == 1:
+            yield from _parts(region["inside"], depth + 1)
+            return
+        # A name may hold the dots itself: which node is meant is told by the network that has one of that name.
+        cuts = range(1, min(len(pieces), _MOST_CUTS + 1 if depth < _DEEPEST_DOTS else 2))
+        yield Region(
+            first=_nodes((_BETWEEN.join(pieces[:cut]) for cut in cuts), depth),
+            last=_nodes((_BETWEEN.join(pieces[-cut:]) for cut in cuts), depth),
+        )
         return
     if text.startswith("PWN(") and text.endswith(")") and depth < _DEEPEST:
         for piece in _split(text[4:-1], (", ", *_SEPARATORS)):
@@ -127,11 +140,12 @@ def _parts(text: str, depth: int) -> Iterator[str | Region]:
         yield name
 
 
-def _nodes(text: str, depth: int) -> tuple[str, ...]:
-    """Return the nodes at one end of a region."""
-    found: list[str] = []
-    for part in _parts(text, depth + 1):
-        found.extend((*part.first, *part.last) if isinstance(part, Region) else (part,))
+def _nodes(readings: Iterable[str], depth: int) -> tuple[str, ...]:
+    """Return the nodes at one end of a region, in every reading of it."""
+    found: dict[str, None] = {}
+    for text in readings:
+        for part in _parts(text, depth + 1):
+            found.update(dict.fromkeys((*part.first, *part.last) if isinstance(part, Region) else (part,)))
     return tuple(found)
 
 

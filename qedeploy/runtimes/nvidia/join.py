@@ -63,18 +63,18 @@ def join(
 ) -> tuple[EngineRow, ...]:
     """Return the rows of an engine: its layers in order, then what the profiler named and the inspector did not.
 
-    `seconds` are times by the engine's own names. Of an engine with several optimisation profiles the rows are those of
-    the profile that was timed.
+    `seconds` are times by the engine's own names; none at all is no measurement. Of an engine with several optimisation
+    profiles the rows are those of the profile that was timed.
     """
     known = _timed_layers(description.layers if description is not None else (), seconds)
-    times = {without_profile(name): time for name, time in seconds.items()}
+    times = {without_profile(name): time or None for name, time in seconds.items()}
     described = {without_profile(layer.name) for layer in known}
     unknown = {name: parse_engine_name(name) for name in seconds if without_profile(name) not in described}
     # A region is everything between its ends but what other kernels say that they compute.
     parts = (*(layer.parts for layer in known if not layer.reformat), *unknown.values())
     own = {node for part in parts if not part.reformat for node in part.nodes}
     rows = [_row(layer, times.get(without_profile(layer.name)), network, own) for layer in known]
-    rows += [_unknown(name, parts, seconds[name], network, own) for name, parts in unknown.items()]
+    rows += [_unknown(name, parts, seconds[name] or None, network, own) for name, parts in unknown.items()]
     return tuple(rows)
 
 
@@ -137,7 +137,7 @@ def _row(layer: EngineLayer, seconds: float | None, network: Network, own: set[s
     )
 
 
-def _unknown(name: str, parts: EngineName, seconds: float, network: Network, own: set[str]) -> EngineRow:
+def _unknown(name: str, parts: EngineName, seconds: float | None, network: Network, own: set[str]) -> EngineRow:
     reformat = parts.reformat or "reformat" in name.lower()
     quantizer = not parts.regions and all(_is_quantizer(node) for node in parts.mentioned)
     return EngineRow(
@@ -169,11 +169,12 @@ def _own_layers(parts: EngineName, network: Network, own: set[str]) -> tuple[str
 
 
 def _between(region: Region, network: Network, own: set[str]) -> Iterator[str]:
-    """Yield the layers of a region; an end that nobody knows is open to its side."""
+    """Yield the layers of a region; an end that nobody knows is open to its side.
+
+    Between two such ends lies whatever no other kernel says that it computes: it ran somewhere.
+    """
     first = [place for node in region.first if (place := _place(node, network)) is not None]
     last = [place for node in region.last if (place := _place(node, network)) is not None]
-    if not first and not last:
-        return
     start, stop = min(first, default=0), max(last, default=len(network.steps) - 1)
     for step in network.steps[min(start, stop) : max(start, stop) + 1]:
         if step in network.layers and step not in own:

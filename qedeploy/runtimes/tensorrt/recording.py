@@ -44,6 +44,7 @@ def recorded_run(folder: Path) -> RecordedRun:
             queries=recording.profiled_queries,
             statistic="mean time, as trtexec has it,",
             beside=("median GPU time of the run without the profiler", times.gpu.median),
+            around=False,
         ),
         report=dataclasses.replace(told, findings=(*told.findings, _against_gpu(profile.whole, times.gpu.median))),
     )

@@ -13,6 +13,7 @@ from qedeploy.contents import HEAD_BYTES, ContentKind, sniff
 from qedeploy.errors import UserError
 from qedeploy.files import LARGEST_TEXT, read_head
 from qedeploy.qdq.metadata import ModelMetadata, read_metadata
+from qedeploy.runtimes.nvidia.engine_names import parse_engine_name, without_profile
 from qedeploy.runtimes.nvidia.inspector import EngineDescription, read_description
 from qedeploy.runtimes.nvidia.record import FORMAT, EngineRecord, parse_record
 from qedeploy.runtimes.nvidia.times import EngineTimes
@@ -178,9 +179,23 @@ def _profile(rows: Sequence[Any], path: Path) -> tuple[dict[str, float], int]:
         seconds[name] = seconds.get(name, 0.0) + _reader(row, f"{path}: {name}")("averageMs") * 1e-3
     if type(count) is not int or count < 1:
         raise UserError(f"{path}: count: expected how many queries were profiled, found {count!r:.80}: record it again")
+    _require_one_profile(seconds, path)
     if not any(seconds.values()):
         raise UserError(f"{path}: none of its {len(seconds)} layers takes any time: record it again")
     return seconds, count
+
+
+def _require_one_profile(seconds: Mapping[str, float], path: Path) -> None:
+    """Raise UserError where the same layers took time in several optimisation profiles: no run executes two."""
+    found: dict[str, int] = {}
+    for name in (name for name, taken in seconds.items() if taken):
+        number, layer = parse_engine_name(name).profile, without_profile(name)
+        other = found.setdefault(layer, number)
+        if other != number:
+            raise UserError(
+                f"{path}: {layer}: has times in the optimisation profiles {other} and {number}, and nothing says which "
+                "of them the query times are of: record one run for each (trtexec --useProfile), each in its folder"
+            )
 
 
 def _reader(row: object, where: str) -> Callable[[str], float]:

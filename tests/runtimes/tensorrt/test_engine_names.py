@@ -46,6 +46,11 @@ def test_nodes_of_a_name(name, nodes):
         ("{ForeignNode[a...b]} + c", ("c",), Region(first=("a",), last=("b",))),
         ("{ForeignNode[a...b]}_myl0_3", (), Region(first=("a",), last=("b",))),
         ("{ForeignNode[a...PWN(b, c)]}", (), Region(first=("a",), last=("b", "c"))),
+        ("{ForeignNode[{ForeignNode[a...b]}...c]}", (), Region(first=("a", "b"), last=("c",))),
+        ("{ForeignNode[a...{ForeignNode[b...c]}]}", (), Region(first=("a",), last=("b", "c"))),
+        ("{ForeignNode[{ForeignNode[a...b]}]}", (), Region(first=("a",), last=("b",))),
+        ("{ForeignNode[a...b...c]}", (), Region(first=("a", "a...b"), last=("c", "b...c"))),
+        ("{ForeignNode[a(...b]}", (), Region(first=("a(",), last=("b",))),
     ],
 )  # fmt: skip
 def test_regions_of_a_name(name, nodes, region):
@@ -111,6 +116,15 @@ def test_any_text_is_some_name(text):
     assert all(node.strip() for node in found.mentioned)
 
 
-@pytest.mark.parametrize("text", ["PWN(" * 5000 + ")" * 5000, "{ForeignNode[" * 3000 + "]}" * 3000, "a + " * 20_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PWN(" * 5000 + ")" * 5000,
+        "{ForeignNode[" * 3000 + "]}" * 3000,
+        "a + " * 20_000,
+        "{ForeignNode[" + "..." * 20_000 + "]}",
+        "{ForeignNode[a...a...a..." * 1000 + "]}" * 1000,
+    ],
+)
 def test_deep_and_long_names_end(text):
     parse_engine_name(text)

@@ -173,6 +173,53 @@ def test_a_bad_recording_is_one_line(case, recording):
     assert expected in done.stderr
 
 
+def rows_of_profile(folder: Path) -> list[dict]:
+    return json.loads((folder / "profile.json").read_text())[1:]
+
+
+def profile_alone(folder: Path, rows: list[dict]) -> None:
+    (folder / "layers.json").unlink(missing_ok=True)
+    damage(folder, "profile.json", json.dumps([{"count": QUERIES}, *rows]))
+
+
+def test_a_time_of_nothing_is_no_measurement_and_what_was_not_measured_has_no_row(recording):
+    rows = rows_of_profile(recording)
+    silent = next(row for row in rows if row["name"].startswith("stage1.block1.depthwise"))
+    silent["averageMs"] = 0.0
+    profile_alone(recording, rows)
+    assert qedeploy("bench", "--from-trtexec", recording).returncode == 0
+    profiled = read_result(recording / "bench.json").profiled
+    assert profiled.untimed == ("stage1.block1.depthwise",)
+    # No clock of trtexec's runs outside the layers.
+    assert not {"runtime between nodes", "call into the runtime", "interruptions"} & {
+        part.name for part in profiled.overheads
+    }
+    assert profiled.total == pytest.approx(sum(row["averageMs"] for row in rows) * 1e-3)
+
+
+def test_the_same_layer_in_two_optimisation_profiles_is_no_run(recording):
+    rows = rows_of_profile(recording)
+    again = {**rows[2], "name": f"{rows[2]['name']} [profile 1]"}
+    profile_alone(recording, [*rows, again])
+    done = qedeploy("bench", "--from-trtexec", recording)
+    assert done.returncode == 2
+    assert "the optimisation profiles 0 and 1" in done.stderr
+    profile_alone(recording, [*rows, {**again, "averageMs": 0.0}])
+    assert qedeploy("bench", "--from-trtexec", recording).returncode == 0
+
+
+def test_a_region_between_names_that_nobody_knows_is_what_no_other_kernel_computes(recording):
+    stem = next(row for row in rows_of_profile(recording) if row["name"].startswith("stem"))
+    region = {"name": "{ForeignNode[__mye1...(Unnamed Layer* 9) [Shuffle]]}", "averageMs": 0.1}
+    profile_alone(recording, [stem, region])
+    assert qedeploy("bench", "--from-trtexec", recording).returncode == 0
+    rows = read_result(recording / "bench.json").profiled.layers
+    together = [row for row in rows if row.layers]
+    assert [row.seconds for row in together] == [pytest.approx(1e-4)]
+    assert set(together[0].layers) == {row.name for row in rows if row.seconds is None}
+    assert len(rows) == len(together[0].layers) + 2
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, "0.5", None, True, [1], 1e12])
 @pytest.mark.parametrize("key", ["latencyMs", "computeMs", "h2dMs", "d2hMs", "startEnqMs", "endEnqMs", "endD2hMs"])
 def test_times_that_are_no_times_are_named_by_query_and_key(key, value, recording):
