@@ -6,7 +6,7 @@ other is the machine's doing, and is taken out of what the rest took.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,7 +26,10 @@ _LEAST_SHARED = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NodeTimes:
-    """What each kind of node of one model took per query, in seconds: one number for each node of that kind."""
+    """What each kind of node of one model took per query, in seconds: one number for each node of that kind.
+
+    Kinds are in the order in which their first nodes are executed.
+    """
 
     seconds: Mapping[NodeKey, tuple[float, ...]]
 
@@ -57,13 +60,41 @@ def added_seconds(reference: NodeTimes, changed: NodeTimes) -> float:
 
     The nodes that both have are the pace, and no part of the difference.
     """
-    shared = {key for key, times in reference.seconds.items() if len(changed.seconds.get(key, ())) == len(times)}
-    pace = 1.0
-    own, other = (sum(sum(nodes.seconds[key]) for key in shared) for nodes in (changed, reference))
-    # Too little in common says nothing of the pace: both ran in turn, so that it is about the same.
-    if other > reference.total * _LEAST_SHARED:
-        pace = own / other
+    shared = _shared(reference, changed)
     first, second = (
         sum(sum(times) for key, times in nodes.seconds.items() if key not in shared) for nodes in (reference, changed)
     )
-    return second / pace - first
+    return second / _pace(reference, changed, shared) - first
+
+
+def seconds_around(reference: NodeTimes, changed: NodeTimes, kernels: Collection[str]) -> tuple[float, float]:
+    """Return what nodes that only `changed` has take before and behind its own of the operators `kernels`.
+
+    In seconds at the reference's pace. Nodes are in the order in which they are executed.
+    """
+    shared = _shared(reference, changed)
+    before = behind = 0.0
+    reached = False
+    for key, times in changed.seconds.items():
+        if key in shared:
+            continue
+        added = sum(times) - sum(reference.seconds.get(key, ()))
+        if key[0] in kernels:
+            reached = True
+        elif reached:
+            behind += added
+        else:
+            before += added
+    pace = _pace(reference, changed, shared)
+    return max(before, 0.0) / pace, max(behind, 0.0) / pace
+
+
+def _shared(reference: NodeTimes, changed: NodeTimes) -> set[NodeKey]:
+    return {key for key, times in reference.seconds.items() if len(changed.seconds.get(key, ())) == len(times)}
+
+
+def _pace(reference: NodeTimes, changed: NodeTimes, shared: Collection[NodeKey]) -> float:
+    """Return how many times as long the nodes that both have took in `changed`."""
+    own, other = (sum(sum(nodes.seconds[key]) for key in shared) for nodes in (changed, reference))
+    # Too little in common says nothing of the pace: both ran in turn, so that it is about the same.
+    return own / other if other > reference.total * _LEAST_SHARED else 1.0

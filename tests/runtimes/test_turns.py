@@ -7,7 +7,7 @@ import pytest
 
 from qedeploy.runtimes.registry import find_runtime
 from qedeploy.runtimes.timing import TimingProtocol
-from qedeploy.runtimes.turns import NodeTimes, added_seconds
+from qedeploy.runtimes.turns import NodeTimes, added_seconds, seconds_around
 from tests.export.onnx_networks.networks import mobile_network
 
 EXECUTION = find_runtime("onnxruntime").mixed
@@ -59,3 +59,11 @@ def test_a_timed_model_is_measured_by_the_protocol():
     samples = EXECUTION.timed(fixed_network(), feed, 1).measure(TimingProtocol(warm_up=0, duration=0, iterations=7))
     assert len(samples.latency) == 7
     assert (samples.latency > 0).all()
+
+
+def test_what_stands_around_a_kernel_is_told_apart():
+    reference = times(a=1.0, conv=5.0, b=2.0, move=0.5)
+    changed = times(a=2.0, q=0.5, qconv=3.0, dq=0.25, b=4.0, move=(1.0, 1.0))
+    # At half the reference's pace; of the moves one was there before.
+    assert seconds_around(reference, changed, {"qconv"}) == pytest.approx((0.25, 0.875))
+    assert seconds_around(reference, reference, {"qconv"}) == (0.0, 0.0)

@@ -99,7 +99,8 @@ def sensitivity_document(
         ],
         "sets": [asdict(item) for item in found.sets],
         "savings": {
-            "seconds_per_number": {kind.value: seconds for kind, seconds in found.savings.per_number.items()},
+            "share_of_layout": found.savings.layout,
+            "share_of_numbers": found.savings.numbers,
             "worst_share": found.savings.worst,
             "sets": found.savings.sets,
         },
@@ -167,7 +168,7 @@ def problem_document(problem: AssignmentProblem) -> dict[str, Any]:
     return {
         "float_seconds": problem.float_seconds,
         "layers": [asdict(layer) for layer in problem.layers],
-        "pairs": [asdict(pair) for pair in problem.pairs],
+        "savings": [asdict(item) for item in problem.savings],
     }
 
 

@@ -19,7 +19,7 @@ from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.onnx_networks.quantizer import Quantizer
 from qedeploy.runtimes.mixed import MixedExecution
-from qedeploy.runtimes.turns import AlternatedRun, Feed, added_seconds
+from qedeploy.runtimes.turns import AlternatedRun, Feed, added_seconds, seconds_around
 
 FLOAT_NETWORK = "float"
 LAYERS_AT_ONCE = 4
@@ -30,13 +30,16 @@ LAYERS_AT_ONCE = 4
 class LayerMeasurement:
     """One layer in one precision while all others are in float32.
 
-    `seconds` is what a query takes more than in float32 throughout; `error` the mean over `samples` of the outputs'
-    error and `error_spread` its standard error.
+    `seconds` is what a query takes more than in float32 throughout, of which `seconds_before` and `seconds_behind` go
+    to nodes that are not needed there, before and behind the layer's kernel; `error` is the mean over `samples` of the
+    outputs' error and `error_spread` its standard error.
     """
 
     layer: str
     precision: str
     seconds: float
+    seconds_before: float
+    seconds_behind: float
     error: float
     error_spread: float
     samples: int
@@ -117,11 +120,14 @@ def measure_layers(
         totals.append(reference.nodes.total)
         for index, (layer, precision) in enumerate(batch):
             errors = bed.errors(reference, runs[str(index)])
+            before, behind = seconds_around(reference.nodes, runs[str(index)].nodes, bed.execution.kernels)
             found.append(
                 LayerMeasurement(
                     layer=layer,
                     precision=precision,
                     seconds=added_seconds(reference.nodes, runs[str(index)].nodes),
+                    seconds_before=before,
+                    seconds_behind=behind,
                     error=float(np.mean(errors)),
                     error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
                     samples=len(errors),

@@ -1,157 +1,165 @@
-"""What layers in integers save beside each other: conversions that vanish between them, fitted to measured sets.
+"""What layers in integers save beside each other: conversions that vanish where all around them is in integers too.
 
-Four kinds of neighbours: one reads what the other makes; there are operators between them that can be in integers too;
-there is floating-point arithmetic between them (the layout still stays); both read the same value. Each kind saves so
-much for every number of the value, everywhere alike.
+While one layer alone is in integers, its kernel stands between conversions: before it numbers are quantized and laid
+out anew, behind it the reverse is done, and an activation that was part of the floating-point kernel is a node of its
+own. Measuring that layer measures them too. Whatever moves or combines numbers between layers, an addition or a
+concatenation, joins what it reads and makes into one place. Conversions into a place and out of it go where all that
+makes and reads it is in integers and the operators between are computed in integers then. Where floating-point
+arithmetic stays between, numbers are still converted, but not laid out anew. Which shares of the conversions go is the
+same throughout the network, and fitted to sets of layers that were measured together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
-from qedeploy.campaign.quantization.measurement import SetMeasurement
-from qedeploy.export.onnx_networks.integer_layers import IntegerLayer, grid_roots
+from qedeploy.campaign.quantization.measurement import LayerMeasurement, SetMeasurement
 from qedeploy.export.onnx_networks.quantized_graph import can_carry
 from qedeploy.export.onnx_networks.quantizer import Quantizer
-from qedeploy.search.assign.problem import FLOAT, Pair
+from qedeploy.search.assign.problem import FLOAT, Saving
 
-_FARTHEST = 8
-"""Operators between two layers beyond which nothing is shared."""
-
-_DEAREST = 6.0
-"""How many times as much as all kinds together one kind may save for each number."""
-
-
-class Neighbourhood(StrEnum):
-    """How two layers are neighbours."""
-
-    DIRECT = "direct"
-    CARRIED = "through integer operators"
-    THROUGH_FLOAT = "through float operators"
-    SAME_INPUT = "same input"
+_MINOR = 1 / 16
+"""Share of the numbers that are laid out anew under which it does not matter what makes or reads them: gates of
+squeeze-and-excitation, a number for each channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbours:
-    """Two layers and the numbers in the value between them."""
+class Conversions:
+    """What is converted before the kernel of `layer`, or `behind` it.
 
-    first: str
-    second: str
-    kind: Neighbourhood
-    numbers: int
+    The `layout` stays as long as one of the layers `around` is in float32. The numbers stay as long as one of `within`
+    is, which are more; None where floating-point arithmetic lies between whatever is in integers.
+    """
+
+    layer: str
+    behind: bool
+    around: tuple[str, ...]
+    within: tuple[str, ...] | None
+
+    def seconds(self, alone: Sequence[LayerMeasurement]) -> float:
+        """Return what they take while the layer alone is in integers, the least of its precisions."""
+        mine = (item for item in alone if item.layer == self.layer)
+        return min((item.seconds_behind if self.behind else item.seconds_before for item in mine), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """Seconds that each kind of neighbours saves for each number between them, and how well that fits.
+    """Shares of the conversions that are saved, for their `layout` and for their `numbers`, and how well that fits.
 
     `worst` is the largest difference between fitted and measured time of a set, as a share of the float network's time.
     """
 
-    per_number: Mapping[Neighbourhood, float]
+    layout: float
+    numbers: float
     worst: float
     sets: int
 
 
-def find_neighbours(quantizer: Quantizer) -> tuple[Neighbours, ...]:
-    """Return all pairs of layers that can save something, each once, in execution order."""
-    editor, layers = quantizer.editor, quantizer.layers
-    roots = grid_roots(editor)
-    order = {name: index for index, name in enumerate(layers)}
-    found: dict[tuple[str, str], Neighbours] = {}
-
-    def add(first: IntegerLayer, second: IntegerLayer, kind: Neighbourhood) -> None:
-        key = (first.name, second.name)
-        if order[first.name] < order[second.name] and key not in found:
-            numbers = math.prod(editor.shape(second.source) or (0,))
-            found[key] = Neighbours(first=first.name, second=second.name, kind=kind, numbers=numbers)
-
-    for layer in layers.values():
-        for other, carried in _reached(quantizer, layer):
-            direct = roots.get(other.source, other.source) == roots.get(layer.result, layer.result)
-            add(
-                layer,
-                other,
-                Neighbourhood.DIRECT if direct else Neighbourhood.CARRIED if carried else Neighbourhood.THROUGH_FLOAT,
-            )
-    readers: dict[str, list[IntegerLayer]] = {}
-    for layer in layers.values():
-        readers.setdefault(roots.get(layer.source, layer.source), []).append(layer)
-    for group in readers.values():
-        for index, first in enumerate(group):
-            for second in group[index + 1 :]:
-                add(first, second, Neighbourhood.SAME_INPUT)
-    return tuple(found.values())
+def find_conversions(quantizer: Quantizer) -> tuple[Conversions, ...]:
+    """Return the conversions that can vanish, in execution order of the layers."""
+    layers, places = quantizer.layers, _Places(quantizer)
+    made = {name: places.of(value) for name, value in places.made.items()}
+    read = {name: places.of(layer.source) for name, layer in layers.items()}
+    found: list[Conversions] = []
+    for name, layer in layers.items():
+        for behind, value in ((False, layer.source), (True, places.made[name])):
+            place = places.of(value)
+            least = places.numbers(value) * _MINOR
+            makers = [other for other in layers if made[other] == place]
+            readers = [other for other in layers if read[other] == place]
+            if not makers or not readers:
+                continue
+            near = [other for other in makers if places.numbers(places.made[other]) >= least]
+            if behind:
+                near = [other for other in readers if places.numbers(layers[other].source) >= least]
+            around = tuple(other for other in near if other != name)
+            within = tuple(dict.fromkeys(other for other in (*makers, *readers) if other != name))
+            if around:
+                found.append(
+                    Conversions(
+                        layer=name, behind=behind, around=around, within=within if places.carried(place) else None
+                    )
+                )
+    return tuple(found)
 
 
 def fit_savings(
-    neighbours: Sequence[Neighbours],
-    alone: Mapping[tuple[str, str], float],
+    conversions: Sequence[Conversions],
+    alone: Sequence[LayerMeasurement],
     sets: Sequence[SetMeasurement],
     whole: float,
 ) -> Savings:
-    """Return what neighbours save, by least squares: nothing negative, nor far more than all kinds save together.
+    """Return which shares of the conversions are saved, by least squares: nothing negative, together at most all.
 
-    `alone` is the measured time of each (layer, precision) by itself, `whole` the float network's time (seconds).
+    `whole` is the float network's time (seconds).
     """
     from scipy.optimize import lsq_linear
 
-    kinds = list(Neighbourhood)
+    seconds = {(item.layer, item.precision): item.seconds for item in alone}
+    parts = [savings(conversions, alone, layout, numbers) for layout, numbers in ((1.0, 0.0), (0.0, 1.0))]
     rows, missing = [], []
     for item in sets:
         quantized = {name for name, precision in item.precisions.items() if precision != FLOAT}
-        numbers = dict.fromkeys(kinds, 0)
-        for pair in neighbours:
-            if pair.first in quantized and pair.second in quantized:
-                numbers[pair.kind] += pair.numbers
-        rows.append([numbers[kind] for kind in kinds])
-        missing.append(sum(alone[name, item.precisions[name]] for name in quantized) - item.seconds)
-    matrix = np.asarray(rows, np.float64).reshape(len(rows), len(kinds))
-    totals = matrix.sum(axis=1)
-    # Neighbours of few numbers would else be made to explain what the others leave, at any price for each.
-    together = max((saved / total for saved, total in zip(missing, totals, strict=True) if total > 0), default=0.0)
-    solution = np.zeros(len(kinds))
-    if together > 0:
-        scale = matrix.max()
-        fitted = lsq_linear(matrix / scale, np.asarray(missing), bounds=(0.0, _DEAREST * together * scale))
-        solution = np.asarray(fitted.x) / scale
-    left = np.abs(matrix @ solution - missing).max(initial=0.0)
-    return Savings(
-        per_number=dict(zip(kinds, map(float, solution), strict=True)),
-        worst=float(left / whole),
-        sets=len(sets),
-    )
+        rows.append([sum(one.seconds for one in part if quantized.issuperset(one.layers)) / whole for part in parts])
+        missing.append((sum(seconds[name, item.precisions[name]] for name in quantized) - item.seconds) / whole)
+    matrix, target = np.asarray(rows, np.float64).reshape(len(rows), 2), np.asarray(missing, np.float64)
+    shares = np.zeros(2)
+    if matrix.any():
+        # As (layout, all that is saved), so that the bounds hold each of them and their sum.
+        both = matrix @ np.asarray([[1.0, 0.0], [-1.0, 1.0]])
+        fitted = lsq_linear(both, target, bounds=(0.0, 1.0)).x
+        shares = np.asarray([min(fitted[0], fitted[1]), max(fitted[1] - fitted[0], 0.0)])
+    left = np.abs(matrix @ shares - target).max(initial=0.0)
+    return Savings(layout=float(shares[0]), numbers=float(shares[1]), worst=float(left), sets=len(sets))
 
 
-def pairs(neighbours: Sequence[Neighbours], savings: Savings) -> tuple[Pair, ...]:
-    """Return what each pair of neighbours saves, those that save nothing left out."""
-    found = [
-        Pair(first=item.first, second=item.second, seconds=savings.per_number[item.kind] * item.numbers)
-        for item in neighbours
-    ]
-    return tuple(pair for pair in found if pair.seconds > 0)
+def savings(
+    conversions: Sequence[Conversions], alone: Sequence[LayerMeasurement], layout: float, numbers: float
+) -> tuple[Saving, ...]:
+    """Return what layers save together where these shares of the conversions go."""
+    found = []
+    for item in conversions:
+        seconds = item.seconds(alone)
+        found.append(Saving(layers=(item.layer, *item.around), seconds=seconds * layout))
+        if item.within is not None:
+            found.append(Saving(layers=(item.layer, *item.within), seconds=seconds * numbers))
+    return tuple(item for item in found if item.seconds > 0)
 
 
-def _reached(quantizer: Quantizer, layer: IntegerLayer) -> list[tuple[IntegerLayer, bool]]:
-    """Return the layers that read what `layer` makes, with whether all between could be in integers."""
-    editor, layers = quantizer.editor, quantizer.layers
-    found: dict[str, bool] = {}
-    seen, front = {layer.result: True}, [layer.result]
-    for _ in range(_FARTHEST):
-        following: list[str] = []
-        for value in front:
-            for node in editor.consumers(value):
-                if node.name in layers:
-                    if layers[node.name].source == value:
-                        found[node.name] = found.get(node.name, False) or seen[value]
-                elif node.op_type != "ConvTranspose":
-                    carried = seen[value] and can_carry(editor, node, quantizer.grids, quantizer.readings)
-                    following.extend(output for output in node.output if output not in seen)
-                    seen.update({output: seen.get(output, carried) and carried for output in node.output})
-        front = following
-    return [(layers[name], carried) for name, carried in found.items()]
+class _Places:
+    """Values that nothing but operators between layers lies between, as one place."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        self._editor = quantizer.editor
+        self._parents: dict[str, str] = {}
+        self._float: set[str] = set()
+        self.made: dict[str, str] = {}
+        """What the node of each layer makes, which its activation may still follow."""
+        own = {layer.activation for layer in quantizer.layers.values()}
+        for node in self._editor.nodes:
+            if node.name in quantizer.layers:
+                self.made[node.name] = node.output[0]
+                continue
+            first, *others = [value for value in (*self._editor.computed_inputs(node), *node.output) if value]
+            for value in others:
+                self._parents[self.of(value)] = self.of(first)
+            if node.name not in own and not can_carry(self._editor, node, quantizer.grids, quantizer.readings):
+                self._float.add(first)
+
+    def of(self, value: str) -> str:
+        """Return the value that stands for the place of `value`."""
+        while (parent := self._parents.get(value, value)) != value:
+            self._parents[value] = value = self._parents.get(parent, parent)
+        return value
+
+    def carried(self, place: str) -> bool:
+        """Return whether all operators of a place can be computed in integers."""
+        return place not in {self.of(value) for value in self._float}
+
+    def numbers(self, value: str) -> int:
+        """Return how many numbers `value` has, 0 where that is not known."""
+        return math.prod(self._editor.shape(value) or (0,))

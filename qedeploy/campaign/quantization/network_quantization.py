@@ -16,7 +16,7 @@ from qedeploy.campaign.quantization.measurement import (
     measure_layers,
     measure_sets,
 )
-from qedeploy.campaign.quantization.neighbours import Savings, find_neighbours, fit_savings, pairs
+from qedeploy.campaign.quantization.neighbours import Savings, find_conversions, fit_savings, savings
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.campaign.quantization.together import fit_errors
 from qedeploy.export.onnx_networks.data import Sample
@@ -82,7 +82,7 @@ def quantize_network(
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
     )
-    neighbours = find_neighbours(quantizer)
+    conversions = find_conversions(quantizer)
     alone = {(item.layer, item.precision): item.seconds for item in layers}
     sets = measure_sets(
         bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
@@ -90,12 +90,12 @@ def quantize_network(
     candidates: dict[tuple[str, ...], Candidate] = {}
     best: float | None = None
     for round_number in range(_ROUNDS):
-        savings = fit_savings(neighbours, alone, sets, float_seconds)
+        fitted = fit_savings(conversions, layers, sets, float_seconds)
         errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
         problem = AssignmentProblem(
             float_seconds=float_seconds,
             layers=_choices(quantizer, allowed, alone, errors),
-            pairs=pairs(neighbours, savings),
+            savings=savings(conversions, layers, fitted.layout, fitted.numbers),
         )
         assignments = [item for item in front(problem, options) if item.quantized not in candidates]
         measured = measure_sets(bed, [_quantized(item) for item in assignments])
@@ -131,7 +131,7 @@ def quantize_network(
         float_seconds=float_seconds,
         layers=layers,
         sets=sets,
-        savings=savings,
+        savings=fitted,
         problem=problem,
         contest=contest,
         assignment=chosen,
@@ -165,7 +165,7 @@ def _choices(
 
 
 def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str]]:
-    """Return sets to fit the neighbours' savings to: all layers, the faster half, and halves of the network."""
+    """Return sets to fit the savings to: all layers, the faster half, and halves of the network."""
     names = list(alone)
     fastest = sorted(names, key=lambda key: alone[key])[: max(1, len(names) // 2)]
     half = len(names) // 2

@@ -1,8 +1,8 @@
 """All assignments that nothing beats in both time and error, by label setting: a second way to the best one.
 
-Layers are decided in order. A label is what a partial assignment costs so far; two labels are comparable where they
-agree on every layer that still has a pair to come, and the one with more of both is dropped. Nothing here is shared
-with the linear program but the problem itself.
+Layers are decided in order. A label is what a partial assignment costs so far; two labels are comparable where the same
+savings are still open to both, and the one with more of both is dropped. Nothing here is shared with the linear program
+but the problem itself.
 """
 
 from __future__ import annotations
@@ -37,28 +37,35 @@ class AssignmentFront:
         return float(within.min()) if len(within) else float("inf")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Saving:
+    """Places of layers in the order in which they are decided, and the seconds they save together out of float32."""
+
+    layers: tuple[int, ...]
+    seconds: float
+
+
 def enumerate_front(problem: AssignmentProblem, limits: Limits | None = None) -> AssignmentFront:
     """Return the whole front, up to the times and errors of `limits` where there are any.
 
     Raises RequestError where it needs more than MOST_LABELS partial assignments.
     """
-    order = {layer.name: index for index, layer in enumerate(problem.layers)}
-    pairs = [[*sorted((order[pair.first], order[pair.second])), pair.seconds] for pair in problem.pairs]
-    last_use = [max([index, *(int(b) for a, b, _ in pairs if a == index)]) for index in range(len(problem.layers))]
-    spare = _most_saved(problem, pairs)
-    groups: dict[tuple[tuple[int, bool], ...], NDArray[np.float64]] = {
-        (): np.asarray([[problem.float_seconds, 0.0]], np.float64)
+    savings = _savings(problem)
+    spare = _most_saved(problem, savings)
+    groups: dict[frozenset[int], NDArray[np.float64]] = {
+        frozenset(): np.asarray([[problem.float_seconds, 0.0]], np.float64)
     }
     for index, layer in enumerate(problem.layers):
-        made: dict[tuple[tuple[int, bool], ...], list[NDArray[np.float64]]] = {}
-        for state, labels in groups.items():
-            known = dict(state)
+        begun = {number for number, item in enumerate(savings) if item.layers[0] == index}
+        touched = {number for number, item in enumerate(savings) if index in item.layers}
+        ended = {number for number, item in enumerate(savings) if item.layers[-1] == index}
+        made: dict[frozenset[int], list[NDArray[np.float64]]] = {}
+        for alive, labels in groups.items():
             for choice in layer.choices:
-                quantized = choice.precision != FLOAT
-                saved = sum(s for a, b, s in pairs if b == index and quantized and known.get(int(a), False))
-                following = {**known, index: quantized}
-                key = tuple((number, flag) for number, flag in following.items() if last_use[number] > index)
-                made.setdefault(key, []).append(labels + np.asarray([choice.seconds - saved, choice.error]))
+                following = alive - touched if choice.precision == FLOAT else alive | begun
+                saved = sum(savings[number].seconds for number in following & ended)
+                steps = labels + np.asarray([choice.seconds - saved, choice.error])
+                made.setdefault(following - ended, []).append(steps)
         groups = {key: _undominated(np.concatenate(parts), limits, spare[index + 1]) for key, parts in made.items()}
         if sum(map(len, groups.values())) > MOST_LABELS:
             raise RequestError("the front has too many assignments to enumerate: give a budget instead of --pareto")
@@ -66,12 +73,22 @@ def enumerate_front(problem: AssignmentProblem, limits: Limits | None = None) ->
     return AssignmentFront(seconds=front[:, 0], errors=front[:, 1])
 
 
-def _most_saved(problem: AssignmentProblem, pairs: list[list[float]]) -> list[float]:
+def _savings(problem: AssignmentProblem) -> list[_Saving]:
+    """Return what layers save together; those of the same layers are one."""
+    order = {layer.name: index for index, layer in enumerate(problem.layers)}
+    totals: dict[tuple[int, ...], float] = {}
+    for item in problem.savings:
+        layers = tuple(sorted(order[name] for name in item.layers))
+        totals[layers] = totals.get(layers, 0.0) + item.seconds
+    return [_Saving(layers=layers, seconds=seconds) for layers, seconds in totals.items()]
+
+
+def _most_saved(problem: AssignmentProblem, savings: list[_Saving]) -> list[float]:
     """Return for each layer what it and those behind it can save at most, in seconds."""
     spare = [0.0]
     for index in reversed(range(len(problem.layers))):
         own = max(0.0, *(-choice.seconds for choice in problem.layers[index].choices))
-        spare.append(spare[-1] + own + sum(s for _, b, s in pairs if b == index))
+        spare.append(spare[-1] + own + sum(item.seconds for item in savings if item.layers[-1] == index))
     return spare[::-1]
 
 

@@ -36,10 +36,10 @@ def least_within(problem: AssignmentProblem, minimised: str, limited: str, limit
     """Return the least sum of figure `minimised` with that of `limited` at most `limit`; infinity where none is.
 
     `known` is a value that an assignment reaches: worse ones are not looked for. Raises ValueError for a problem with
-    pairs, RequestError where it needs more than MOST_LABELS partial assignments.
+    savings, RequestError where it needs more than MOST_LABELS partial assignments.
     """
-    if problem.pairs:
-        raise ValueError("pairs: expected layers that share no cost")
+    if problem.savings:
+        raise ValueError("savings: expected layers that share no cost")
     layers = [_costs(item.choices, minimised, limited) for item in problem.layers]
     multiplier = _multiplier(layers, limit)
     rest = _behind([float(layer.priced(multiplier).min()) for layer in layers])

@@ -38,11 +38,10 @@ class LayerChoices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two layers that save `seconds` where neither is in float32: conversions between them are then not needed."""
+class Saving:
+    """Layers that save `seconds` where none of them is in float32: conversions between them are then not needed."""
 
-    first: str
-    second: str
+    layers: tuple[str, ...]
     seconds: float
 
 
@@ -68,16 +67,16 @@ class AssignmentProblem:
 
     float_seconds: float
     layers: tuple[LayerChoices, ...]
-    pairs: tuple[Pair, ...] = ()
+    savings: tuple[Saving, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
             raise ValueError("layers: expected names of their own")
-        if any(pair.first not in names or pair.second not in names or pair.first == pair.second for pair in self.pairs):
-            raise ValueError("pairs: expected two different layers of the problem")
-        if any(pair.seconds < 0 for pair in self.pairs):
-            raise ValueError("pairs: expected what neighbours save, not negative")
+        if any(len({*item.layers}.intersection(names)) != max(len(item.layers), 2) for item in self.savings):
+            raise ValueError("savings: expected two or more different layers of the problem")
+        if any(item.seconds < 0 for item in self.savings):
+            raise ValueError("savings: expected what neighbours save, not negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +99,7 @@ def costs(problem: AssignmentProblem, assignment: Mapping[str, str]) -> Assignme
     chosen = [
         {choice.precision: choice for choice in layer.choices}[assignment[layer.name]] for layer in problem.layers
     ]
-    saved = sum(
-        pair.seconds for pair in problem.pairs if FLOAT not in (assignment[pair.first], assignment[pair.second])
-    )
+    saved = sum(item.seconds for item in problem.savings if FLOAT not in {assignment[name] for name in item.layers})
     totals = {figure: sum(getattr(choice, figure) for choice in chosen) for figure in FIGURES}
     totals["seconds"] += problem.float_seconds - saved
     return AssignmentCosts(**totals)

@@ -46,7 +46,7 @@ def _least(problem: AssignmentProblem, assignment: Assignment) -> float | None:
     """Return the least of what was minimised, None for limits that label setting does not know."""
     limits, objective = assignment.limits, assignment.objective
     given = limits.given
-    if not problem.pairs and len(given) == 1:
+    if not problem.savings and len(given) == 1:
         ((figure, limit),) = given.items()
         constants = {"seconds": problem.float_seconds}
         own = constants.get(objective.value, 0.0)

@@ -1,6 +1,6 @@
 """The best assignment by a mixed-integer linear program (HiGHS through SciPy), with its bound.
 
-One binary for each layer and precision, one variable for each pair of neighbours that is 1 at most where both are out
+One binary for each layer and precision, one variable for each saving that is 1 at most where all of its layers are out
 of float32. What is minimised is the time of a query, or the error where the time is limited.
 """
 
@@ -69,7 +69,7 @@ def assign(problem: AssignmentProblem, limits: Limits, objective: Objective = Ob
             integrality=program.integrality(),
             bounds=Bounds(0, 1),
             constraints=[
-                LinearConstraint(*row) for row in (*program.choices(), *program.pairs(), *program.limits(limits))
+                LinearConstraint(*row) for row in (*program.choices(), *program.savings(), *program.limits(limits))
             ],
             options={"time_limit": TIME_LIMIT, "mip_rel_gap": 0.0},
         )
@@ -88,22 +88,22 @@ def assign(problem: AssignmentProblem, limits: Limits, objective: Objective = Ob
 
 
 class _Program:
-    """Columns: every choice of every layer in order, then every pair."""
+    """Columns: every choice of every layer in order, then every saving."""
 
     def __init__(self, problem: AssignmentProblem) -> None:
         self._problem = problem
         self._columns = [(layer.name, choice) for layer in problem.layers for choice in layer.choices]
-        self._size = len(self._columns) + len(problem.pairs)
+        self._size = len(self._columns) + len(problem.savings)
 
     def integrality(self) -> NDArray[np.int64]:
-        """Return 1 for whole-number columns. Pairs follow from the choices: the solver pushes them to their limit."""
-        return np.asarray([1] * len(self._columns) + [0] * len(self._problem.pairs))
+        """Return 1 for whole-number columns. Savings follow from the choices: the solver pushes them to their limit."""
+        return np.asarray([1] * len(self._columns) + [0] * len(self._problem.savings))
 
     def coefficients(self, figure: str) -> NDArray[np.float64]:
         """Return each column's part of `figure`, in the program's unit; of the time, what differs from float32."""
         unit = _UNITS[figure]
         own = [getattr(choice, figure) / unit for _, choice in self._columns]
-        saved = [-pair.seconds / unit if figure == "seconds" else 0.0 for pair in self._problem.pairs]
+        saved = [-item.seconds / unit if figure == "seconds" else 0.0 for item in self._problem.savings]
         return np.asarray(own + saved, np.float64)
 
     def choices(self) -> list[tuple[NDArray[np.float64], float, float]]:
@@ -113,11 +113,11 @@ class _Program:
             for layer in self._problem.layers
         ]
 
-    def pairs(self) -> list[tuple[NDArray[np.float64], float, float]]:
-        """Return two rows for each pair: it saves only where either layer is out of float32."""
+    def savings(self) -> list[tuple[NDArray[np.float64], float, float]]:
+        """Return a row for each layer of each saving: there is one only where that layer is out of float32."""
         rows = []
-        for number, pair in enumerate(self._problem.pairs):
-            for name in (pair.first, pair.second):
+        for number, item in enumerate(self._problem.savings):
+            for name in item.layers:
                 entries = {
                     index: -1.0
                     for index, (layer, choice) in enumerate(self._columns)

@@ -16,7 +16,7 @@ from qedeploy.search.assign.problem import (
     Choice,
     LayerChoices,
     Limits,
-    Pair,
+    Saving,
     costs,
 )
 from qedeploy.search.assign.proof import prove
@@ -62,7 +62,7 @@ def _problem(document: Mapping[str, Any]) -> AssignmentProblem:
             LayerChoices(name=layer["name"], choices=tuple(Choice(**choice) for choice in layer["choices"]))
             for layer in document["layers"]
         ),
-        pairs=tuple(Pair(**pair) for pair in document["pairs"]),
+        savings=tuple(Saving(layers=tuple(item["layers"]), seconds=item["seconds"]) for item in document["savings"]),
     )
 
 

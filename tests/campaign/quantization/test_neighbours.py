@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from qedeploy.campaign.quantization.measurement import SetMeasurement
-from qedeploy.campaign.quantization.neighbours import Neighbourhood, Neighbours, find_neighbours, fit_savings, pairs
+from qedeploy.campaign.quantization.measurement import LayerMeasurement, SetMeasurement
+from qedeploy.campaign.quantization.neighbours import Conversions, find_conversions, fit_savings, savings
 from qedeploy.export.onnx_networks.preparation import prepare
 from qedeploy.export.onnx_networks.quantizer import make_quantizer
 from qedeploy.export.onnx_networks.sizes import parse_sizes
@@ -16,81 +16,112 @@ from tests.export.onnx_networks.networks import Maker, mobile_network, write
 
 
 def found_in(model, tmp_path, shape, shapes=()):
+    """Return by layer, and whether it is behind it, the layers around and within a place."""
     prepared = prepare(write(model, tmp_path), parse_sizes(shapes))
     feed = {"image": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
     quantizer = make_quantizer(prepared.model, [feed])
-    # Layers by the operator that reads what they make, which tests can name.
+    # Layers by what they make, which tests can name.
     names = {layer.name: layer.result.split(".")[0] for layer in quantizer.layers.values()}
-    return {(names[item.first], names[item.second]): item for item in find_neighbours(quantizer)}
+    return {
+        (names[item.layer], item.behind): (
+            {names[other] for other in item.around},
+            None if item.within is None else {names[other] for other in item.within},
+        )
+        for item in find_conversions(quantizer)
+    }
 
 
-def test_the_neighbours_of_a_mobile_network_are_known_with_what_is_between_them(tmp_path):
+def test_a_place_is_all_that_operators_between_layers_join(tmp_path):
     found = found_in(mobile_network(), tmp_path, (1, 3, 32, 48), ["image=1x3x32x48"])
-    kinds = {names: item.kind for names, item in found.items()}
-    assert kinds["stem", "expand"] is Neighbourhood.DIRECT
-    assert kinds["expand", "depthwise"] is Neighbourhood.CARRIED
-    assert kinds["depthwise", "project"] is Neighbourhood.DIRECT
-    assert kinds["project", "head"] is Neighbourhood.CARRIED
-    assert found["stem", "expand"].numbers == 16 * 16 * 24
+    assert ("stem", False) not in found  # Nothing of the network makes the image.
+    # The residual joins what the stem makes, what the block makes of it, and what reads either.
+    assert found["stem", True] == ({"expand", "head"}, {"expand", "project", "head"})
+    assert found["head", False] == ({"stem", "project"}, {"stem", "project", "expand"})
+    assert found["expand", True] == ({"depthwise"}, {"depthwise"})
+    assert found["project", False] == ({"depthwise"}, {"depthwise"})
 
 
-def test_floating_point_between_layers_and_a_common_input_are_told_apart(tmp_path):
+def test_numbers_stay_converted_where_floating_point_lies_between(tmp_path):
     make = Maker()
     make.node("Softplus", [make.conv("image", "first", (4, 3, 1, 1))], "soft")
     make.conv("soft", "second", (4, 4, 1, 1))
     make.conv("soft", "third", (4, 4, 1, 1))
     model = make.model({"image": [1, 3, 8, 8]}, ["second", "third"])
-    kinds = {names: item.kind for names, item in found_in(model, tmp_path, (1, 3, 8, 8)).items()}
-    assert kinds == {
-        ("first", "second"): Neighbourhood.THROUGH_FLOAT,
-        ("first", "third"): Neighbourhood.THROUGH_FLOAT,
-        ("second", "third"): Neighbourhood.SAME_INPUT,
+    assert found_in(model, tmp_path, (1, 3, 8, 8)) == {
+        ("first", True): ({"second", "third"}, None),
+        ("second", False): ({"first"}, None),
+        ("third", False): ({"first"}, None),
     }
 
 
-def test_savings_that_made_the_times_are_found_again():
-    generator = np.random.default_rng(3)
-    names = [f"layer{number}" for number in range(12)]
-    alone = {(name, "W8A8"): float(generator.normal(0, 1e-4)) for name in names}
-    kinds = [Neighbourhood.DIRECT, Neighbourhood.CARRIED, Neighbourhood.THROUGH_FLOAT]
-    neighbours = [
-        Neighbours(first=first, second=second, kind=kinds[index % 3], numbers=int(generator.integers(1000, 90_000)))
-        for index, (first, second) in enumerate(itertools.pairwise(names))
-    ]
-    true = {Neighbourhood.DIRECT: 1e-9, Neighbourhood.CARRIED: 3e-9, Neighbourhood.THROUGH_FLOAT: 4e-10}
-    sets = []
-    for _ in range(6):
-        chosen = {name: "W8A8" for name in names if generator.random() < 0.7}
-        saved = sum(true[p.kind] * p.numbers for p in neighbours if p.first in chosen and p.second in chosen)
-        sets.append(
-            SetMeasurement(precisions=chosen, seconds=sum(alone[name, "W8A8"] for name in chosen) - saved, error=0.0)
-        )
-    savings = fit_savings(neighbours, alone, sets, 1e-2)
-    for kind, value in true.items():
-        assert savings.per_number[kind] == pytest.approx(value, rel=1e-6)
-    assert savings.per_number[Neighbourhood.SAME_INPUT] == 0
-    assert savings.worst < 1e-9
-    assert sum(pair.seconds for pair in pairs(neighbours, savings)) == pytest.approx(
-        sum(true[pair.kind] * pair.numbers for pair in neighbours)
+def test_a_gate_of_few_numbers_matters_to_the_numbers_and_not_to_their_layout(tmp_path):
+    make = Maker()
+    make.conv("image", "trunk", (8, 3, 1, 1), pads=[0] * 4)
+    make.node("GlobalAveragePool", ["trunk"], "pool")
+    make.conv("pool", "gate", (8, 8, 1, 1), pads=[0] * 4)
+    make.node("Sigmoid", ["gate"], "gate.sigmoid")
+    make.node("Mul", ["trunk", "gate.sigmoid"], "gated")
+    make.conv("gated", "last", (4, 8, 1, 1), pads=[0] * 4)
+    found = found_in(make.model({"image": [1, 3, 16, 16]}, ["last"]), tmp_path, (1, 3, 16, 16))
+    assert found["trunk", True] == ({"last"}, {"gate", "last"})
+    assert found["last", False] == ({"trunk"}, {"trunk", "gate"})
+
+
+def layer(name: str, before: float, behind: float, seconds: float = 0.0) -> LayerMeasurement:
+    return LayerMeasurement(
+        layer=name,
+        precision="W8A8",
+        seconds=seconds,
+        seconds_before=before,
+        seconds_behind=behind,
+        error=0.0,
+        error_spread=0.0,
+        samples=1,
     )
 
 
+def chain(names: list[str]) -> list[Conversions]:
+    """Return the conversions of layers one behind the other, with a gate between every third and the next."""
+    found = []
+    for index, (first, second) in enumerate(itertools.pairwise(names)):
+        gate = (names[-1],) if index % 3 == 0 and second != names[-1] else ()
+        found.append(Conversions(layer=first, behind=True, around=(second,), within=(second, *gate)))
+        found.append(Conversions(layer=second, behind=False, around=(first,), within=(first, *gate)))
+    return found
+
+
+@pytest.mark.parametrize(("layout", "numbers"), [(0.25, 0.5), (0.0, 0.75), (0.5, 0.0), (0.4, 0.6)])
+def test_shares_that_made_the_times_are_found_again(layout, numbers):
+    generator = np.random.default_rng(3)
+    names = [f"layer{number}" for number in range(12)]
+    alone = [
+        layer(name, generator.exponential(1e-4), generator.exponential(1e-4), generator.normal(0, 1e-4))
+        for name in names
+    ]
+    conversions = chain(names)
+    true = savings(conversions, alone, layout, numbers)
+    sets = []
+    for _ in range(8):
+        chosen = {item for item in names if generator.random() < 0.8}
+        saved = sum(item.seconds for item in true if chosen.issuperset(item.layers))
+        own = sum(item.seconds for item in alone if item.layer in chosen)
+        sets.append(SetMeasurement(precisions=dict.fromkeys(chosen, "W8A8"), seconds=own - saved, error=0.0))
+    found = fit_savings(conversions, alone, sets, 1e-2)
+    assert (found.layout, found.numbers) == pytest.approx((layout, numbers), abs=1e-3)
+    assert found.worst < 1e-4
+    assert found.sets == len(sets)
+
+
+@pytest.mark.parametrize(("seconds", "share"), [(-1.0, 1.0), (1.0, 0.0)])
+def test_no_more_is_saved_than_was_converted_and_nothing_is_added(seconds, share):
+    conversions, alone = chain(["a", "b"]), [layer("a", 0.0, 2e-4), layer("b", 3e-4, 0.0)]
+    sets = [SetMeasurement(precisions={"a": "W8A8", "b": "W8A8"}, seconds=seconds, error=0.0)]
+    found = fit_savings(conversions, alone, sets, 1.0)
+    assert found.layout + found.numbers == pytest.approx(share, abs=1e-6)
+    assert found.worst == pytest.approx(1.0, abs=1e-3)
+
+
 def test_without_sets_nothing_is_saved():
-    savings = fit_savings([], {}, [], 1.0)
-    assert set(savings.per_number.values()) == {0.0}
-
-
-def test_a_few_numbers_are_not_made_to_explain_what_is_left():
-    names = ["a", "b", "c", "d"]
-    alone = {(name, "W8A8"): 0.0 for name in names}
-    neighbours = [
-        Neighbours(first="a", second="b", kind=Neighbourhood.CARRIED, numbers=100_000),
-        Neighbours(first="c", second="d", kind=Neighbourhood.DIRECT, numbers=10),
-    ]
-    sets = [
-        SetMeasurement(precisions=dict.fromkeys(chosen, "W8A8"), seconds=-saved, error=0.0)
-        for chosen, saved in ((("a", "b"), 2e-4), (("c", "d"), 5e-5), (names, 3e-4))
-    ]
-    savings = fit_savings(neighbours, alone, sets[::2], 1e-2)
-    assert savings.per_number[Neighbourhood.DIRECT] * 10 < 1e-6
-    assert savings.per_number[Neighbourhood.CARRIED] == pytest.approx(2.5e-9, rel=0.05)
+    found = fit_savings(chain(["a", "b"]), [], [], 1.0)
+    assert (found.layout, found.numbers, found.worst) == (0.0, 0.0, 0.0)
+    assert savings(chain(["a", "b"]), [], 1.0, 1.0) == ()

@@ -9,7 +9,7 @@ import pytest
 
 from qedeploy.errors import RequestError
 from qedeploy.search.assign.front import enumerate_front
-from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices, Limits, Pair, costs
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices, Limits, Saving, costs
 from qedeploy.search.assign.solver import Objective, assign
 
 
@@ -37,9 +37,9 @@ def random_problem(seed: int, layers: int = 7) -> AssignmentProblem:
             )
             for name in names
         ),
-        pairs=tuple(
-            Pair(first=names[first], second=names[second], seconds=generator.exponential(1e-4))
-            for first, second in [*itertools.pairwise(range(layers)), (0, 3), (5, 2)]
+        savings=tuple(
+            Saving(layers=tuple(names[index] for index in members), seconds=generator.exponential(1e-4))
+            for members in [*itertools.pairwise(range(layers)), (0, 3), (5, 2), (1, 4, 2), (6, 0, 3, 5), (2, 5)]
         ),
     )
 
@@ -110,19 +110,20 @@ def test_label_setting_and_the_program_agree_on_a_network_of_sixty_layers():
 def test_a_layer_that_must_not_be_float_is_not():
     problem = random_problem(0)
     first = LayerChoices(name="layer0", choices=problem.layers[0].choices[1:])
-    held = AssignmentProblem(float_seconds=5e-3, layers=(first, *problem.layers[1:]), pairs=problem.pairs)
+    held = AssignmentProblem(float_seconds=5e-3, layers=(first, *problem.layers[1:]), savings=problem.savings)
     assert assign(held, Limits()).precisions["layer0"] != FLOAT
 
 
 @pytest.mark.parametrize(
-    "pair",
+    "saving",
     [
-        Pair(first="layer0", second="nowhere", seconds=1.0),
-        Pair(first="layer0", second="layer0", seconds=1.0),
-        Pair(first="layer0", second="layer1", seconds=-1.0),
+        Saving(layers=("layer0", "nowhere"), seconds=1.0),
+        Saving(layers=("layer0", "layer0"), seconds=1.0),
+        Saving(layers=("layer0",), seconds=1.0),
+        Saving(layers=("layer0", "layer1", "layer2"), seconds=-1.0),
     ],
 )
-def test_pairs_that_make_no_sense_are_refused(pair):
+def test_savings_that_make_no_sense_are_refused(saving):
     problem = random_problem(0)
-    with pytest.raises(ValueError, match="pairs"):
-        AssignmentProblem(float_seconds=1.0, layers=problem.layers, pairs=(pair,))
+    with pytest.raises(ValueError, match="savings"):
+        AssignmentProblem(float_seconds=1.0, layers=problem.layers, savings=(saving,))
