@@ -9,8 +9,7 @@ interrupted goes on: the same command as often as needed.
 
 To meet: the exported file at most 0.3 points from PyTorch down to W3A3; below float32 at most 1.0 points for W8A8
 without an epoch and 1.5 for W4A4. `--limits` draws searched mixed networks of other budgets beside them, `--long` adds
-a W8A8 network that trains for longer, which is to reach 91 %. training_speed.py
-measures how fast training is.
+a larger shape that trains for longer, which in W8A8 is to reach 91 %. training_speed.py measures how fast training is.
 """
 
 from __future__ import annotations
@@ -90,7 +89,8 @@ def main() -> None:
     parser.add_argument("--limit", default="64M", help="BitOps of the searched shape")
     parser.add_argument("--limits", default="", help="of further searched mixed networks, such as 32M,48M")
     parser.add_argument("--long", type=float, help="epochs in float32 of one that trains for longer")
-    parser.add_argument("--long-epochs", type=float, default=2, help="epochs in W8A8 of that network")
+    parser.add_argument("--long-epochs", type=float, default=2, help="epochs of that network in the widths of each row")
+    parser.add_argument("--long-seeds", type=int, default=1)
     parser.add_argument("--long-limit", default="128M", help="BitOps of that network's shape in W8A8")
     parser.add_argument("--train-images", type=int, help="so many of Fashion-MNIST's")
     parser.add_argument("--threads", type=int, default=1)
@@ -108,9 +108,10 @@ def main() -> None:
     cells = tuple(bench.cells.values())
     print_rows(cells, settings)
     if options.page is not None:
+        long = "" if options.long is None else f"--long {options.long:g} --long-seeds {options.long_seeds} "
         command = (
             f"python benchmarks/accuracy.py FOLDER --seeds {options.seeds} --float-epochs {options.float_epochs:g} "
-            f"--epochs {options.epochs:g} --page docs/measured"
+            f"--epochs {options.epochs:g} {long}--page docs/measured"
         )
         write_page(options.page, cells, settings, command, speeds(options.folder))
 
@@ -122,8 +123,9 @@ def wanted(bench: Bench, settings: Settings, options: argparse.Namespace) -> Ite
             yield bench.cell(options.limit, row, seed, settings)
     if options.long is not None:
         long = replace(settings, float_epochs=options.long, epochs=options.long_epochs)
-        for row in ("float32", "W8A8"):
-            yield bench.cell(options.long_limit, row, 0, long)
+        for seed in range(options.long_seeds):
+            for row in ROWS:
+                yield bench.cell(options.long_limit, row, seed, long)
     for limit in filter(None, options.limits.split(",")):
         for seed in range(options.seeds):
             for row in ("float32", "mixed"):

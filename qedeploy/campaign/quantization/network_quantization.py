@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,11 @@ from qedeploy.search.assign.solver import Assignment
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-_ROUNDS = 5
-"""Times that assignments are made and measured at most: what one finds corrects the next, until none is faster."""
+_ROUNDS = 8
+"""Times that assignments are made and measured at most: what one finds corrects the next."""
+
+_PATIENCE = 2
+"""Rounds in a row without a faster assignment after which no more are made: one may only correct an estimate."""
 
 _CHECKED_SAMPLES = 2
 
@@ -88,7 +92,7 @@ def quantize_network(
         bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
     )
     candidates: dict[tuple[str, ...], Candidate] = {}
-    best: float | None = None
+    best, fruitless = math.inf, 0
     for round_number in range(_ROUNDS):
         fitted = fit_savings(conversions, layers, sets, float_seconds)
         errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
@@ -103,8 +107,10 @@ def quantize_network(
         for assignment, found in zip(assignments, measured, strict=True):
             candidates[assignment.quantized] = Candidate(problem=problem, assignment=assignment, measured=found)
         progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
-        fastest = min((item.measured.seconds for item in candidates.values() if within(item, options)), default=None)
-        if not assignments or (round_number > 0 and fastest is not None and fastest == best):
+        kept = (item.measured.seconds for item in candidates.values() if within(item, options))
+        fastest = min(kept, default=math.inf)
+        fruitless = fruitless + 1 if math.isfinite(best) and fastest >= best else 0
+        if not assignments or fruitless == _PATIENCE:
             break
         best = fastest
     contest = hold_contest(
