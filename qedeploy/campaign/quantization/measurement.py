@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.metric import Metric
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.errors import RequestError
@@ -57,7 +60,10 @@ class SetMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bed:
-    """What measurements are made on: the quantizer, the data, and how long to run each model (seconds)."""
+    """What measurements are made on: the quantizer, the data, and how long to run each model (seconds).
+
+    `kept` are those made before.
+    """
 
     quantizer: Quantizer
     execution: MixedExecution
@@ -68,6 +74,7 @@ class Bed:
     metric: Metric | None
     duration: float
     threads: int
+    kept: KeptMeasurements
 
     def drop(self, expected: AlternatedRun, found: AlternatedRun) -> float | None:
         """Return how much the metric falls, in its unit; None without one."""
@@ -88,7 +95,11 @@ class Bed:
 
 
 def make_bed(
-    quantizer: Quantizer, execution: MixedExecution, samples: Sequence[Sample], options: QuantizationOptions
+    quantizer: Quantizer,
+    execution: MixedExecution,
+    samples: Sequence[Sample],
+    options: QuantizationOptions,
+    kept: KeptMeasurements,
 ) -> Bed:
     """Return a bed whose measure of error fits what the float network makes of `samples`."""
     feeds = [sample.feed for sample in samples]
@@ -104,6 +115,7 @@ def make_bed(
         metric=options.metric,
         duration=options.duration,
         threads=options.threads,
+        kept=kept,
     )
 
 
@@ -114,25 +126,10 @@ def measure_layers(
     found: list[LayerMeasurement] = []
     totals = [] if wanted else [_run(bed, [])[FLOAT_NETWORK].nodes.total]
     for start in range(0, len(wanted), LAYERS_AT_ONCE):
-        batch = wanted[start : start + LAYERS_AT_ONCE]
-        runs = _run(bed, [{layer: precision} for layer, precision in batch])
-        reference = runs[FLOAT_NETWORK]
-        totals.append(reference.nodes.total)
-        for index, (layer, precision) in enumerate(batch):
-            errors = bed.errors(reference, runs[str(index)])
-            before, behind = seconds_around(reference.nodes, runs[str(index)].nodes, bed.execution.kernels)
-            found.append(
-                LayerMeasurement(
-                    layer=layer,
-                    precision=precision,
-                    seconds=added_seconds(reference.nodes, runs[str(index)].nodes),
-                    seconds_before=before,
-                    seconds_behind=behind,
-                    error=float(np.mean(errors)),
-                    error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
-                    samples=len(errors),
-                )
-            )
+        batch = [{layer: precision} for layer, precision in wanted[start : start + LAYERS_AT_ONCE]]
+        total, measured = bed.kept.once("layers", batch, partial(_layers, bed, batch), _read_layers)
+        totals.append(total)
+        found.extend(measured)
         progress(len(found), len(wanted))
     return float(np.median(totals)), tuple(found)
 
@@ -144,20 +141,58 @@ def measure_sets(
     found: list[SetMeasurement] = []
     for start in range(0, len(wanted), LAYERS_AT_ONCE):
         batch = wanted[start : start + LAYERS_AT_ONCE]
-        runs = _run(bed, batch)
-        reference = runs[FLOAT_NETWORK]
-        for index, precisions in enumerate(batch):
-            run = runs[str(index)]
-            found.append(
-                SetMeasurement(
-                    precisions=dict(precisions),
-                    seconds=added_seconds(reference.nodes, run.nodes),
-                    error=float(np.mean(bed.errors(reference, run))),
-                    drop=bed.drop(reference, run),
-                )
-            )
+        found.extend(bed.kept.once("sets", batch, partial(_sets, bed, batch), _read_sets))
         progress(len(found), len(wanted))
     return tuple(found)
+
+
+def _layers(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the row of layers measured alone, in turn with one float network."""
+    runs = _run(bed, batch)
+    reference = runs[FLOAT_NETWORK]
+    measured = []
+    for index, precisions in enumerate(batch):
+        run = runs[str(index)]
+        errors = bed.errors(reference, run)
+        before, behind = seconds_around(reference.nodes, run.nodes, bed.execution.kernels)
+        ((layer, precision),) = precisions.items()
+        measured.append(
+            LayerMeasurement(
+                layer=layer,
+                precision=precision,
+                seconds=added_seconds(reference.nodes, run.nodes),
+                seconds_before=before,
+                seconds_behind=behind,
+                error=float(np.mean(errors)),
+                error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
+                samples=len(errors),
+            )
+        )
+    return {"float_seconds": float(reference.nodes.total), "measured": [asdict(item) for item in measured]}
+
+
+def _read_layers(row: Mapping[str, Any]) -> tuple[float, list[LayerMeasurement]]:
+    return row["float_seconds"], [LayerMeasurement(**item) for item in row["measured"]]
+
+
+def _sets(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the row of sets of layers, in turn with one float network."""
+    runs = _run(bed, batch)
+    reference = runs[FLOAT_NETWORK]
+    measured = [
+        SetMeasurement(
+            precisions=dict(precisions),
+            seconds=added_seconds(reference.nodes, runs[str(index)].nodes),
+            error=float(np.mean(bed.errors(reference, runs[str(index)]))),
+            drop=bed.drop(reference, runs[str(index)]),
+        )
+        for index, precisions in enumerate(batch)
+    ]
+    return {"measured": [asdict(item) for item in measured]}
+
+
+def _read_sets(row: Mapping[str, Any]) -> list[SetMeasurement]:
+    return [SetMeasurement(**item) for item in row["measured"]]
 
 
 def _run(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, AlternatedRun]:

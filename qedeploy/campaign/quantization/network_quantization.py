@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from qedeploy.campaign.quantization.choices import allowed_precisions
 from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest, within
 from qedeploy.campaign.quantization.front import front
+from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.measurement import (
     Bed,
     LayerMeasurement,
@@ -68,8 +69,9 @@ def quantize_network(
     execution: MixedExecution,
     options: QuantizationOptions,
     progress: Progress,
+    kept: KeptMeasurements,
 ) -> Quantization:
-    """Return the fastest form of `prepared` within the budgets, by measurement on `samples`.
+    """Return the fastest form of `prepared` within the budgets, by measurement on `samples`, as far as none are `kept`.
 
     Raises UserError for layers in --fix or --keep that there are not; RequestError where no assignment is within the
     budgets, or an output would be constant.
@@ -81,7 +83,7 @@ def quantize_network(
     precisions = execution.precisions()
     offered = {name: () if name in quantizer.refused else precisions for name in quantizer.layers}
     allowed = allowed_precisions(offered, FLOAT, options, "this machine", quantizer.refused)
-    bed = make_bed(quantizer, execution, samples, options)
+    bed = make_bed(quantizer, execution, samples, options, kept)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
     float_seconds, layers = measure_layers(
         bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
@@ -107,8 +109,8 @@ def quantize_network(
         for assignment, found in zip(assignments, measured, strict=True):
             candidates[assignment.quantized] = Candidate(problem=problem, assignment=assignment, measured=found)
         progress("assigning precisions and measuring them", round_number + 1, _ROUNDS)
-        kept = (item.measured.seconds for item in candidates.values() if within(item, options))
-        fastest = min(kept, default=math.inf)
+        allowed_seconds = (item.measured.seconds for item in candidates.values() if within(item, options))
+        fastest = min(allowed_seconds, default=math.inf)
         fruitless = fruitless + 1 if math.isfinite(best) and fastest >= best else 0
         if not assignments or fruitless == _PATIENCE:
             break

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qedeploy.campaign.quantization.documents import WrittenQuantization, source_document, write_quantization
+from qedeploy.campaign.quantization.kept import keeping, measured_settings
 from qedeploy.campaign.quantization.network_quantization import Progress, Quantization, quantize_network
 from qedeploy.campaign.quantization.request import QuantizationOptions
 from qedeploy.errors import UserError
@@ -78,7 +79,9 @@ def run_quantization(
     prepared = prepare(request.model, parse_sizes(request.shapes))
     samples = request.load(prepared.inputs)
     execution = dataclasses.replace(mixed, precisions=lambda: _precisions(profile, mixed))
-    found = quantize_network(prepared, samples, execution, request.options, progress)
+    settings = measured_settings(prepared, samples, request.options, {"precisions": list(execution.precisions())})
+    with keeping(folder, settings) as kept:
+        found = quantize_network(prepared, samples, execution, request.options, progress, kept)
     front = enumerate_front(found.problem, Limits()) if request.pareto else None
     written = None
     if folder is not None:

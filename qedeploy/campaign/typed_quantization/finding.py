@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from qedeploy.campaign.quantization.choices import allowed_precisions
+from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.network_quantization import Progress
 from qedeploy.campaign.quantization.request import QuantizationOptions, allowed_error
 from qedeploy.campaign.quantization.together import fit_errors
@@ -95,6 +96,7 @@ def quantize_typed(
     typed: TypedGraphs,
     options: QuantizationOptions,
     progress: Progress,
+    kept: KeptMeasurements,
 ) -> TypedQuantization:
     """Return `prepared` in the form of a typed runtime, its precisions chosen within the budgets on `samples`.
 
@@ -112,7 +114,7 @@ def quantize_typed(
         prepared, profile, typed, feeds, options.method, lambda done, total: progress("calibrating", done, total)
     )
     allowed = _allowed(quantizer, profile, options)
-    bed = make_error_bed(quantizer, samples, options.metric)
+    bed = make_error_bed(quantizer, samples, options.metric, kept)
     wanted = [(name, item) for name, items in allowed.items() for item in items if item != FLOAT16]
     layers = measure_layer_errors(
         bed, wanted, lambda done, total: progress("measuring what each layer's rounding costs", done, total)

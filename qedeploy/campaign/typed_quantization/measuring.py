@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.metric import Metric
 from qedeploy.errors import RequestError
 from qedeploy.export.onnx_networks.data import Sample
@@ -48,7 +50,10 @@ class SetError:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ErrorBed:
-    """What errors are measured on: the data, what the float network makes of them, and how to take the difference."""
+    """What errors are measured on: the data, what the float network makes of them, and how to take the difference.
+
+    `kept` are errors measured before.
+    """
 
     quantizer: TypedQuantizer
     feeds: Sequence[Feed]
@@ -57,6 +62,7 @@ class ErrorBed:
     measures: Sequence[OutputMeasure]
     sources: Sequence[Path]
     metric: Metric | None
+    kept: KeptMeasurements
 
     def outputs(self, model: onnx.ModelProto) -> list[list[NDArray[Any]]]:
         """Return what `model` makes of each feed."""
@@ -92,7 +98,9 @@ class ErrorBed:
         return before - after
 
 
-def make_error_bed(quantizer: TypedQuantizer, samples: Sequence[Sample], metric: Metric | None) -> ErrorBed:
+def make_error_bed(
+    quantizer: TypedQuantizer, samples: Sequence[Sample], metric: Metric | None, kept: KeptMeasurements
+) -> ErrorBed:
     """Return a bed on which the error of the outputs fits what the float network makes of `samples`."""
     names = [item.name for item in quantizer.model.graph.output]
     feeds = [sample.feed for sample in samples]
@@ -106,6 +114,7 @@ def make_error_bed(quantizer: TypedQuantizer, samples: Sequence[Sample], metric:
         measures=fit_measures(names, expected),
         sources=[sample.source for sample in samples],
         metric=metric,
+        kept=kept,
     )
 
 
@@ -115,30 +124,40 @@ def measure_layer_errors(
     """Return the error of each (layer, precision) alone."""
     found = []
     for layer, precision in wanted:
-        errors = bed.errors(bed.outputs(bed.quantizer.write({layer: precision}).model))
-        found.append(
-            LayerError(
-                layer=layer,
-                precision=precision,
-                error=float(np.mean(errors)),
-                error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
-                samples=len(errors),
-            )
-        )
+        measure = partial(_layer_error, bed, layer, precision)
+        found.append(bed.kept.once("layer", [{layer: precision}], measure, lambda row: LayerError(**row["measured"])))
         progress(len(found), len(wanted))
     return tuple(found)
 
 
 def measure_set_error(bed: ErrorBed, precisions: Mapping[str, str]) -> SetError:
     """Return the error of a network with several layers rounded."""
+    measure = partial(_set_error, bed, precisions)
+    return bed.kept.once("set", [precisions], measure, lambda row: SetError(**row["measured"]))
+
+
+def _layer_error(bed: ErrorBed, layer: str, precision: str) -> dict[str, Any]:
+    errors = bed.errors(bed.outputs(bed.quantizer.write({layer: precision}).model))
+    measured = LayerError(
+        layer=layer,
+        precision=precision,
+        error=float(np.mean(errors)),
+        error_spread=float(np.std(errors, ddof=1) / math.sqrt(len(errors))) if len(errors) > 1 else 0.0,
+        samples=len(errors),
+    )
+    return {"measured": asdict(measured)}
+
+
+def _set_error(bed: ErrorBed, precisions: Mapping[str, str]) -> dict[str, Any]:
     model = bed.quantizer.write(precisions).model
     runs = (bed.outputs(model), bed.half_outputs(model))
     drops = [drop for outputs in runs if (drop := bed.drop(outputs)) is not None]
-    return SetError(
+    measured = SetError(
         precisions=dict(precisions),
         error=max(float(np.mean(bed.errors(outputs))) for outputs in runs),
         drop=max(drops, default=None),
     )
+    return {"measured": asdict(measured)}
 
 
 def _in_order(outputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[NDArray[Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qedeploy.campaign.quantization.documents import WrittenQuantization, source_document
+from qedeploy.campaign.quantization.kept import keeping, measured_settings
 from qedeploy.campaign.quantization.network_quantization import Progress
 from qedeploy.campaign.quantization.run import QuantizationRequest, require_quantizable
 from qedeploy.campaign.typed_quantization.documents import write_typed_quantization
@@ -43,7 +44,9 @@ def run_typed_quantization(
         raise RequestError(f"--pareto: expected a profile whose layers are timed here, {typed.label} has none")
     prepared = prepare(request.model, parse_sizes(request.shapes))
     samples = request.load(prepared.inputs)
-    found = quantize_typed(prepared, samples, profile, typed, request.options, progress)
+    settings = measured_settings(prepared, samples, request.options, {"profile": profile.name})
+    with keeping(folder, settings) as kept:
+        found = quantize_typed(prepared, samples, profile, typed, request.options, progress, kept)
     if folder is None:
         return FinishedTypedQuantization(found=found, written=None, artefact=None, reason="")
     source = source_document(request.model, request.data, len(samples), profile.name)
