@@ -151,7 +151,6 @@ def report(name: str, network: Network, source: Path, folder: Path, duration: st
     }
     pictures = network.draw(JUDGED, JUDGED_SEED)
     found, winner = result.found, result.found.contest.winner
-    predicted = None if found.assignment is None else found.assignment.costs.seconds / found.float_seconds
     return Result(
         name=name,
         sizes="x".join(map(str, network.sizes)),
@@ -160,7 +159,7 @@ def report(name: str, network: Network, source: Path, folder: Path, duration: st
         layers=len(found.quantizer.layers),
         planned=0 if found.assignment is None else len(found.assignment.quantized),
         kernels=0 if found.check is None else found.check.kernels,
-        predicted=predicted,
+        predicted=None if winner is None else winner.predicted,
         measured=None if winner is None else winner.time,
         gap=None if found.assignment is None else found.assignment.gap,
         second_way=None if found.proof is None else found.proof.words,

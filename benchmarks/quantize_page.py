@@ -101,7 +101,7 @@ def write_page(
         "",
         "## What was predicted",
         "",
-        "By the times of layers and of other sets of layers, before the winner itself was run; as a share of the time",
+        "By the times of layers and of other sets of layers, not of the winner's own; as a share of the time",
         "of the prepared float network.",
         "",
         "| network | layers | in integers | kernels | predicted | measured | gap | a second way | seconds in all |",

@@ -38,7 +38,7 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
         f"prepared: {contest.preparation} of the time of {found.prepared.source.name}; its outputs differ by "
         f"{worst.share:.1e} of their range at most"
     )
-    line(f"float32: {format_duration(found.float_seconds)} a query in its nodes, {counted(len(found.layers), 'layer')}")
+    line(f"float32: {format_duration(found.float_seconds)} a query, {counted(len(found.layers), 'layer')}")
     for name, reason in found.quantizer.refused.items():
         line(f"stays in float32: {name} {reason}")
     if contest.winner is None or found.assignment is None:
@@ -46,10 +46,9 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
     else:
         winner = contest.winner
         precisions = ", ".join(found.precisions)
-        predicted = winner.assignment.costs.seconds / found.float_seconds
         line(
             f"{len(found.assignment.quantized)} of {counted(len(found.quantizer.layers), 'layer')} in "
-            f"{precisions}: {winner.time} of the prepared network's time (predicted {predicted:.2f}x), "
+            f"{precisions}: {winner.time} of the prepared network's time (predicted {winner.predicted:.2f}x), "
             f"{winner.over_original} of the original's"
         )
         line(

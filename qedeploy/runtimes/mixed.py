@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel
+    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel, TimedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,8 @@ class MixedExecution:
     `precisions` returns the integer precisions whose products this machine computes exactly. `kernels` are the
     operators that compute layers in integers; `nodes` returns name and operator of every node that the runtime makes of
     a serialised model. `alternate` runs serialised models on all feeds in turn, and then on for so many seconds in all,
-    with so many threads; `timed` opens one for a feed and threads. They raise whatever the runtime raises.
+    with so many threads, and times their nodes; `compare` does so too, and times queries. `timed` opens one for a feed
+    and threads. They raise whatever the runtime raises.
     """
 
     label: str
@@ -25,4 +26,5 @@ class MixedExecution:
     kernels: frozenset[str]
     nodes: Callable[[bytes], Sequence[tuple[str, str]]]
     alternate: Callable[[Mapping[str, bytes], Sequence[Feed], float, int], dict[str, AlternatedRun]]
+    compare: Callable[[Mapping[str, bytes], Sequence[Feed], float, int], dict[str, TimedRun]]
     timed: Callable[[bytes, Feed, int], TimedModel]

@@ -47,6 +47,14 @@ class AlternatedRun:
     outputs: Sequence[Sequence[NDArray[Any]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TimedRun:
+    """What a query of one model took (seconds), and what it made of each feed: `outputs[feed][output]`."""
+
+    seconds: float
+    outputs: Sequence[Sequence[NDArray[Any]]]
+
+
 class TimedModel(Protocol):
     """A model in memory, ready to be measured on one feed."""
 

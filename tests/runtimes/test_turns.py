@@ -54,6 +54,24 @@ def test_models_in_turn_meet_the_same_data_and_share_their_nodes():
     assert 0 < runs["a"].nodes.total < 0.1
 
 
+def test_queries_in_turn_are_timed_as_a_whole_and_make_what_nodes_in_turn_make():
+    feeds = [{"image": np.random.default_rng(seed).normal(size=(1, 3, 32, 48)).astype(np.float32)} for seed in range(3)]
+    runs = EXECUTION.compare({"a": fixed_network(), "b": fixed_network()}, feeds, 0.05, 1)
+    expected = EXECUTION.alternate({"a": fixed_network()}, feeds, 0.0, 1)["a"].outputs
+    for run in runs.values():
+        assert 0 < run.seconds < 0.1
+        for first, second in zip(run.outputs, expected, strict=True):
+            np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_the_first_query_of_a_session_and_of_a_turn_are_not_counted():
+    from qedeploy.runtimes.onnxruntime.alternation import _QUERIES_IN_A_TURN, _typical
+
+    turn = [5.0, *[1.0] * (_QUERIES_IN_A_TURN - 1)]
+    assert _typical([9.0, *turn, *turn]) == 1.0
+    assert _typical([9.0]) == 9.0
+
+
 def test_a_timed_model_is_measured_by_the_protocol():
     feed = {"image": np.zeros((1, 3, 32, 48), np.float32)}
     samples = EXECUTION.timed(fixed_network(), feed, 1).measure(TimingProtocol(warm_up=0, duration=0, iterations=7))

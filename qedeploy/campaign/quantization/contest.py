@@ -38,13 +38,15 @@ class Candidate:
 class Contestant:
     """An assignment as it was measured on the data: its `error` and, with a metric, how far that dropped.
 
-    `time` is a ratio to the prepared float network's, `over_original` one to the file as it was given.
+    `time` is a ratio to the prepared float network's, `over_original` one to the file as it was given; `predicted` is
+    that time's share by all other measurements.
     """
 
     problem: AssignmentProblem
     assignment: Assignment
     error: float
     drop: float | None
+    predicted: float
     time: Ratio
     over_original: Ratio
 
@@ -75,9 +77,10 @@ def hold_contest(
     prepared: PreparedModel,
     candidates: Sequence[Candidate],
     options: QuantizationOptions,
+    predict: Callable[[Assignment], float],
     progress: Callable[[int, int], None],
 ) -> Contest:
-    """Return how `candidates` do against the float network.
+    """Return how `candidates` do against the float network, whose times as shares of its time `predict` predicts.
 
     Raises RequestError where a time was asked for and none of them keeps it.
     """
@@ -101,6 +104,7 @@ def hold_contest(
             assignment=item.assignment,
             error=item.measured.error,
             drop=item.measured.drop,
+            predicted=predict(item.assignment),
             time=ratio(rounds[str(index)], rounds[PREPARED]),
             over_original=ratio(rounds[str(index)], rounds[ORIGINAL]),
         )

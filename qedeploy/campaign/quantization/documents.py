@@ -101,6 +101,10 @@ def sensitivity_document(
         "savings": {
             "share_of_layout": found.savings.layout,
             "share_of_numbers": found.savings.numbers,
+            "corrections": [
+                {"layer": layer, "precision": precision, "seconds": seconds}
+                for (layer, precision), seconds in found.savings.corrections.items()
+            ],
             "worst_share": found.savings.worst,
             "sets": found.savings.sets,
         },
@@ -127,7 +131,7 @@ def assignment_document(
         "measured": [
             {
                 "layers_in_integers": len(item.assignment.quantized),
-                "predicted_share": item.assignment.costs.seconds / found.float_seconds,
+                "predicted_share": item.predicted,
                 "time_over_prepared": _ratio(item.time),
                 "time_over_original": _ratio(item.over_original),
                 "predicted_error": item.assignment.costs.error,

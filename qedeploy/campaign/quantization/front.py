@@ -7,7 +7,7 @@ from qedeploy.errors import RequestError
 from qedeploy.search.assign.problem import AssignmentProblem, Limits
 from qedeploy.search.assign.solver import Assignment, Objective, assign
 
-_ERROR_SHARES = (1.5, 1.0, 0.5, 0.2)
+_ERROR_SHARES = (1.0, 0.6, 0.35, 0.2)
 _TIME_SHARES = (1.0, 0.96, 0.92)
 """The same problem with these shares of what is allowed: the figures are estimates, and a measurement decides."""
 

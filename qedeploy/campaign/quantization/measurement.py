@@ -1,6 +1,8 @@
 """What each layer costs in each precision: the error of the outputs on data, and the time of a query, both measured.
 
 A network with one layer in integers and the float network run in turn on the same data, so that one run gives both.
+What one layer changes is found in the times of nodes, since that of a query shows it too coarsely; what a set of layers
+does is the query's own time, to which the profiler adds nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +24,9 @@ from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.output_error import OutputMeasure, fit_measures, total_error
 from qedeploy.export.onnx_networks.quantizer import Quantizer
 from qedeploy.runtimes.mixed import MixedExecution
-from qedeploy.runtimes.turns import AlternatedRun, Feed, added_seconds, seconds_around
+from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedRun, added_seconds, seconds_around
+
+Run = TypeVar("Run")
 
 FLOAT_NETWORK = "float"
 LAYERS_AT_ONCE = 4
@@ -76,7 +80,7 @@ class Bed:
     threads: int
     kept: KeptMeasurements
 
-    def drop(self, expected: AlternatedRun, found: AlternatedRun) -> float | None:
+    def drop(self, expected: AlternatedRun | TimedRun, found: AlternatedRun | TimedRun) -> float | None:
         """Return how much the metric falls, in its unit; None without one."""
         if self.metric is None:
             return None
@@ -86,7 +90,7 @@ class Bed:
         )
         return first - second
 
-    def errors(self, expected: AlternatedRun, found: AlternatedRun) -> list[float]:
+    def errors(self, expected: AlternatedRun | TimedRun, found: AlternatedRun | TimedRun) -> list[float]:
         """Return the error of each sample's outputs."""
         return [
             total_error(self.measures, self.outputs, first, second)
@@ -104,7 +108,7 @@ def make_bed(
     """Return a bed whose measure of error fits what the float network makes of `samples`."""
     feeds = [sample.feed for sample in samples]
     outputs = [item.name for item in quantizer.model.graph.output]
-    run = execution.alternate({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, options.threads)
+    run = execution.compare({FLOAT_NETWORK: quantizer.model.SerializeToString()}, feeds, 0.0, options.threads)
     return Bed(
         quantizer=quantizer,
         execution=execution,
@@ -119,36 +123,43 @@ def make_bed(
     )
 
 
+def measure_float(bed: Bed) -> float:
+    """Return what a query of the float network takes (seconds)."""
+    measure = partial(_run, bed, [], bed.execution.compare)
+    row = bed.kept.once("float", [], lambda: {"seconds": measure()[FLOAT_NETWORK].seconds}, dict)
+    return float(row["seconds"])
+
+
 def measure_layers(
     bed: Bed, wanted: Sequence[tuple[str, str]], progress: Callable[[int, int], None] = lambda _done, _total: None
-) -> tuple[float, tuple[LayerMeasurement, ...]]:
-    """Return the float network's time (seconds, the median over runs) and what each layer and precision costs."""
+) -> tuple[LayerMeasurement, ...]:
+    """Return what each layer and precision costs by itself."""
     found: list[LayerMeasurement] = []
-    totals = [] if wanted else [_run(bed, [])[FLOAT_NETWORK].nodes.total]
     for start in range(0, len(wanted), LAYERS_AT_ONCE):
         batch = [{layer: precision} for layer, precision in wanted[start : start + LAYERS_AT_ONCE]]
-        total, measured = bed.kept.once("layers", batch, partial(_layers, bed, batch), _read_layers)
-        totals.append(total)
-        found.extend(measured)
+        found.extend(bed.kept.once("layers", batch, partial(_layers, bed, batch), _read_layers))
         progress(len(found), len(wanted))
-    return float(np.median(totals)), tuple(found)
+    return tuple(found)
 
 
 def measure_sets(
-    bed: Bed, wanted: Sequence[Mapping[str, str]], progress: Callable[[int, int], None] = lambda _done, _total: None
+    bed: Bed,
+    wanted: Sequence[Mapping[str, str]],
+    float_seconds: float,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[SetMeasurement, ...]:
-    """Return the measurement of each set of layers in integers."""
+    """Return the measurement of each set of layers in integers, where a query takes `float_seconds` in float32."""
     found: list[SetMeasurement] = []
     for start in range(0, len(wanted), LAYERS_AT_ONCE):
         batch = wanted[start : start + LAYERS_AT_ONCE]
-        found.extend(bed.kept.once("sets", batch, partial(_sets, bed, batch), _read_sets))
+        found.extend(bed.kept.once("sets", batch, partial(_sets, bed, batch, float_seconds), _read_sets))
         progress(len(found), len(wanted))
     return tuple(found)
 
 
 def _layers(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """Return the row of layers measured alone, in turn with one float network."""
-    runs = _run(bed, batch)
+    runs = _run(bed, batch, bed.execution.alternate)
     reference = runs[FLOAT_NETWORK]
     measured = []
     for index, precisions in enumerate(batch):
@@ -168,21 +179,21 @@ def _layers(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, Any]:
                 samples=len(errors),
             )
         )
-    return {"float_seconds": float(reference.nodes.total), "measured": [asdict(item) for item in measured]}
+    return {"measured": [asdict(item) for item in measured]}
 
 
-def _read_layers(row: Mapping[str, Any]) -> tuple[float, list[LayerMeasurement]]:
-    return row["float_seconds"], [LayerMeasurement(**item) for item in row["measured"]]
+def _read_layers(row: Mapping[str, Any]) -> list[LayerMeasurement]:
+    return [LayerMeasurement(**item) for item in row["measured"]]
 
 
-def _sets(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _sets(bed: Bed, batch: Sequence[Mapping[str, str]], float_seconds: float) -> dict[str, Any]:
     """Return the row of sets of layers, in turn with one float network."""
-    runs = _run(bed, batch)
+    runs = _run(bed, batch, bed.execution.compare)
     reference = runs[FLOAT_NETWORK]
     measured = [
         SetMeasurement(
             precisions=dict(precisions),
-            seconds=added_seconds(reference.nodes, runs[str(index)].nodes),
+            seconds=(runs[str(index)].seconds / reference.seconds - 1) * float_seconds,
             error=float(np.mean(bed.errors(reference, runs[str(index)]))),
             drop=bed.drop(reference, runs[str(index)]),
         )
@@ -195,13 +206,17 @@ def _read_sets(row: Mapping[str, Any]) -> list[SetMeasurement]:
     return [SetMeasurement(**item) for item in row["measured"]]
 
 
-def _run(bed: Bed, batch: Sequence[Mapping[str, str]]) -> dict[str, AlternatedRun]:
+def _run(
+    bed: Bed,
+    batch: Sequence[Mapping[str, str]],
+    execute: Callable[[Mapping[str, bytes], Sequence[Feed], float, int], dict[str, Run]],
+) -> dict[str, Run]:
     models = {FLOAT_NETWORK: bed.quantizer.model.SerializeToString()}
     models |= {
         str(index): bed.quantizer.write(precisions).model.SerializeToString() for index, precisions in enumerate(batch)
     }
     try:
-        return bed.execution.alternate(models, bed.feeds, bed.duration * len(models), bed.threads)
+        return execute(models, bed.feeds, bed.duration * len(models), bed.threads)
     except Exception as error:  # a runtime's exceptions need have no common base
         layers = ", ".join(name for precisions in batch for name in precisions)
         raise RequestError(

@@ -6,13 +6,14 @@ own. Measuring that layer measures them too. Whatever moves or combines numbers 
 concatenation, joins what it reads and makes into one place. Conversions into a place and out of it go where all that
 makes and reads it is in integers and the operators between are computed in integers then. Where floating-point
 arithmetic stays between, numbers are still converted, but not laid out anew. Which shares of the conversions go is the
-same throughout the network, and fitted to sets of layers that were measured together.
+same throughout the network, and fitted to sets of layers that were measured together. So is what a layer takes among
+others besides: in the profiler's times of nodes small ones look longer than they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,11 @@ from qedeploy.search.assign.problem import FLOAT, Saving
 _MINOR = 1 / 16
 """Share of the numbers that are laid out anew under which it does not matter what makes or reads them: gates of
 squeeze-and-excitation, a number for each channel."""
+
+
+_SET_DOUBT, _OWN_DOUBT, _LEAST_DOUBT = 0.005, 0.3, 0.002
+"""By how much measurements may be wrong: of a set and of a layer at least, as shares of the float network's time; of a
+layer also as a share of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +56,13 @@ class Conversions:
 class Savings:
     """Shares of the conversions that are saved, for their `layout` and for their `numbers`, and how well that fits.
 
-    `worst` is the largest difference between fitted and measured time of a set, as a share of the float network's time.
+    `corrections` are what layers take more among others than alone, by layer and precision (seconds); `worst` is the
+    largest difference between fitted and measured time of a set, as a share of the float network's time.
     """
 
     layout: float
     numbers: float
+    corrections: Mapping[tuple[str, str], float]
     worst: float
     sets: int
 
@@ -95,26 +103,42 @@ def fit_savings(
 ) -> Savings:
     """Return which shares of the conversions are saved, by least squares: nothing negative, together at most all.
 
-    `whole` is the float network's time (seconds).
+    What is left is spread over the layers of each set, as far as their own times may be wrong. `whole` is the float
+    network's time (seconds).
     """
     from scipy.optimize import lsq_linear
 
     seconds = {(item.layer, item.precision): item.seconds for item in alone}
+    keys = list(seconds)
     parts = [savings(conversions, alone, layout, numbers) for layout, numbers in ((1.0, 0.0), (0.0, 1.0))]
     rows, missing = [], []
     for item in sets:
         quantized = {name for name, precision in item.precisions.items() if precision != FLOAT}
-        rows.append([sum(one.seconds for one in part if quantized.issuperset(one.layers)) / whole for part in parts])
+        rows.append(
+            [sum(one.seconds for one in part if quantized.issuperset(one.layers)) / whole for part in parts]
+            + [-1.0 if precision == item.precisions.get(name) else 0.0 for name, precision in keys]
+        )
         missing.append((sum(seconds[name, item.precisions[name]] for name in quantized) - item.seconds) / whole)
-    matrix, target = np.asarray(rows, np.float64).reshape(len(rows), 2), np.asarray(missing, np.float64)
-    shares = np.zeros(2)
+    matrix, target = np.asarray(rows, np.float64).reshape(len(rows), 2 + len(keys)), np.asarray(missing, np.float64)
+    found = np.zeros(2 + len(keys))
     if matrix.any():
         # As (layout, all that is saved), so that the bounds hold each of them and their sum.
-        both = matrix @ np.asarray([[1.0, 0.0], [-1.0, 1.0]])
-        fitted = lsq_linear(both, target, bounds=(0.0, 1.0)).x
-        shares = np.asarray([min(fitted[0], fitted[1]), max(fitted[1] - fitted[0], 0.0)])
-    left = np.abs(matrix @ shares - target).max(initial=0.0)
-    return Savings(layout=float(shares[0]), numbers=float(shares[1]), worst=float(left), sets=len(sets))
+        fitted = matrix.copy()
+        fitted[:, 0] -= fitted[:, 1]
+        doubts = np.asarray([_OWN_DOUBT * abs(seconds[key]) / whole + _LEAST_DOUBT for key in keys])
+        held = np.hstack([np.zeros((len(keys), 2)), np.diag(_SET_DOUBT / doubts)])
+        infinite = np.full(len(keys), np.inf)
+        bounds = (np.concatenate([[0.0, 0.0], -infinite]), np.concatenate([[1.0, 1.0], infinite]))
+        found = lsq_linear(np.vstack([fitted, held]), np.concatenate([target, np.zeros(len(keys))]), bounds).x
+        found[:2] = min(found[0], found[1]), max(found[1] - found[0], 0.0)
+    left = np.abs(matrix @ found - target).max(initial=0.0)
+    return Savings(
+        layout=float(found[0]),
+        numbers=float(found[1]),
+        corrections={key: float(value) * whole for key, value in zip(keys, found[2:], strict=True)},
+        worst=float(left),
+        sets=len(sets),
+    )
 
 
 def savings(

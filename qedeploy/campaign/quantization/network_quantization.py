@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from qedeploy.campaign.quantization.choices import allowed_precisions
 from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest, within
+from qedeploy.campaign.quantization.estimates import Estimates
 from qedeploy.campaign.quantization.front import front
 from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.measurement import (
@@ -15,12 +16,12 @@ from qedeploy.campaign.quantization.measurement import (
     LayerMeasurement,
     SetMeasurement,
     make_bed,
+    measure_float,
     measure_layers,
     measure_sets,
 )
-from qedeploy.campaign.quantization.neighbours import Savings, find_conversions, fit_savings, savings
+from qedeploy.campaign.quantization.neighbours import Savings, find_conversions
 from qedeploy.campaign.quantization.request import QuantizationOptions
-from qedeploy.campaign.quantization.together import fit_errors
 from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
 from qedeploy.export.onnx_networks.output_error import require_live
@@ -28,7 +29,7 @@ from qedeploy.export.onnx_networks.preparation import PreparedModel
 from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
 from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
-from qedeploy.search.assign.problem import FLOAT, AssignmentProblem, Choice, LayerChoices
+from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
 from qedeploy.search.assign.proof import Proof, prove
 from qedeploy.search.assign.solver import Assignment
 
@@ -85,26 +86,27 @@ def quantize_network(
     allowed = allowed_precisions(offered, FLOAT, options, "this machine", quantizer.refused)
     bed = make_bed(quantizer, execution, samples, options, kept)
     wanted = [(name, item) for name, choices in allowed.items() for item in choices if item != FLOAT]
-    float_seconds, layers = measure_layers(
-        bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total)
+    float_seconds = measure_float(bed)
+    layers = measure_layers(bed, wanted, lambda done, total: progress("measuring each layer in integers", done, total))
+    estimates = Estimates(
+        quantizer=quantizer,
+        allowed=allowed,
+        layers=layers,
+        conversions=find_conversions(quantizer),
+        float_seconds=float_seconds,
     )
-    conversions = find_conversions(quantizer)
-    alone = {(item.layer, item.precision): item.seconds for item in layers}
     sets = measure_sets(
-        bed, _training_sets(alone), lambda done, total: progress("measuring layers beside each other", done, total)
+        bed,
+        _training_sets(layers),
+        float_seconds,
+        lambda done, total: progress("measuring layers beside each other", done, total),
     )
     candidates: dict[tuple[str, ...], Candidate] = {}
     best, fruitless = math.inf, 0
     for round_number in range(_ROUNDS):
-        fitted = fit_savings(conversions, layers, sets, float_seconds)
-        errors = fit_errors({(item.layer, item.precision): item.error for item in layers}, sets)
-        problem = AssignmentProblem(
-            float_seconds=float_seconds,
-            layers=_choices(quantizer, allowed, alone, errors),
-            savings=savings(conversions, layers, fitted.layout, fitted.numbers),
-        )
+        problem = estimates.problem(sets)
         assignments = [item for item in front(problem, options) if item.quantized not in candidates]
-        measured = measure_sets(bed, [_quantized(item) for item in assignments])
+        measured = measure_sets(bed, [_quantized(item) for item in assignments], float_seconds)
         sets = (*sets, *measured)
         for assignment, found in zip(assignments, measured, strict=True):
             candidates[assignment.quantized] = Candidate(problem=problem, assignment=assignment, measured=found)
@@ -120,6 +122,7 @@ def quantize_network(
         prepared,
         list(candidates.values()),
         options,
+        lambda assignment: estimates.predicted(assignment.precisions, sets),
         lambda done, total: progress("measuring the best once more", done, total),
     )
     winner = contest.winner
@@ -139,7 +142,7 @@ def quantize_network(
         float_seconds=float_seconds,
         layers=layers,
         sets=sets,
-        savings=fitted,
+        savings=estimates.fit(sets),
         problem=problem,
         contest=contest,
         assignment=chosen,
@@ -149,35 +152,12 @@ def quantize_network(
     )
 
 
-def _choices(
-    quantizer: Quantizer,
-    allowed: Mapping[str, Sequence[str]],
-    seconds: Mapping[tuple[str, str], float],
-    errors: Mapping[tuple[str, str], float],
-) -> tuple[LayerChoices, ...]:
-    def choice(name: str, precision: str) -> Choice:
-        layer = quantizer.layers[name]
-        if precision == FLOAT:
-            return Choice(precision=FLOAT, size=4 * layer.weight.size, executed=layer.macs * 32 * 32)
-        return Choice(
-            precision=precision,
-            seconds=seconds[name, precision],
-            error=errors[name, precision],
-            size=layer.weight.size,
-            executed=layer.macs * 8 * 8,
-        )
-
-    return tuple(
-        LayerChoices(name=name, choices=tuple(choice(name, item) for item in items)) for name, items in allowed.items()
-    )
-
-
-def _training_sets(alone: Mapping[tuple[str, str], float]) -> list[dict[str, str]]:
+def _training_sets(layers: Sequence[LayerMeasurement]) -> list[dict[str, str]]:
     """Return sets to fit the savings to: all layers, the faster half, and halves of the network."""
-    names = list(alone)
-    fastest = sorted(names, key=lambda key: alone[key])[: max(1, len(names) // 2)]
-    half = len(names) // 2
-    sets = [names, fastest, names[:half], names[half:]]
+    keys = [(item.layer, item.precision) for item in sorted(layers, key=lambda item: item.seconds)]
+    in_order = [(item.layer, item.precision) for item in layers]
+    half = len(in_order) // 2
+    sets = [in_order, keys[: max(1, half)], in_order[:half], in_order[half:]]
     unique = {tuple(sorted(item)): item for item in sets if len(item) > 1}
     return [dict(item) for item in unique.values()]
 

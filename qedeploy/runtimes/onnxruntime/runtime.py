@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qedeploy.qdq.dialect import Dialect
     from qedeploy.runtimes.products import Products
     from qedeploy.runtimes.runner import Runner, RunnerOptions
-    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel
+    from qedeploy.runtimes.turns import AlternatedRun, Feed, TimedModel, TimedRun
 
 _PACKAGE = "onnxruntime"
 
@@ -67,6 +67,12 @@ def _alternate(
     return run_alternately(models, feeds, seconds, threads)
 
 
+def _compare(models: Mapping[str, bytes], feeds: Sequence[Feed], seconds: float, threads: int) -> dict[str, TimedRun]:
+    from qedeploy.runtimes.onnxruntime.alternation import run_timed
+
+    return run_timed(models, feeds, seconds, threads)
+
+
 def _timed(model: bytes, feed: Feed, threads: int) -> TimedModel:
     from qedeploy.runtimes.onnxruntime.alternation import TimedSession
 
@@ -96,6 +102,7 @@ class OnnxRuntime(Runtime):
         kernels=_INTEGER_KERNELS,
         nodes=_nodes,
         alternate=_alternate,
+        compare=_compare,
         timed=_timed,
     )
 

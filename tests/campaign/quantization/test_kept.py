@@ -72,7 +72,8 @@ def test_ctrl_c_says_how_to_go_on_and_times_that_were_measured_stay(tmp_path, da
         api.quantize(model, data, shapes=SIZES, duration="10ms", folder=folder, progress=stop)
     rows = [json.loads(line) for line in (folder / MEASUREMENTS_FILE).read_text().splitlines()]
     api.quantize(model, data, shapes=SIZES, duration="10ms", folder=folder)
-    first = rows[1]["measured"]
+    first = rows[2]["measured"]
+    assert rows[1] == {"kind": "float", "assigned": [], "seconds": read(folder)["float_seconds"]}
     assert [{key: item[key] for key in first[0]} for item in read(folder)["layers"][: len(first)]] == first
 
 

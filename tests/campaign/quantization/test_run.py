@@ -91,7 +91,9 @@ def test_float_wins_where_integers_are_no_faster():
 
     def contestant(value, spread=0.01):
         ratio = Ratio(value=value, low=value - spread, high=value + spread, rounds=15)
-        return Contestant(problem=None, assignment=None, error=0.01, drop=None, time=ratio, over_original=ratio)
+        return Contestant(
+            problem=None, assignment=None, error=0.01, drop=None, predicted=value, time=ratio, over_original=ratio
+        )
 
     assert _judge([contestant(1.1)], 1, None, 0.02)[0] is None
     assert _judge([contestant(0.9, spread=0.2)], 1, None, 0.02)[0] is None
