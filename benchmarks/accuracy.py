@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accuracy_page import FLOAT, POST, Cell, Network, Settings, print_rows, speeds, write_page
+from accuracy_page import FLOAT, POST, POST_TRAINING, Cell, Network, Settings, print_rows, speeds, write_page
 from numpy.typing import NDArray
 
 from qedeploy import api
@@ -46,7 +46,7 @@ PROFILE = "cpu-int8"
 CHECKPOINT = "training.checkpoint.pt"
 MIXED = "mixed"
 ROWS = (FLOAT, POST, "W8A8", MIXED, "W4A4", "W3A3")
-WIDTHS = {FLOAT: MAX_BITS, POST: 8, "W8A8": 8, "W4A4": 4, "W3A3": 3}
+WIDTHS = {FLOAT: MAX_BITS, "W8A8": 8, "W4A4": 4, "W3A3": 3}
 EDGES = ("stem", "classifier")
 """Layers that stay at 8 bits, as in every recipe that ships."""
 PADDING = 2
@@ -105,7 +105,7 @@ def main() -> None:
     for cell in wanted(bench, settings, options):
         print(f"{cell.row} at {cell.network.limit}, seed {cell.seed}: {cell.pytorch} and {cell.exported}", flush=True)
         write_json(options.folder / "accuracy.json", [asdict(one) for one in bench.cells.values()])
-    cells = tuple(bench.cells.values())
+    cells = tuple(cell for cell in bench.cells.values() if cell.row in ROWS)
     print_rows(cells, settings)
     if options.page is not None:
         long = "" if options.long is None else f"--long {options.long:g} --long-seeds {options.long_seeds} "
@@ -141,22 +141,23 @@ class Bench:
         lines = self.journal.read_text(encoding="utf-8").splitlines() if self.journal.exists() else []
         self.cells = {key: Cell.of(document) for key, document in map(json.loads, lines)}
 
-    def cell(self, limit: str, row: str, seed: int, settings: Settings) -> Cell:
-        """Return what a row got right, from the journal or by training it."""
+    def cell(self, limit: str, row: str, seed: int, settings: Settings, structure: Structure | None = None) -> Cell:
+        """Return what a row got right, from the journal or by training it: the searched shape, or a `structure`."""
         key = f"{limit}/{settings.name}/seed{seed}/{row.replace(' ', '-')}"
         if key not in self.cells:
-            self.cells[key] = self._trained(self.folder / key, limit, row, seed, settings)
+            shape = with_widths(searched(limit), row) if structure is None else structure
+            self.cells[key] = self._trained(self.folder / key, limit, row, seed, settings, shape)
             with self.journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([key, asdict(self.cells[key])]) + "\n")
         return self.cells[key]
 
-    def _trained(self, folder: Path, limit: str, row: str, seed: int, settings: Settings) -> Cell:
-        structure = with_widths(searched(limit), row)
+    def _trained(self, folder: Path, limit: str, row: str, seed: int, settings: Settings, structure: Structure) -> Cell:
         resumed, began = (folder / CHECKPOINT).exists(), time.process_time()
-        changes = {"float_epochs": settings.float_epochs, "epochs": 0 if row == POST else settings.epochs}
+        post_training = row.endswith(POST_TRAINING)
+        changes = {"float_epochs": settings.float_epochs, "epochs": 0 if post_training else settings.epochs}
         floats = folder.parent / "float32"
-        # The float network's own first epochs are where every row begins; its last weights are what POST rounds.
-        begun = {FLOAT: None, POST: floats / "model.pth"}.get(row, floats / "float.pth")
+        # Every row begins at the first epochs of the float network; without training, its last weights are rounded.
+        begun = None if row == FLOAT else floats / ("model.pth" if post_training else "float.pth")
         made = api.train(
             untrained(folder, structure, seed),
             self.data,
@@ -215,9 +216,9 @@ def searched(limit: str) -> Structure:
 
 def with_widths(structure: Structure, row: str) -> Structure:
     """Return a shape with the widths of a row: its own where that is mixed, 16 bits stand for none."""
-    if row == MIXED:
+    if row.removesuffix(POST_TRAINING) == MIXED:
         return structure
-    width = WIDTHS[row]
+    width = WIDTHS[row.removesuffix(POST_TRAINING)]
     inner, edge = Bits(weight=width, activation=width), Bits(weight=max(width, 8), activation=max(width, 8))
     pairs = {layer.name: edge if layer.name in EDGES else inner for layer in expand_layers(structure)}
     return with_bits(structure, pairs)

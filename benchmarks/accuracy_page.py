@@ -17,7 +17,8 @@ from qedeploy.figures import write_svg
 from qedeploy.files import write_text
 from qedeploy.units import format_count
 
-FLOAT, POST = "float32", "W8A8 post-training"
+POST_TRAINING = " post-training"
+FLOAT, POST = "float32", "W8A8" + POST_TRAINING
 LARGEST_GAP = 0.3
 LARGEST_DROP = {POST: 1.0, "W4A4": 1.5}
 LEAST_SPEED, LEAST_TOP1 = 0.7, 91
