@@ -39,6 +39,8 @@ def print_quantization(result: FinishedQuantization, console: Console) -> None:
         f"{worst.share:.1e} of their range at most"
     )
     line(f"float32: {format_duration(found.float_seconds)} a query, {counted(len(found.layers), 'layer')}")
+    if found.improvement is not None:
+        line(found.improvement.words)
     for name, reason in found.quantizer.refused.items():
         line(f"stays in float32: {name} {reason}")
     if contest.winner is None or found.assignment is None:

@@ -87,6 +87,7 @@ def sensitivity_document(
         "format": "qedeploy-sensitivity/1",
         **source,
         "calibration": options.method.value,
+        "improvement": None if found.improvement is None else asdict(found.improvement),
         "float_seconds": found.float_seconds,
         "layers": [
             {

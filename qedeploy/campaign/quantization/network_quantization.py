@@ -10,6 +10,7 @@ from qedeploy.campaign.quantization.choices import allowed_precisions
 from qedeploy.campaign.quantization.contest import Candidate, Contest, hold_contest, within
 from qedeploy.campaign.quantization.estimates import Estimates
 from qedeploy.campaign.quantization.front import front
+from qedeploy.campaign.quantization.improvement import Improvement, improved_quantizer
 from qedeploy.campaign.quantization.kept import KeptMeasurements
 from qedeploy.campaign.quantization.measurement import (
     Bed,
@@ -26,7 +27,7 @@ from qedeploy.export.onnx_networks.data import Sample
 from qedeploy.export.onnx_networks.fused import PlanCheck, require_planned
 from qedeploy.export.onnx_networks.output_error import require_live
 from qedeploy.export.onnx_networks.preparation import PreparedModel
-from qedeploy.export.onnx_networks.quantizer import Quantizer, make_quantizer
+from qedeploy.export.onnx_networks.quantizer import Quantizer
 from qedeploy.runtimes.mixed import MixedExecution
 from qedeploy.runtimes.registry import reference
 from qedeploy.search.assign.problem import FLOAT, AssignmentProblem
@@ -51,6 +52,7 @@ class Quantization:
 
     prepared: PreparedModel
     quantizer: Quantizer
+    improvement: Improvement | None
     precisions: tuple[str, ...]
     float_seconds: float
     layers: tuple[LayerMeasurement, ...]
@@ -78,10 +80,10 @@ def quantize_network(
     budgets, or an output would be constant.
     """
     feeds = [sample.feed for sample in samples]
-    quantizer = make_quantizer(
-        prepared.model, feeds, options.method, lambda done, total: progress("calibrating", done, total)
-    )
     precisions = execution.precisions()
+    quantizer, improvement = improved_quantizer(
+        prepared.model, feeds, options.method, precisions, lambda done, total: progress("calibrating", done, total)
+    )
     offered = {name: () if name in quantizer.refused else precisions for name in quantizer.layers}
     allowed = allowed_precisions(offered, FLOAT, options, "this machine", quantizer.refused)
     bed = make_bed(quantizer, execution, samples, options, kept)
@@ -138,6 +140,7 @@ def quantize_network(
     return Quantization(
         prepared=prepared,
         quantizer=quantizer,
+        improvement=improvement,
         precisions=precisions,
         float_seconds=float_seconds,
         layers=layers,

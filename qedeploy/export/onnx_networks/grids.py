@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 255
+_INT32_ROOM = 2**30
+"""Largest bias in steps of its products; sums of products add to it in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +68,15 @@ def weight_scales(weight: NDArray[np.float32], axis: int, limit: int) -> NDArray
     others = tuple(index for index in range(weight.ndim) if index != axis)
     largest = np.abs(weight.astype(np.float64)).max(axis=others)
     return np.where(largest > 1e-20, largest / limit, 1.0).astype(np.float32)
+
+
+def rounded_weight(
+    weight: NDArray[np.float32], axis: int, bias: NDArray[np.float32] | None, step: float, limit: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the integers of a weight and the scale of each output channel; `step` is that of the layer's input."""
+    scales = weight_scales(weight, axis, limit)
+    if bias is not None:
+        # A channel of tiny weights would put its bias beyond 32 bits: its weights get a coarser scale.
+        scales = np.maximum(scales, np.abs(bias) / np.float32(step * _INT32_ROOM)).astype(np.float32)
+    shape = tuple(-1 if index == axis else 1 for index in range(weight.ndim))
+    return np.clip(np.rint(weight / scales.reshape(shape)), -limit, limit).astype(np.int8), scales

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from qedeploy.export.onnx_networks.editor import GraphEditor, all_inputs
-from qedeploy.export.onnx_networks.grids import ValueGrid, weight_scales
+from qedeploy.export.onnx_networks.grids import ValueGrid, rounded_weight
 from qedeploy.export.onnx_networks.integer_layers import SAME_GRID, IntegerLayer
 from qedeploy.export.onnx_networks.regridding import IntegerReading
 
@@ -33,8 +33,6 @@ CARRIED = (
 """Operators that can stay in integers between integer layers; the last two only where regridding serves."""
 
 _REGRIDDED = frozenset({"HardSigmoid", "BatchNormalization"})
-_INT32_ROOM = 2**30
-"""Largest bias in steps of its products; sums of products add to it in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -227,17 +225,13 @@ class _Writer:
 
     def _quantize_operands(self, node: NodeProto, layer: IntegerLayer, limit: int) -> None:
         step = self._grids[layer.source].scale
-        scales = weight_scales(layer.weight, layer.axis, limit)
-        if layer.bias is not None:
-            # A channel of tiny weights would put its bias beyond 32 bits: its weights get a coarser scale.
-            scales = np.maximum(scales, np.abs(layer.bias) / np.float32(step * _INT32_ROOM))
-        shape = tuple(-1 if index == layer.axis else 1 for index in range(layer.weight.ndim))
-        integers = np.clip(np.rint(layer.weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
+        integers, scales = rounded_weight(layer.weight, layer.axis, layer.bias, step, limit)
         node.input[1] = self._constant_pair(f"{layer.name}.weight", integers, scales, layer.axis)
         if layer.bias is not None:
             bias_scales = scales * np.float32(step)
             bias = np.rint(layer.bias.astype(np.float64) / bias_scales).astype(np.int32)
-            node.input[2] = self._constant_pair(f"{layer.name}.bias", bias, bias_scales, 0)
+            del node.input[2:]
+            node.input.append(self._constant_pair(f"{layer.name}.bias", bias, bias_scales, 0))
 
     def _constant_pair(self, name: str, integers: NDArray[np.generic], scales: NDArray[np.float32], axis: int) -> str:
         inputs = [

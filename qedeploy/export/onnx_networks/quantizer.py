@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from qedeploy.errors import RequestError
+from qedeploy.export.onnx_networks.bias_correction import input_means, moved_means
 from qedeploy.export.onnx_networks.calibration import ValueStatistics, choose_grid, observe
 from qedeploy.export.onnx_networks.editor import GraphEditor
 from qedeploy.export.onnx_networks.grids import ValueGrid
@@ -41,7 +45,11 @@ class TiedRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantizer:
-    """Writes `model` with layers in integers. `refused` says of layers that must stay in float32 why that is so."""
+    """Writes `model` with layers in integers. `refused` says of layers that must stay in float32 why that is so.
+
+    `moved` is what rounding moves the means of a layer's results by, (channels,), where the bias takes that back: by
+    layer and precision.
+    """
 
     model: onnx.ModelProto
     editor: GraphEditor
@@ -50,12 +58,33 @@ class Quantizer:
     readings: Mapping[str, IntegerReading]
     tied: tuple[TiedRange, ...]
     refused: Mapping[str, str]
+    moved: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
     def write(self, precisions: Mapping[str, str]) -> QuantizedModel:
         """Return the network with the layers in `precisions` that have an integer precision in integers."""
         limits = {name: WEIGHT_LIMITS[item] for name, item in precisions.items() if item in WEIGHT_LIMITS}
-        chosen = {name: self.layers[name] for name in limits}
+        chosen = {name: self._corrected(name, precisions[name]) for name in limits}
         return quantize_graph(self.model, self.editor, chosen, limits, self.grids, self.readings)
+
+    def with_corrected_biases(self, feeds: Sequence[Feed], precisions: Sequence[str]) -> Quantizer:
+        """Return the quantizer whose biases take back what rounding to `precisions` moves on `feeds`."""
+        # The kernel of a MatMul takes no bias.
+        layers = {name: layer for name, layer in self.layers.items() if layer.operator != "MatMul"}
+        means = input_means(self.model, layers, self.grids, feeds)
+        moved = {
+            (name, item): moved_means(layer, self.grids[layer.source], WEIGHT_LIMITS[item], means[name])
+            for name, layer in layers.items()
+            for item in precisions
+            if item in WEIGHT_LIMITS
+        }
+        return dataclasses.replace(self, moved=moved)
+
+    def _corrected(self, name: str, precision: str) -> IntegerLayer:
+        layer, moved = self.layers[name], self.moved.get((name, precision))
+        if moved is None:
+            return layer
+        bias = -moved if layer.bias is None else layer.bias - moved
+        return dataclasses.replace(layer, bias=bias.astype(np.float32))
 
 
 def make_quantizer(
