@@ -15,7 +15,7 @@ from qedeploy.units import format_count
 
 PAGE = "assignment-after-training.md"
 DATA = "from data"
-NAMES = {"mixed": "by QE-Score"}
+NAMES = {"mixed": "QE-Score's widths"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
