@@ -170,8 +170,8 @@ def print_widths(result: FinishedWidths, data: Path, console: Console) -> None:
 
 
 _AFTER_TRAINING = (
-    "a word on training: on Fashion-MNIST (three seeds, docs/measured/assignment-after-training.md) widths from data were "
-    "not told apart, once trained, from one width in all layers within the same BitOps"
+    "a word on training: on Fashion-MNIST (three seeds, docs/measured/assignment-after-training.md) widths from data "
+    "were not told apart, once trained, from one width in all layers within the same BitOps"
 )
 """What benchmarks/assignment.py found, which a user who means to train should know."""
 
